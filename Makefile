@@ -1,0 +1,60 @@
+# clip-rescue: `make help` lists the targets.
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test test-all lint runtime-check clean FORCE
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+BUNDLE := demo/boot-rpi.tflite
+REPORT := demo/report
+BUILT := demo/.built
+SOURCES := $(wildcard convert/*.py convert/*/*.py convert/*/*.html calibration/*.py calibration/*/*.py \
+             targets/*.py targets/*.toml tflite_runtime_app/*.py tflite_runtime_app/*/*.py)
+MODEL := $(filter-out %/README.md,$(wildcard models/boot/*))
+# The stamp counts only while both results are there.
+MISSING := $(if $(and $(wildcard $(BUNDLE)),$(wildcard $(REPORT)/index.html)),,FORCE)
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
+
+setup: $(INSTALLED)  ## make .venv (3.7 GB, 2 to 6 minutes; later runs reuse it)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@command -v "$(PYTHON)" >/dev/null || { echo "setup: $(PYTHON) not found; name a Python 3.11: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "setup: installing the pinned workshop environment (torch, tensorflow, ...) into $(VENV): about 3.7 GB, about 2 to 6 minutes"
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@$(BIN)/python tools/check_torch.py
+	$(BIN)/python -m pip install -c constraints.txt -e '.[convert,dev]'
+	$(BIN)/python -m pip check
+	@touch $@
+
+$(BUILT): $(INSTALLED) $(SOURCES) $(MODEL) $(MISSING)
+	@mkdir -p demo
+	$(BIN)/convert build --target rpi --out $(BUNDLE) --report $(REPORT)
+	@test -f $(BUNDLE) && test -f $(REPORT)/index.html || { echo "demo: the build left no $(BUNDLE) or no $(REPORT)/index.html" >&2; exit 1; }
+	@touch $@
+
+demo: $(BUILT)  ## build the boot model (when something changed), classify the photographs, print where the results lie
+	@$(BIN)/classify $(BUNDLE) models/photographs
+	@printf '%s\n' "$(CURDIR)/$(BUNDLE)" "$(CURDIR)/$(REPORT)/index.html"
+
+test: $(INSTALLED)  ## the tests, without the slow ones
+	$(BIN)/pytest
+
+test-all: $(INSTALLED)  ## all tests
+	$(BIN)/pytest -m ""
+
+lint: $(INSTALLED)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+runtime-check: $(BUILT)  ## install the board's half alone in clean environments and classify there
+	$(BIN)/python tools/check_runtime.py --python "$(PYTHON)" $(BUNDLE)
+
+clean:  ## remove what was built and the caches; .venv stays (rm -r .venv removes it)
+	rm -rf demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,94 @@
+"""A representative data set: pictures in folders and tar files, in a fixed order, with the label that their folder names.
+
+Order: the sources as given; a tar in its own order, a folder sorted by path. An image's label is its parent folder's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tflite_runtime_app.manifest import Preprocessing
+from tflite_runtime_app.preprocess import image_to_tensor
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One picture: where it came from, its parent folder's name, and its encoded bytes."""
+
+    name: str
+    folder: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSet:
+    """Pictures as int8 tensors [n, H, W, 3] (byte - 128), ready for the interpreter; `digest` identifies list and contents."""
+
+    names: tuple[str, ...]
+    folders: tuple[str, ...]
+    images: NDArray[np.int8]
+    digest: str
+    skipped: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def part(self, start: int, stop: int | None) -> SampleSet:
+        """Images start .. stop - 1 as a set of their own."""
+        where = slice(start, stop)
+        return SampleSet(self.names[where], self.folders[where], self.images[where], f"{self.digest}[{start}:{stop or ''}]", ())
+
+
+def samples(sources: Sequence[Path]) -> Iterator[Sample]:
+    """Every picture of the sources. Raises FileNotFoundError naming a source that does not exist."""
+    for source in sources:
+        if source.is_dir():
+            for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES):
+                yield Sample(str(path), path.parent.name, path.read_bytes())
+        elif source.is_file() and tarfile.is_tarfile(source):
+            with tarfile.open(source) as archive:
+                for member in archive:
+                    if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
+                        content = archive.extractfile(member)
+                        assert content is not None  # a regular file always has content
+                        yield Sample(f"{source}:{member.name}", Path(member.name).parent.name, content.read())
+        elif source.is_file():
+            yield Sample(str(source), source.parent.name, source.read_bytes())
+        else:
+            raise FileNotFoundError(f"--images {source}: no such folder, tar file or picture")
+
+
+def load(items: Iterable[Sample], preprocessing: Preprocessing) -> SampleSet:
+    """All pictures preprocessed as the board does it; broken ones are left out and named in `skipped`."""
+    names, folders, images, skipped = [], [], [], []
+    digest = hashlib.sha256()
+    for item in items:
+        try:
+            with Image.open(io.BytesIO(item.content)) as image:
+                tensor = image_to_tensor(image, preprocessing)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            skipped.append(f"{item.name}: {error}")
+            continue
+        digest.update(hashlib.sha256(item.content).digest())
+        names.append(item.name)
+        folders.append(item.folder)
+        images.append(tensor[0])
+    shape = (0, preprocessing.height, preprocessing.width, 3)
+    stacked = np.stack(images) if images else np.zeros(shape, np.int8)
+    return SampleSet(tuple(names), tuple(folders), stacked, digest.hexdigest(), tuple(skipped))
+
+
+def pixels(images: NDArray[np.int8]) -> NDArray[np.float32]:
+    """int8 image tensors as real values in 0..1, what the float stages take."""
+    return (images.astype(np.float32) + 128) / 255

@@ -1,0 +1,110 @@
+"""`calibration.npz`: everything that calibration found, as numbers, so that a model can be built again without any data set.
+
+It holds no images: ranges, channel means, gates, thresholds, the digest of the images they came from, the hash of the weights and
+exits they belong to, and the figures measured on held-apart images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.gates import Gate
+from calibration.ranges import Grid
+
+FORMAT = 1
+_PLAIN = ("weights_sha256", "exits", "ladder", "digest", "images", "observer", "thresholds", "none_threshold", "measured")
+
+
+class StoredError(ValueError):
+    """The file is no calibration of this format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A calibration. `means` are per channel, `grids` per role, `thresholds` and `gates` per exit; `measured` is what the report shows."""
+
+    weights_sha256: str
+    exits: tuple[int, ...]
+    ladder: tuple[str, ...]
+    digest: str
+    images: int
+    observer: str
+    means: dict[str, NDArray[np.float32]]
+    grids: dict[str, Grid]
+    gates: tuple[Gate, ...]
+    thresholds: tuple[int, ...]
+    none_threshold: float
+    measured: dict[str, Any]
+
+
+def to_bytes(stored: Stored) -> bytes:
+    """The calibration as the bytes of an npz file."""
+    facts = {
+        "format": FORMAT,
+        **{
+            name: getattr(stored, name)
+            for name in ("weights_sha256", "exits", "ladder", "digest", "images", "observer", "thresholds")
+        },
+        "none_threshold": stored.none_threshold,
+        "measured": stored.measured,
+        "gates": [dataclasses.asdict(gate) for gate in stored.gates],
+    }
+    roles = sorted(stored.grids)
+    arrays = {f"mean:{role}": value for role, value in stored.means.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        facts=np.array(json.dumps(facts)),
+        roles=np.array(roles),
+        scales=np.array([stored.grids[role].scale for role in roles], np.float64),
+        zero_points=np.array([stored.grids[role].zero_point for role in roles], np.int16),
+        **arrays,
+    )
+    return buffer.getvalue()
+
+
+def from_bytes(content: bytes) -> Stored:
+    """The calibration that `to_bytes` wrote. Raises StoredError for anything else."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            facts = json.loads(str(arrays["facts"]))
+            if facts["format"] != FORMAT:
+                raise StoredError(f"calibration has format {facts['format']}, this program reads {FORMAT}")
+            scales, zero_points = arrays["scales"], arrays["zero_points"]
+            grids = {str(r): Grid(float(s), int(z)) for r, s, z in zip(arrays["roles"], scales, zero_points, strict=True)}
+            means = {name.removeprefix("mean:"): arrays[name] for name in arrays.files if name.startswith("mean:")}
+        return Stored(
+            weights_sha256=facts["weights_sha256"],
+            exits=tuple(facts["exits"]),
+            ladder=tuple(facts["ladder"]),
+            digest=facts["digest"],
+            images=facts["images"],
+            observer=facts["observer"],
+            means=means,
+            grids=grids,
+            gates=tuple(_gate(entry) for entry in facts["gates"]),
+            thresholds=tuple(facts["thresholds"]),
+            none_threshold=facts["none_threshold"],
+            measured=facts["measured"],
+        )
+    except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise StoredError(f"no calibration of format {FORMAT}: {error}") from error
+
+
+def _gate(entry: dict[str, Any]) -> Gate:
+    return Gate(
+        mean=tuple(entry["mean"]),
+        deviation=tuple(entry["deviation"]),
+        weights=tuple(entry["weights"]),
+        bias=entry["bias"],
+        features=Grid(**entry["features"]),
+        score=Grid(**entry["score"]),
+    )

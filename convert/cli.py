@@ -1,0 +1,172 @@
+"""The workshop's command line: `convert build`, `calibrate`, `inspect`, `labels`, `verify`."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calibration.observers import OBSERVERS
+from convert.errors import ConvertError, UsageError
+from targets.profile import ProfileError
+from targets.profile import names as target_names
+from tflite_runtime_app import __version__
+from tflite_runtime_app.errors import AppError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Turn a CLIP image tower into one staged full-integer TensorFlow Lite file.",
+)
+
+Model = Annotated[
+    str | None,
+    typer.Option("--model", help="A model folder, an embedded model's name, or one of open_clip's; default: the embedded one."),
+]
+Pretrained = Annotated[
+    str | None, typer.Option("--pretrained", help="open_clip's tag for the weights, or a .safetensors or .pt file.")
+]
+Models = Annotated[
+    Path | None, typer.Option("--models", help="The folder of embedded models (else CLIP_RESCUE_MODELS, else the clone's).")
+]
+Labels = Annotated[
+    str | None,
+    typer.Option("--labels", help="A file with one label a line, or names separated by commas; default: the model's own."),
+]
+Target = Annotated[str, typer.Option("--target", help=f"The board: {', '.join(target_names())}.")]
+Exits = Annotated[
+    str | None, typer.Option("--exits", help="Blocks done at each exit, as in 4,6,8; default: a third, a half, two thirds.")
+]
+Images = Annotated[list[Path] | None, typer.Option("--images", help="Folder, tar file or picture; may be given several times.")]
+ObserverName = Annotated[str, typer.Option("--observer", help=f"How ranges are chosen: {', '.join(OBSERVERS)}.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything drawn at random.")]
+Force = Annotated[bool, typer.Option("--force", help="Write over files that exist.")]
+
+
+@app.command()
+def build(
+    target: Target = "rpi",
+    model: Model = None,
+    pretrained: Pretrained = None,
+    images: Images = None,
+    labels: Labels = None,
+    exits: Exits = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The bundle; default: MODEL-TARGET.tflite.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Folder for the report; default: beside the bundle.")] = None,
+    observer: ObserverName = "mse",
+    seed: Seed = 0,
+    force: Force = False,
+    models: Models = None,
+) -> None:
+    """Build the bundle for a board: one .tflite with all stages, gates, labels and manifest; and its report."""
+    from convert.commands.build import run
+
+    run(target, model, pretrained, tuple(images or ()), labels, exits, out, report, observer, seed, force, models)
+
+
+@app.command()
+def calibrate(
+    images: Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")],
+    model: Model = None,
+    labels: Labels = None,
+    exits: Exits = None,
+    target: Target = "rpi",
+    observer: ObserverName = "mse",
+    seed: Seed = 0,
+    models: Models = None,
+) -> None:
+    """Calibrate a model folder on images and keep the numbers in its calibration.npz, so that it builds without them."""
+    from convert.commands.calibrate import run
+
+    run(tuple(images), model, labels, exits, target, observer, seed, models)
+
+
+@app.command()
+def inspect(file: Path, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Show what a bundle holds: signatures, scales, exits, thresholds, preprocessing, calibration, operators, hashes."""
+    from convert.commands.inspect import run
+
+    run(file, as_json)
+
+
+@app.command()
+def labels(
+    file: Path,
+    labels: Annotated[str, typer.Option("--labels", help="A file with one label a line, or names separated by commas.")],
+    out: Annotated[Path, typer.Option("--out", help="The label matrix to write.")] = Path("labels.npz"),
+    model: Model = None,
+    pretrained: Pretrained = None,
+    force: Force = False,
+    models: Models = None,
+) -> None:
+    """Make a label matrix for a bundle, with the text tower of the model that it was built from."""
+    from convert.commands.labels import run
+
+    run(file, labels, out, model, pretrained, force, models)
+
+
+@app.command()
+def verify(
+    file: Path,
+    images: Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")],
+    labels: Annotated[
+        str | None, typer.Option("--labels", help="A file of `id TAB names`; a picture's parent folder is its id.")
+    ] = None,
+    skip: Annotated[int, typer.Option("--skip", help="Leave out so many pictures at the start.", min=0)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    model: Model = None,
+    pretrained: Pretrained = None,
+    models: Models = None,
+) -> None:
+    """Run a bundle against open_clip on images; exit code 1 when it falls short of the manifest's limits."""
+    from convert.commands.verify import run
+
+    run(file, tuple(images), labels, skip, as_json, model, pretrained, models)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"convert {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Turn a CLIP image tower into one staged full-integer TensorFlow Lite file."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit code is 0, 1 (an input failed or a limit was missed), 2 (usage), 3 (refused) or 130 (interrupted)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    arguments = ["--debug", *(a for a in arguments if a != "--debug")] if debug else arguments  # anywhere on the line
+    try:
+        result = app(arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except (ConvertError, AppError, ProfileError, FileNotFoundError) as error:
+        if debug:
+            traceback.print_exc()
+        print(f"convert: {error}", file=sys.stderr)
+        return getattr(error, "exit_code", UsageError.exit_code)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("convert: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        import click
+
+        if isinstance(error, click.ClickException):
+            error.show()
+            return error.exit_code
+        if debug:
+            traceback.print_exc()
+        print(f"convert: unexpected {type(error).__name__}: {error}; run again with --debug and report it", file=sys.stderr)
+        return 1

@@ -1,0 +1,50 @@
+"""`convert build`: write the bundle and its report, show the summary, end with their paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from convert.build import build, bundle_bytes
+from convert.commands.request import make_request
+from convert.errors import UsageError
+from convert.files import write_atomically
+from convert.progress import OnTerminal
+from convert.report import summary_table, write_report
+
+
+def run(
+    target: str,
+    model: str | None,
+    pretrained: str | None,
+    images: tuple[Path, ...],
+    labels: str | None,
+    exits: str | None,
+    out: Path | None,
+    report: Path | None,
+    observer: str,
+    seed: int,
+    force: bool,
+    models: Path | None,
+) -> None:
+    """The bundle and the report are written, or neither; both paths are the last lines of standard output."""
+    if out is not None:
+        _refuse_to_overwrite(out, force)
+    progress = OnTerminal()
+    request = make_request(target, model, pretrained, images, labels, exits, observer, seed, models, progress)
+    path = out or Path(f"{request.model.name}-{target}.tflite")
+    _refuse_to_overwrite(path, force)
+    folder = report or path.with_name(f"{path.stem}-report")
+    result = build(request, progress)
+    content, _ = bundle_bytes(result)
+    write_atomically(path, content)
+    page = write_report(folder, result.report, path)
+    Console(highlight=False).print(summary_table(result.report))
+    print(path.resolve())
+    print(page.resolve())
+
+
+def _refuse_to_overwrite(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists; write over it with --force, or name another file with --out")

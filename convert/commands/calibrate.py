@@ -1,0 +1,37 @@
+"""`convert calibrate`: build once on images and keep what calibration found in the model's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from calibration.stored import to_bytes
+from convert.build import build
+from convert.commands.request import make_request
+from convert.errors import UsageError
+from convert.files import write_atomically
+from convert.progress import OnTerminal
+from convert.report import summary_table
+
+
+def run(
+    images: tuple[Path, ...],
+    model: str | None,
+    labels: str | None,
+    exits: str | None,
+    target: str,
+    observer: str,
+    seed: int,
+    models: Path | None,
+) -> None:
+    """The model folder's calibration.npz is the one found on these images."""
+    progress = OnTerminal()
+    request = make_request(target, model, None, images, labels, exits, observer, seed, models, progress)
+    if request.model.folder is None:
+        raise UsageError(f"{request.model.name} is not a model folder; calibrate one with --model DIR, or build with --images")
+    result = build(request, progress)
+    path = request.model.folder / "calibration.npz"
+    write_atomically(path, to_bytes(result.stored))
+    Console(highlight=False).print(summary_table(result.report))
+    print(path.resolve())

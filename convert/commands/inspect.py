@@ -1,0 +1,105 @@
+"""`convert inspect`: everything a bundle says of itself, as tables or JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from convert.audit import census
+from tflite_runtime_app.bundle import Bundle, read_bundle
+
+
+def run(file: Path, as_json: bool) -> None:
+    """Prints the facts; the bundle was checked to the last byte on the way."""
+    facts = describe(read_bundle(file))
+    if as_json:
+        print(json.dumps(facts, indent=1))
+    else:
+        console = Console(highlight=False)
+        for table in _tables(facts):
+            console.print(table)
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """The manifest's facts, with the operators of each signature and the share of MACs that XNNPACK takes."""
+    signatures = {key: dataclasses.asdict(value) for key, value in census(bundle.flatbuffer).items()}
+    total = sum(entry["macs"] for entry in signatures.values())
+    return {
+        "file": str(bundle.path),
+        "bytes": bundle.path.stat().st_size,
+        "flatbuffer_bytes": len(bundle.flatbuffer),
+        "labels": 0 if bundle.labels is None else len(bundle.labels.names),
+        "xnnpack_share_of_macs": sum(entry["macs_xnnpack"] for entry in signatures.values()) / total,
+        "operators": signatures,
+        "manifest": dataclasses.asdict(bundle.manifest),
+    }
+
+
+def _tables(facts: dict[str, Any]) -> list[Table]:
+    manifest = facts["manifest"]
+    calibration, preprocessing = manifest["calibration"], manifest["preprocessing"]
+    rows = {
+        "file": facts["file"],
+        "size": f"{facts['bytes'] / 1e6:.2f} MB, flatbuffer {facts['flatbuffer_bytes'] / 1e6:.2f} MB",
+        "model": f"{manifest['name']}, weights {manifest['weights_sha256'][:16]}",
+        "target": manifest["target"],
+        "preprocessing": "{resize_mode} side to {height} x {width}, {interpolation}".format(**preprocessing),
+        "labels": f"{facts['labels']}, space {manifest['space_id']}",
+        "calibration": f"{calibration['observer']} on {calibration['images']} images, digest {calibration['digest'][:16]}",
+        "rewrites": ", ".join(manifest["ladder"]),
+        "policy": manifest["policy"]["name"],
+        "none of these": f"cosine below {manifest['none_threshold']:.3f}",
+        "MACs XNNPACK takes": f"{facts['xnnpack_share_of_macs'] * 100:.2f} %",
+        "limits": ", ".join(f"{key} {value}" for key, value in manifest["limits"].items()) or "none",
+        "flatbuffer sha256": manifest["flatbuffer_sha256"],
+    }
+    overview = Table(show_header=False)
+    for name, value in rows.items():
+        overview.add_row(name, value)
+    return [overview, _stage_table(facts), _tensor_table(manifest)]
+
+
+def _stage_table(facts: dict[str, Any]) -> Table:
+    manifest = facts["manifest"]
+    table = Table(title="stages")
+    for column in ("signature", "blocks", "MMAC", "head MMAC", "gate stops at", "operators"):
+        table.add_column(column)
+    thresholds = [f"score >= {gate['threshold']}" for gate in manifest["gates"]]
+    for index, stage in enumerate(manifest["stages"]):
+        operators = facts["operators"][stage["signature"]]["operators"]
+        shown = ", ".join(f"{count} {name}" for name, count in operators.items())
+        threshold = thresholds[index] if index < len(thresholds) else "-"
+        table.add_row(
+            stage["signature"],
+            str(stage["blocks_done"]),
+            f"{stage['macs'] / 1e6:.1f}",
+            f"{stage['head_macs'] / 1e6:.2f}",
+            threshold,
+            shown,
+        )
+    return table
+
+
+def _tensor_table(manifest: dict[str, Any]) -> Table:
+    table = Table(title="inputs and outputs, all int8")
+    for column in ("signature", "", "tensor", "shape", "scale", "zero point"):
+        table.add_column(column)
+    for stage in manifest["stages"]:
+        for direction in ("inputs", "outputs"):
+            for tensor in stage[direction]:
+                shape = " x ".join(str(n) for n in tensor["shape"])
+                table.add_row(
+                    stage["signature"], direction[:-1], tensor["name"], shape, f"{tensor['scale']:.6g}", str(tensor["zero_point"])
+                )
+    for gate in manifest["gates"]:
+        for direction, tensor in (("input", gate["features"]), ("output", gate["score"])):
+            shape = " x ".join(str(n) for n in tensor["shape"])
+            table.add_row(
+                gate["signature"], direction, tensor["name"], shape, f"{tensor['scale']:.6g}", str(tensor["zero_point"])
+            )
+    return table

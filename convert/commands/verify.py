@@ -1,0 +1,103 @@
+"""`convert verify`: a bundle against open_clip on any images, held to the limits in its manifest."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from calibration.samples import SampleSet, load, samples
+from convert.build import cascade_of
+from convert.commands.matching import matching_model
+from convert.errors import LimitMissed, UsageError
+from convert.label_files import LabelList, embed_labels, parse_labels
+from convert.parity import Parity, float_embeddings, measure
+from convert.progress import OnTerminal
+from tflite_runtime_app.bundle import read_bundle
+from tflite_runtime_app.labels import LabelBank
+
+
+def run(
+    file: Path,
+    images: tuple[Path, ...],
+    labels: str | None,
+    skip: int,
+    as_json: bool,
+    model: str | None,
+    pretrained: str | None,
+    models: Path | None,
+) -> None:
+    """Shows every figure; raises LimitMissed naming what falls short of the manifest's limits."""
+    bundle = read_bundle(file)
+    progress = OnTerminal()
+    loaded = matching_model(bundle.manifest, file, model, pretrained, models)
+    found = load(samples(images), bundle.manifest.preprocessing)
+    part = found.part(skip, None)
+    if not len(part):
+        raise UsageError(f"--images holds {len(found)} readable pictures, --skip {skip} leaves none")
+    bank, truth = _labels(labels, bundle.labels, part, lambda listed: embed_labels(listed, loaded))
+    progress.step(f"{len(part)} images read, {len(found.skipped)} broken ones skipped, {len(bank.names)} labels")
+    reference = float_embeddings(loaded, part.images, progress)
+    cascade = cascade_of(bundle.flatbuffer, bundle.manifest)
+    result = measure(cascade, bundle.manifest, bank, part.images, reference, truth, progress)
+    if as_json:
+        print(json.dumps({"file": str(file), "digest": found.digest, "skip": skip, "skipped": found.skipped, **result.to_dict()}))
+    else:
+        Console(highlight=False).print(table(result))
+    _hold_to_limits(result, bundle.manifest.limits)
+
+
+def table(result: Parity) -> Table:
+    """The figures a reader asks for first."""
+    shown = Table(title=f"on {result.images} images")
+    for column in ("", "top-1", "agrees with float", "MMAC"):
+        shown.add_column(column, justify="left" if column == "" else "right")
+
+    def percent(share: float | None) -> str:
+        return "-" if share is None else f"{share * 100:.2f} %"
+
+    full = result.full_macs / 1e6
+    shown.add_row("float (open_clip)", percent(result.top1_float), "", f"{full:.1f}")
+    shown.add_row("INT8, full depth", percent(result.top1_int8), percent(result.agreement), f"{full:.1f}")
+    shown.add_row(
+        "INT8, with exits", percent(result.top1_exits), percent(result.agreement_exits), f"{result.mean_macs / 1e6:.1f}"
+    )
+    for stage in result.exits:
+        name = f"  alone at block {stage.blocks_done}, left by {stage.share * 100:.1f} %"
+        shown.add_row(name, percent(stage.top1), percent(stage.agreement), f"{stage.macs / 1e6:.1f}")
+    shown.caption = f"cosine with float: mean {result.cosine_mean:.4f}, 5th percentile {result.cosine_p5:.4f}"
+    return shown
+
+
+def _labels(option: str | None, inside: LabelBank | None, part: SampleSet, embed) -> tuple[LabelBank, Sequence[int] | None]:  # type: ignore[no-untyped-def]
+    """The label matrix to score with, and each picture's label where its parent folder tells."""
+    if option is None:
+        if inside is None:
+            raise UsageError("the bundle holds no labels; give --labels FILE")
+        return inside, LabelList(inside.names, inside.names).indices(part.folders)
+    if not Path(option).is_file():
+        raise UsageError(f"--labels {option}: no such file; one `id TAB names` a line is expected")
+    listed = parse_labels(Path(option).read_text("utf-8"))
+    truth = listed.indices(part.folders)
+    if truth is None:
+        unknown = next(folder for folder in part.folders if folder not in listed.ids)
+        raise UsageError(f"--labels {option}: no line has the id {unknown!r}, the parent folder of a picture")
+    return embed(listed), truth
+
+
+def _hold_to_limits(result: Parity, limits: dict[str, float]) -> None:
+    """The mean cosine must reach its limit; the agreement may miss it by two standard errors of a share measured on so few images."""
+    missed = []
+    if result.cosine_mean < limits.get("cosine_mean", -1.0):
+        missed.append(f"mean cosine {result.cosine_mean:.4f} is under {limits['cosine_mean']}")
+    if "agreement" in limits:
+        limit = limits["agreement"]
+        slack = 2 * math.sqrt(limit * (1 - limit) / result.images)
+        if result.agreement < limit - slack:
+            missed.append(f"agreement {result.agreement:.3f} is under {limit} by more than two standard errors ({slack:.3f})")
+    if missed:
+        raise LimitMissed("; ".join(missed) + "; calibrate on images like these: convert build --images …")

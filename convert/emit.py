@@ -1,0 +1,95 @@
+"""The float file and the decided grids -> the full-integer file.
+
+The quantizer is Google's ai-edge-quantizer with a calibration result of our own: every computed tensor gets the minimum and maximum
+of its grid, so that the scale and zero point it derives are the ones decided in `calibration/ranges.py` (`audit.py` reads them back).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from calibration.ranges import Grid, kind
+from convert.errors import EmitError
+from convert.flatbuffer import constant, operator_name, prune, read_model, schema, text, write_model
+from convert.quiet import quiet
+
+
+def quantize(float_file: bytes, by_name: Mapping[str, str], grids: Mapping[str, Grid]) -> bytes:
+    """The file with int8 tensors throughout (int32 biases and shapes), constants inside the flatbuffer.
+
+    `by_name` gives each computed tensor's role, `grids` each role's grid. Raises EmitError when a role has no grid.
+    """
+    missing = sorted(set(by_name.values()) - set(grids))
+    if missing:
+        raise EmitError(f"no range for {len(missing)} tensors, the first is {missing[0]}; calibrate again with --images")
+    with quiet():
+        from ai_edge_quantizer import quantizer, recipe
+
+        model = read_model(float_file)
+        _flatten_biases(model)
+        _make_epsilon_safe(model, by_name, grids)
+        ours = quantizer.Quantizer(write_model(model))
+        ours.load_quantization_recipe(recipe.static_wi8_ai8())
+        ranges = _calibration_result(model, by_name, grids)
+        result = ours.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    integer = read_model(bytes(result.quantized_model))
+    prune(integer)
+    return write_model(integer)
+
+
+def _calibration_result(model: Any, by_name: Mapping[str, str], grids: Mapping[str, Grid]) -> dict[str, dict[str, Any]]:
+    """{tensor name: {"min", "max"}} with one entry along every axis, the quantizer's form of a per-tensor range."""
+    result: dict[str, dict[str, Any]] = {}
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            role = by_name.get(text(tensor.name))
+            if role is not None:
+                shape, grid = (1,) * len(tensor.shape), grids[role]
+                result[text(tensor.name)] = {
+                    "min": np.full(shape, grid.minimum, np.float32),
+                    "max": np.full(shape, grid.maximum, np.float32),
+                }
+    return result
+
+
+def _flatten_biases(model: Any) -> None:
+    """Biases of FULLY_CONNECTED have one axis: the converter leaves some as [1, n], which per-channel scales do not allow."""
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            if operator_name(model, operator) == "FULLY_CONNECTED" and len(operator.inputs) > 2 and operator.inputs[2] >= 0:
+                bias = graph.tensors[operator.inputs[2]]
+                bias.shape = [int(np.prod(bias.shape))]
+
+
+def _make_epsilon_safe(model: Any, by_name: Mapping[str, str], grids: Mapping[str, Grid]) -> None:
+    """Norms add at least one step of the variance's grid before RSQRT.
+
+    RSQRT fails at run time on a value at or below zero, and a variance under half a step is rounded to zero. Where the model's own
+    epsilon is larger than a step, nothing changes.
+    """
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            role = by_name.get(text(graph.tensors[operator.outputs[0]].name), "")
+            if kind(role) != "variance_eps" or operator_name(model, operator) != "ADD":
+                continue
+            operator.inputs = [int(index) for index in operator.inputs]
+            for position, index in enumerate(operator.inputs):
+                value = constant(model, graph.tensors[index])
+                if value is not None:
+                    operator.inputs[position] = _add_scalar(
+                        model, graph, max(float(value.max()), grids[role].scale), f"{role}/epsilon"
+                    )
+
+
+def _add_scalar(model: Any, graph: Any, value: float, name: str) -> int:
+    """The index of a new float constant in the graph."""
+    buffer, tensor = schema.BufferT(), schema.TensorT()
+    buffer.data = np.frombuffer(np.float32(value).tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    tensor.name, tensor.type, tensor.shape, tensor.hasRank = name.encode(), schema.TensorType.FLOAT32, [], True
+    tensor.buffer = len(model.buffers) - 1
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1

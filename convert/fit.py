@@ -1,0 +1,140 @@
+"""Calibration from images: channel means, ranges, gates and thresholds, each from a share of the images of its own.
+
+The images are cut by position: one fifth for the ranges, one fifth for the gates, one fifth for the thresholds, the rest for reporting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from calibration.collect import ChannelMeans, Tap, collect
+from calibration.gates import Gate, Outcomes, Thresholds, confidence_gate, fit_thresholds, leaves_at
+from calibration.observers import OBSERVERS
+from calibration.ranges import Grid, decide
+from calibration.replay import Answers, answers, gate_scores
+from calibration.replay import replay as run_replay
+from calibration.samples import SampleSet, pixels
+from convert.progress import Progress
+from convert.stages import Stage
+from tflite_runtime_app.cascade import Cascade
+from tflite_runtime_app.labels import LabelBank
+from tflite_runtime_app.manifest import Manifest
+
+BATCH = 32
+RANGE_IMAGES = 512  # more change no range by a step worth having, and cost time
+NONE_QUANTILE = 0.02  # share of good answers that "none of these" may wrongly take
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """The images' four parts; no image is in two of them."""
+
+    ranges: SampleSet
+    gates: SampleSet
+    thresholds: SampleSet
+    report: SampleSet
+
+
+def share_out(images: SampleSet) -> Shares:
+    """Cut by position at one, two and three fifths."""
+    first, second, third = (len(images) * k // 5 for k in (1, 2, 3))
+    parts = ((0, max(first, min(1, len(images)))), (first, second), (second, third), (third, None))
+    return Shares(*(images.part(start, stop) for start, stop in parts))
+
+
+def range_images(images: NDArray[np.int8], seed: int) -> NDArray[np.int8]:
+    """At most RANGE_IMAGES of them, chosen by the seed, in their order."""
+    if len(images) <= RANGE_IMAGES:
+        return images
+    chosen = np.sort(np.random.default_rng(seed).choice(len(images), RANGE_IMAGES, replace=False))
+    return images[chosen]
+
+
+def channel_means(
+    stages: Sequence[Stage], images: NDArray[np.int8], roles: frozenset[str], progress: Progress
+) -> dict[str, NDArray[np.float32]]:
+    """Means per channel of the roles, over images and tokens."""
+    means = ChannelMeans(roles)
+    for batch in _batches(images, progress, "channel means"):
+        run_stages(stages, batch, means)
+    return means.result()
+
+
+def ranges(
+    stages: Sequence[Stage], images: NDArray[np.int8], roles: frozenset[str], observer: str, progress: Progress
+) -> dict[str, Grid]:
+    """The grid of every role, by the observer."""
+
+    def run(batch: NDArray[np.float32], tap: Tap) -> None:
+        run_stages(stages, batch, tap)
+
+    return decide(collect(run, _batches(images, progress, "ranges"), roles), OBSERVERS[observer])
+
+
+def run_stages(stages: Sequence[Stage], batch: NDArray[np.float32], tap: Tap) -> None:
+    """One pass of a batch [n, H, W, 3] through the float stages, every result shown to `tap`."""
+    value = torch.from_numpy(batch)
+    with torch.no_grad():
+        for stage in stages:
+            stage.tap = lambda role, x: tap(role, x.numpy())
+            try:
+                value = stage(value)[0]
+            finally:
+                stage.tap = None
+
+
+def first_gates(found: Answers) -> tuple[Gate, ...]:
+    """A confidence gate per exit, standardised by what was seen there."""
+    return tuple(confidence_gate(found.features[:, k]) for k in range(found.features.shape[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Images replayed through the integer file, and what a good answer for each would be."""
+
+    found: Answers
+    wanted: NDArray[np.int64]
+
+
+def judge(
+    cascade: Cascade,
+    manifest: Manifest,
+    bank: LabelBank,
+    part: SampleSet,
+    reference: NDArray[np.float32],
+    labels: Sequence[int] | None,
+    progress: Progress,
+) -> Judged:
+    """The integer file's answers on a part; good is the label where known, else the float tower's own top-1."""
+    found = answers(run_replay(cascade, progress.over(part.images, len(part), "integer file")), bank, manifest.logit_scale)
+    wanted = np.asarray(labels) if labels is not None else (reference @ bank.vectors.T).argmax(1)
+    return Judged(found, wanted)
+
+
+def outcomes(cascade: Cascade, manifest: Manifest, judged: Judged) -> Outcomes:
+    """Gate scores, and where the answers are good."""
+    good = judged.found.top1 == judged.wanted[:, None]
+    return Outcomes(gate_scores(cascade, manifest, judged.found.features), good[:, :-1], good[:, -1])
+
+
+def thresholds(cascade: Cascade, manifest: Manifest, fit: Judged, held: Judged) -> tuple[Thresholds, float]:
+    """Exit thresholds that cost at most a point on `held`, and the cosine below which an answer counts as none of the labels."""
+    fitted = outcomes(cascade, manifest, fit)
+    chosen = fit_thresholds(fitted, outcomes(cascade, manifest, held))
+    left = leaves_at(fitted.scores, chosen.values)
+    place = np.arange(len(left))
+    good = np.column_stack([fitted.good, fitted.good_full])[place, left]
+    cosine = fit.found.cosine[place, left]
+    none = float(np.quantile(cosine[good], NONE_QUANTILE)) if good.any() else -1.0
+    return chosen, none
+
+
+def _batches(images: NDArray[np.int8], progress: Progress, what: str):  # type: ignore[no-untyped-def]
+    starts = range(0, len(images), BATCH)
+    for start in progress.over(starts, len(starts), f"{what}, batches of {BATCH}"):
+        yield pixels(images[start : start + BATCH])

@@ -1,0 +1,128 @@
+"""A .tflite file as the schema's own objects, and back.
+
+The quantizer leaves constants behind the flatbuffer (Buffer.offset and size); reading brings them in, so that what is written
+holds everything inside and any reader, TensorFlow Lite Micro's too, finds the weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+__all__ = [
+    "OPERATOR_NAMES",
+    "TYPE_NAMES",
+    "constant",
+    "operator_name",
+    "prune",
+    "read_model",
+    "schema",
+    "signatures",
+    "text",
+    "write_model",
+]
+
+OPERATOR_NAMES: dict[int, str] = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
+TYPE_NAMES: dict[int, str] = {v: k for k, v in vars(schema.TensorType).items() if not k.startswith("_")}
+_NUMPY: dict[str, str] = {
+    "INT8": "int8",
+    "INT16": "int16",
+    "INT32": "int32",
+    "INT64": "int64",
+    "FLOAT32": "float32",
+    "BOOL": "bool",
+}
+
+
+def read_model(content: bytes) -> Any:
+    """The file's ModelT with every constant inside its buffer."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    for buffer in model.buffers:
+        if buffer.offset and buffer.offset > 1:
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
+
+
+def write_model(model: Any) -> bytes:
+    """The ModelT as the bytes of a .tflite file."""
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def operator_name(model: Any, operator: Any) -> str:
+    """`FULLY_CONNECTED`, `SOFTMAX`, …; for an operator that is not built in, `CUSTOM`."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    return OPERATOR_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
+
+
+def text(value: Any) -> str:
+    """A flatbuffer string, which the schema's objects hold as bytes."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def signatures(model: Any) -> Iterator[tuple[str, Any, dict[str, int], dict[str, int]]]:
+    """(key, subgraph, inputs by name, outputs by name) of each signature; the values are tensor indices."""
+    for definition in model.signatureDefs or []:
+        yield (
+            text(definition.signatureKey),
+            model.subgraphs[definition.subgraphIndex],
+            {text(entry.name): int(entry.tensorIndex) for entry in definition.inputs},
+            {text(entry.name): int(entry.tensorIndex) for entry in definition.outputs},
+        )
+
+
+def constant(model: Any, tensor: Any) -> NDArray[Any] | None:
+    """A constant tensor's values, or None for one that is computed."""
+    data = model.buffers[tensor.buffer].data
+    if data is None or len(data) == 0:
+        return None
+    kind = _NUMPY[TYPE_NAMES[tensor.type]]
+    shape = [] if tensor.shape is None else [int(n) for n in tensor.shape]
+    return np.frombuffer(np.asarray(data, np.uint8).tobytes(), kind).reshape(shape)
+
+
+def prune(model: Any) -> None:
+    """Unused tensors and buffers are gone, and equal constants are stored once."""
+    for number, graph in enumerate(model.subgraphs):
+        _prune_tensors(model, graph, number)
+    _prune_buffers(model)
+
+
+def _prune_tensors(model: Any, graph: Any, number: int) -> None:
+    used = {int(i) for operator in graph.operators for i in (*operator.inputs, *operator.outputs) if i >= 0}
+    kept = sorted(used | {int(i) for i in (*graph.inputs, *graph.outputs)})
+    place = {old: new for new, old in enumerate(kept)} | {-1: -1}  # -1 stands for an input left out
+    graph.tensors = [graph.tensors[i] for i in kept]
+    graph.inputs, graph.outputs = [place[int(i)] for i in graph.inputs], [place[int(i)] for i in graph.outputs]
+    for operator in graph.operators:
+        operator.inputs, operator.outputs = [place[int(i)] for i in operator.inputs], [place[int(i)] for i in operator.outputs]
+    for definition in model.signatureDefs or []:
+        if definition.subgraphIndex == number:
+            for entry in (*definition.inputs, *definition.outputs):
+                entry.tensorIndex = place[int(entry.tensorIndex)]
+
+
+def _prune_buffers(model: Any) -> None:
+    """Buffer 0 stays the empty one, as the format wants it; metadata is dropped with its buffers."""
+    model.metadata, model.metadataBuffer = None, None
+    kept, place = [model.buffers[0]], {}
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            data = model.buffers[tensor.buffer].data
+            if data is None or len(data) == 0:
+                tensor.buffer = 0
+                continue
+            key = hashlib.sha256(np.asarray(data, np.uint8).tobytes()).digest()
+            if key not in place:
+                place[key] = len(kept)
+                kept.append(model.buffers[tensor.buffer])
+            tensor.buffer = place[key]
+    model.buffers = kept

@@ -1,0 +1,93 @@
+"""Label lists as people write them: a file with one label a line, or names on the command line; and their vectors from the text tower."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from convert.errors import UsageError
+from convert.models import ClipModel
+from tflite_runtime_app.labels import LabelBank
+
+BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class LabelList:
+    """Names in order, and for each the id that a picture's parent folder may bear: what stands before a TAB, else the name."""
+
+    names: tuple[str, ...]
+    ids: tuple[str, ...]
+
+    def indices(self, folders: Sequence[str]) -> tuple[int, ...] | None:
+        """The label of each picture by its folder's name; None unless every folder is a known id."""
+        place = {identifier: index for index, identifier in enumerate(self.ids)}
+        found = tuple(place.get(folder, -1) for folder in folders)
+        return found if found and -1 not in found else None
+
+
+def parse_labels(text: str) -> LabelList:
+    """A label file's text: one label a line, `id TAB` before it if it has one; of names separated by commas the first counts."""
+    names, ids = [], []
+    for line in text.splitlines():
+        identifier, tab, synonyms = line.rpartition("\t")
+        name = synonyms.split(",")[0].strip()
+        if name:
+            names.append(name)
+            ids.append(identifier.strip() if tab else name)
+    return _checked(names, ids)
+
+
+def read_label_list(option: str | None, model: ClipModel) -> LabelList:
+    """The labels that --labels means: a file, or names separated by commas; without it the model folder's labels.txt."""
+    if option is None:
+        if model.folder is None or not (model.folder / "labels.txt").is_file():
+            raise UsageError(f"{model.name} has no labels.txt of its own; give --labels FILE or --labels 'a, b, c'")
+        return parse_labels((model.folder / "labels.txt").read_text("utf-8"))
+    if Path(option).is_file():
+        return parse_labels(Path(option).read_text("utf-8"))
+    if option.endswith((".txt", ".tsv", ".csv")):
+        raise UsageError(f"--labels {option}: no such file")
+    names = [name.strip() for name in option.split(",") if name.strip()]
+    return _checked(names, names)
+
+
+def read_templates(model: ClipModel) -> tuple[str, ...]:
+    """The model folder's templates.txt, for models without one open_clip's SIMPLE_IMAGENET_TEMPLATES."""
+    if model.folder is not None and (model.folder / "templates.txt").is_file():
+        lines = (model.folder / "templates.txt").read_text("utf-8").splitlines()
+        templates = tuple(line.strip() for line in lines if line.strip())
+        wrong = [template for template in templates if "{}" not in template]
+        if wrong or not templates:
+            raise UsageError(
+                f"{model.folder / 'templates.txt'}: every line needs {{}} where the label goes; found {wrong or 'no line'}"
+            )
+        return templates
+    from open_clip import SIMPLE_IMAGENET_TEMPLATES
+
+    return tuple(template("{}") for template in SIMPLE_IMAGENET_TEMPLATES)
+
+
+def embed_labels(labels: LabelList, model: ClipModel) -> LabelBank:
+    """The label matrix: each vector is the normalised mean, over templates, of the normalised text embeddings."""
+    templates = read_templates(model)
+    total = torch.zeros(len(labels.names), 1)
+    with torch.no_grad():
+        for template in templates:
+            sentences = [template.replace("{}", name) for name in labels.names]
+            parts = [model.module.encode_text(model.tokenizer(sentences[i : i + BATCH])) for i in range(0, len(sentences), BATCH)]
+            total = total + torch.nn.functional.normalize(torch.cat(parts), dim=-1)
+    vectors = torch.nn.functional.normalize(total, dim=-1).numpy()
+    return LabelBank(vectors, labels.names, templates, model.space_id)
+
+
+def _checked(names: list[str], ids: list[str]) -> LabelList:
+    if not names:
+        raise UsageError("the label list is empty; give one label a line, or names separated by commas")
+    double = sorted({name for name in names if names.count(name) > 1} | {i for i in ids if ids.count(i) > 1})
+    if double:
+        raise UsageError(f"labels must differ from one another; given more than once: {', '.join(double[:5])}")
+    return LabelList(tuple(names), tuple(ids))

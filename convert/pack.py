@@ -1,0 +1,91 @@
+"""From the integer file to the manifest that describes it: every shape, scale and cost is read off the file itself."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+
+from calibration.gates import NEVER, Gate
+from calibration.stored import Stored
+from convert.audit import grid_of
+from convert.errors import EmitError
+from convert.flatbuffer import read_model, signatures, text
+from convert.models import ClipModel
+from convert.stages import Stage
+from tflite_runtime_app import __version__
+from tflite_runtime_app.manifest import Calibration, GateSpec, Manifest, PolicySpec, StageSpec, TensorSpec
+
+TOOLS = ("torch", "open_clip_torch", "onnx", "onnx2tf", "tensorflow", "ai-edge-quantizer", "ai-edge-litert", "numpy", "Pillow")
+
+Tensors = dict[str, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]]  # inputs and outputs by signature
+
+
+def describe(
+    content: bytes, stages: Sequence[Stage], model: ClipModel, stored: Stored, target: str, limits: dict[str, float]
+) -> Manifest:
+    """The manifest of an integer file with its gates; digests are filled in when the bundle is written."""
+    tensors = _tensors(content)
+    stage_specs = tuple(
+        StageSpec(
+            signature=f"stage_{stage.part.index}",
+            blocks_done=stage.part.blocks_done,
+            macs=stage.macs(),
+            head_macs=stage.tower.head_macs(),
+            inputs=tensors[f"stage_{stage.part.index}"][0],
+            outputs=tensors[f"stage_{stage.part.index}"][1],
+        )
+        for stage in stages
+    )
+    gates = tuple(
+        _gate(f"gate_{k}", gate, threshold, tensors)
+        for k, (gate, threshold) in enumerate(zip(stored.gates, stored.thresholds, strict=True))
+    )
+    stops = any(threshold < NEVER for threshold in stored.thresholds)
+    return Manifest(
+        name=model.name,
+        target=target,
+        weights_sha256=model.weights_sha256,
+        space_id=model.space_id,
+        preprocessing=model.preprocessing,
+        embedding_size=stages[-1].tower.embedding_size,
+        logit_scale=model.logit_scale,
+        none_threshold=stored.none_threshold,
+        stages=stage_specs,
+        gates=gates,
+        policy=PolicySpec("confidence" if stops else "never"),
+        calibration=Calibration(stored.digest, stored.images, stored.observer),
+        flatbuffer_sha256="",
+        ladder=stored.ladder,
+        limits=limits,
+        tools={
+            "clip-rescue": __version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in TOOLS},
+        },
+    )
+
+
+def _tensors(content: bytes) -> Tensors:
+    """Inputs and outputs of every signature."""
+    found = {}
+    for key, graph, inputs, outputs in signatures(read_model(content)):
+
+        def specs(names: dict[str, int], graph: object = graph) -> tuple[TensorSpec, ...]:
+            return tuple(_spec(name, graph.tensors[index]) for name, index in names.items())  # type: ignore[attr-defined]
+
+        found[key] = (specs(inputs), specs(outputs))
+    return found
+
+
+def _spec(name: str, tensor: object) -> TensorSpec:
+    grid = grid_of(tensor)
+    if grid is None:
+        raise EmitError(f"tensor {text(tensor.name)} ({name}) has no scale")  # type: ignore[attr-defined]
+    shape = tuple(int(n) for n in tensor.shape)  # type: ignore[attr-defined]
+    return TensorSpec(name, shape, grid.scale, grid.zero_point)
+
+
+def _gate(key: str, gate: Gate, threshold: int, tensors: Tensors) -> GateSpec:
+    (features,), (score,) = tensors[key]
+    return GateSpec(key, gate.mean, gate.deviation, features, score, threshold)

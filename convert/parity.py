@@ -1,0 +1,134 @@
+"""The finished file against open_clip on images that nothing was fitted to: cosine, agreement, accuracy, exits taken, time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from calibration.gates import leaves_at
+from calibration.replay import Replay, answers, gate_scores, replay
+from calibration.samples import pixels
+from convert.models import ClipModel
+from convert.progress import Progress
+from tflite_runtime_app.cascade import Cascade
+from tflite_runtime_app.labels import LabelBank
+from tflite_runtime_app.manifest import Manifest
+
+BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ExitParity:
+    """One stage alone: its embedding against the float tower's final one, its top-1, and how many images leave there."""
+
+    blocks_done: int
+    cosine: float
+    agreement: float
+    top1: float | None
+    share: float
+    macs: int
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """All shares in 0..1; `top1_*` None where labels are not known. `cosines` are the images' own at full depth."""
+
+    images: int
+    cosine_mean: float
+    cosine_p5: float
+    agreement: float
+    top1_float: float | None
+    top1_int8: float | None
+    top1_exits: float | None
+    agreement_exits: float
+    mean_macs: float
+    full_macs: int
+    exits: tuple[ExitParity, ...]
+    cosines: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for JSON."""
+        return asdict(self)
+
+
+def float_embeddings(model: ClipModel, images: NDArray[np.int8], progress: Progress) -> NDArray[np.float32]:
+    """open_clip's own embeddings [n, E] of int8 image tensors [n, H, W, 3]."""
+    starts = range(0, len(images), BATCH)
+    parts = [
+        model.encode(torch.from_numpy(pixels(images[start : start + BATCH]))).numpy()
+        for start in progress.over(starts, len(starts), "float tower, batches of 32")
+    ]
+    return np.concatenate(parts)
+
+
+def measure(
+    cascade: Cascade,
+    manifest: Manifest,
+    bank: LabelBank,
+    images: NDArray[np.int8],
+    reference: NDArray[np.float32],
+    labels: Sequence[int] | None,
+    progress: Progress,
+) -> Parity:
+    """Every figure over `images`, with the manifest's thresholds; `reference` are the float tower's embeddings of the same images."""
+    found = replay(cascade, progress.over(images, len(images), "integer file"))
+    return compare(found, cascade, manifest, bank, reference, labels)
+
+
+def compare(
+    found: Replay,
+    cascade: Cascade,
+    manifest: Manifest,
+    bank: LabelBank,
+    reference: NDArray[np.float32],
+    labels: Sequence[int] | None,
+) -> Parity:
+    """The figures of a replay that was run already."""
+    ours = answers(found, bank, manifest.logit_scale)
+    float_top1 = (_unit(reference) @ bank.vectors.T).argmax(1)
+    cosine = (_unit(found.embeddings) * _unit(reference)[:, None]).sum(-1)
+    scores = gate_scores(cascade, manifest, ours.features)
+    left = leaves_at(scores, [gate.threshold for gate in manifest.gates])
+    chosen = ours.top1[np.arange(len(left)), left]
+    truth = None if labels is None else np.asarray(labels)
+
+    def right(top1: NDArray[np.int64]) -> float | None:
+        return None if truth is None else float((top1 == truth).mean())
+
+    exits = tuple(
+        ExitParity(
+            blocks_done=stage.blocks_done,
+            cosine=float(cosine[:, k].mean()),
+            agreement=float((ours.top1[:, k] == float_top1).mean()),
+            top1=right(ours.top1[:, k]),
+            share=float((left == k).mean()),
+            macs=manifest.macs_until(k),
+            ms=float(np.median(found.ms[:, : k + 1].sum(1))),
+        )
+        for k, stage in enumerate(manifest.stages)
+    )
+    return Parity(
+        images=len(left),
+        cosine_mean=float(cosine[:, -1].mean()),
+        cosine_p5=float(np.percentile(cosine[:, -1], 5)),
+        agreement=exits[-1].agreement,
+        top1_float=right(float_top1),
+        top1_int8=exits[-1].top1,
+        top1_exits=right(chosen),
+        agreement_exits=float((chosen == float_top1).mean()),
+        mean_macs=float(np.mean([exits[k].macs for k in left])),
+        full_macs=manifest.total_macs,
+        exits=exits,
+        cosines=tuple(round(float(c), 5) for c in cosine[:, -1]),
+    )
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return unit

@@ -1,0 +1,219 @@
+"""An open_clip ViT image tower as plain data: weights and structure, nothing of its modules left.
+
+Rewrites take a `Tower` and give back a `Tower`; `stages.py` runs one. Shapes: D width, T tokens (1 class token and N patch
+tokens), E embedding, M hidden width of the MLP; a linear layer holds weight [out, in] and bias [out].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from convert.errors import UnsupportedTower
+
+Activation = Literal["gelu", "quick_gelu"]
+Pooling = Literal["class_token", "average", "average_then_norm"]
+
+SUPPORTED = (
+    "open_clip's VisionTransformer with the default block, exact or quick GELU, with or without ln_pre and LayerScale, "
+    "pooled by class token or average, any image and patch size"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """y = weight x + bias."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """y = (x - mean) / sqrt(var + eps) * weight + bias over channels; without weight and bias once they are folded away.
+
+    `centred` says that x has zero mean by construction, so that the mean need not be taken (RMSNorm).
+    """
+
+    weight: Tensor | None
+    bias: Tensor | None
+    eps: float
+    centred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One residual block: h += scale_1 * out(attention(norm_1(h))), then h += scale_2 * fc_2(act(fc_1(norm_2(h))))."""
+
+    norm_1: Norm
+    query: Linear
+    key: Linear
+    value: Linear
+    out: Linear
+    scale_1: Tensor | None
+    norm_2: Norm
+    fc_1: Linear
+    fc_2: Linear
+    scale_2: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """A whole image tower. `patch` is the patch convolution's [D, 3, ph, pw] with a bias [D].
+
+    `pixel_mean` and `pixel_deviation` normalise a picture in 0..1 before `patch`; None once they are folded into it.
+    `attention_scale` multiplies the scores; 1.0 once it is folded into the queries.
+    `projection` maps the normed, pooled token to the embedding.
+    """
+
+    image_size: tuple[int, int]
+    pixel_mean: tuple[float, float, float] | None
+    pixel_deviation: tuple[float, float, float] | None
+    patch: Linear
+    class_token: Tensor
+    position: Tensor
+    norm_pre: Norm | None
+    blocks: tuple[Block, ...]
+    heads: int
+    attention_scale: float
+    activation: Activation
+    pooling: Pooling
+    norm_post: Norm
+    projection: Linear
+
+    @property
+    def width(self) -> int:
+        """D, the number of channels of the residual stream."""
+        return int(self.class_token.shape[0])
+
+    @property
+    def tokens(self) -> int:
+        """T = 1 + N, the class token and the patch tokens."""
+        return int(self.position.shape[0])
+
+    @property
+    def embedding_size(self) -> int:
+        """E, the length of the embedding."""
+        return int(self.projection.weight.shape[0])
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels."""
+        return int(self.patch.weight.shape[2]), int(self.patch.weight.shape[3])
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """How many patches there are down and across."""
+        (height, width), (down, across) = self.image_size, self.patch_size
+        return height // down, width // across
+
+    def block_macs(self) -> int:
+        """Multiply-accumulates of one block: Q, K, V, output and both MLP layers for T tokens, and the two attention products."""
+        block, tokens, width = self.blocks[0], self.tokens, self.width
+        linear = sum(layer.weight.numel() for layer in (block.query, block.key, block.value, block.out, block.fc_1, block.fc_2))
+        return tokens * linear + 2 * tokens * tokens * width
+
+    def patch_macs(self) -> int:
+        """Multiply-accumulates of the patch embedding."""
+        return (self.tokens - 1) * self.patch.weight.numel()
+
+    def head_macs(self) -> int:
+        """Multiply-accumulates of one embedding head."""
+        return self.projection.weight.numel()
+
+
+def tower_from_open_clip(visual: nn.Module, mean: Any, deviation: Any) -> Tower:
+    """The same tower as data, in float32, detached from the module. Raises UnsupportedTower naming what cannot be converted."""
+    _refuse(visual)
+    v: Any = visual
+    projection = v.proj.detach().float().t().contiguous()
+    patch = v.conv1.weight.detach().float()
+    blocks = tuple(_block(block) for block in v.transformer.resblocks)
+    average: Pooling = "average_then_norm" if v.final_ln_after_pool else "average"
+    heads = int(v.transformer.resblocks[0].attn.num_heads)
+    height, width = v.image_size
+    return Tower(
+        image_size=(int(height), int(width)),
+        pixel_mean=tuple(float(x) for x in mean),  # type: ignore[arg-type]
+        pixel_deviation=tuple(float(x) for x in deviation),  # type: ignore[arg-type]
+        patch=Linear(patch.clone(), torch.zeros(patch.shape[0])),
+        class_token=v.class_embedding.detach().float().clone(),
+        position=v.positional_embedding.detach().float().clone(),
+        norm_pre=None if isinstance(v.ln_pre, nn.Identity) else _norm(v.ln_pre),
+        blocks=blocks,
+        heads=heads,
+        attention_scale=(patch.shape[0] // heads) ** -0.5,
+        activation=_activation(v.transformer.resblocks[0].mlp.gelu),
+        pooling="class_token" if v.pool_type == "tok" else average,
+        norm_post=_norm(v.ln_post),
+        projection=Linear(projection, torch.zeros(projection.shape[0])),
+    )
+
+
+def _refuse(visual: nn.Module) -> None:
+    """Raise UnsupportedTower unless `visual` is a tower that `Tower` can hold."""
+    from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+
+    def unsupported(what: str) -> UnsupportedTower:
+        return UnsupportedTower(f"cannot convert {what}; what can be converted: {SUPPORTED}")
+
+    kind = type(visual).__name__
+    if not isinstance(visual, VisionTransformer):
+        names = {"ModifiedResNet": "a ResNet tower (ModifiedResNet)", "TimmModel": "a timm tower (TimmModel)"}
+        raise unsupported(names.get(kind, f"a tower of type {kind}"))
+    v: Any = visual
+    if v.attn_pool is not None:
+        raise unsupported("a tower with attentional pooling (AttentionalPooler)")
+    if v.pool_type not in ("tok", "avg"):
+        raise unsupported(f"a tower with pool_type {v.pool_type!r}")
+    if v.proj is None:
+        raise unsupported("a tower without an output projection")
+    for block in v.transformer.resblocks:
+        if type(block) is not ResidualAttentionBlock:
+            raise unsupported(f"a tower with blocks of type {type(block).__name__} (qk_norm, scaled cosine or scaled attention)")
+    _activation(v.transformer.resblocks[0].mlp.gelu)
+
+
+def _activation(module: nn.Module) -> Activation:
+    """Which GELU a block uses, by what the module is."""
+    from open_clip.transformer import QuickGELU
+
+    if isinstance(module, QuickGELU):
+        return "quick_gelu"
+    if isinstance(module, nn.GELU) and module.approximate == "none":
+        return "gelu"
+    raise UnsupportedTower(f"cannot convert a tower with the activation {module}; what can be converted: {SUPPORTED}")
+
+
+def _norm(module: Any) -> Norm:
+    return Norm(module.weight.detach().float().clone(), module.bias.detach().float().clone(), float(module.eps))
+
+
+def _linear(module: Any) -> Linear:
+    return Linear(module.weight.detach().float().clone(), module.bias.detach().float().clone())
+
+
+def _block(module: Any) -> Block:
+    attention = module.attn
+    weights = attention.in_proj_weight.detach().float().chunk(3)
+    biases = attention.in_proj_bias.detach().float().chunk(3)
+    query, key, value = (Linear(w.clone(), b.clone()) for w, b in zip(weights, biases, strict=True))
+
+    def scale(layer: Any) -> Tensor | None:
+        return layer.gamma.detach().float().clone() if hasattr(layer, "gamma") else None
+
+    return Block(
+        norm_1=_norm(module.ln_1),
+        query=query,
+        key=key,
+        value=value,
+        out=_linear(attention.out_proj),
+        scale_1=scale(module.ls_1),
+        norm_2=_norm(module.ln_2),
+        fc_1=_linear(module.mlp.c_fc),
+        fc_2=_linear(module.mlp.c_proj),
+        scale_2=scale(module.ls_2),
+    )

@@ -1,0 +1,117 @@
+"""The program `classify`: picks the command, and turns whatever happens into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, ModuleType
+
+import tflite_runtime_app
+from tflite_runtime_app import run
+from tflite_runtime_app.errors import AppError
+
+# A new command is a module with HELP, add_arguments(parser) and run(arguments), named here.
+COMMANDS: dict[str, ModuleType] = {"run": run}
+DEFAULT = "run"
+EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 130, 143
+
+
+class Terminated(BaseException):
+    """SIGTERM came; like KeyboardInterrupt it must pass every `except Exception`."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs `classify` with `argv` (default: the process's) and returns its exit code; no exception leaves it."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    _tolerate_odd_names()
+    try:
+        arguments = parse(words)
+    except SystemExit as stop:  # argparse has printed help, version or the usage error
+        return stop.code if isinstance(stop.code, int) else 0
+    try:
+        with _sigterm_raises():
+            code: int = COMMANDS[arguments.command].run(arguments)
+            sys.stdout.flush()  # here, where a closed pipe is still caught
+            return code
+    except BrokenPipeError:
+        _drop_stdout()
+        return 0  # the reader had enough, as in `classify … | head`
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except Terminated:
+        return EXIT_TERMINATED
+    except AppError as error:
+        return _report(str(error), error.exit_code, arguments.debug)
+    except Exception as error:
+        return _report(
+            f"internal error: {type(error).__name__}: {error}; run it again with --debug", EXIT_FAILED, arguments.debug
+        )
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """The command and its arguments; words that start with no command are those of `run`."""
+    parser = argparse.ArgumentParser(
+        prog="classify",
+        usage="classify FILE SOURCE… [options]\n       classify COMMAND …",
+        description="Classify images with a clip-rescue bundle.",
+        epilog="classify FILE SOURCE… is short for classify run FILE SOURCE…",
+    )
+    _add_version(parser)
+    commands = parser.add_subparsers(prog="classify", dest="command", metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        command = commands.add_parser(name, help=module.HELP, description=module.HELP)
+        module.add_arguments(command)
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        _add_version(command)
+    short = bool(words) and words[0] not in COMMANDS and words[0] not in ("-h", "--help", "--version")
+    return parser.parse_args([DEFAULT, *words] if short else words)
+
+
+def _add_version(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--version", action="version", version=f"classify {tflite_runtime_app.__version__}")
+
+
+def _report(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"classify: {message}", file=sys.stderr)
+    return code
+
+
+def _tolerate_odd_names() -> None:
+    """Paths and labels that the terminal's encoding lacks are printed escaped; they must not end the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_stdout() -> None:
+    """What is still buffered goes nowhere, so that Python's own flush at exit does not complain."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # a captured stdout has no file number, and no pipe either
+        return
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Within, SIGTERM raises Terminated; only the main thread may install handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

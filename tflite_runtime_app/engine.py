@@ -1,0 +1,129 @@
+"""The one interpreter: signatures of a flatbuffer, run by LiteRT."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tflite_runtime_app.errors import BundleIncompatible
+
+MINIMUM_LITERT = (2, 3, 0)
+OP_RESOLVERS = {"xnnpack": "AUTO", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
+
+Codes = dict[str, npt.NDArray[np.int8]]
+
+
+class Engine(Protocol):
+    """What the cascade needs of an engine: one signature, run on named tensors."""
+
+    def invoke(self, signature: str, inputs: Mapping[str, npt.NDArray[np.int8]]) -> Codes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFacts:
+    """One tensor of a signature as the flatbuffer states it; `scales` has one entry for a grid common to all elements."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureFacts:
+    """Inputs and outputs of a signature by name."""
+
+    inputs: dict[str, TensorFacts]
+    outputs: dict[str, TensorFacts]
+
+
+class LiteRtEngine:
+    """A flatbuffer in one LiteRT interpreter, allocated once; one cached runner per signature.
+
+    `op_resolver` picks the kernels: "xnnpack" (fast, the default), "builtin" (LiteRT's own), "reference" (plain loops).
+    Pass only bytes that `read_bundle` has checked: LiteRT may end the process on malformed ones. Raises BundleIncompatible
+    when the machine, the installed LiteRT or the flatbuffer does not do.
+    """
+
+    def __init__(self, flatbuffer: bytes, threads: int = 1, op_resolver: str = "xnnpack") -> None:
+        if op_resolver not in OP_RESOLVERS:
+            raise ValueError(f"op_resolver should be one of {', '.join(OP_RESOLVERS)}, found {op_resolver!r}")
+        check_platform(struct.calcsize("P") * 8)
+        check_litert(installed_litert())
+        try:
+            from ai_edge_litert.interpreter import Interpreter, OpResolverType  # late: --help must not wait for it
+        except (ImportError, ValueError) as error:  # ValueError: numpy of another binary interface
+            raise BundleIncompatible(
+                f"ai-edge-litert does not load here ({error}); it needs a 64-bit Raspberry Pi OS, Bookworm or newer"
+            ) from error
+        try:
+            self._interpreter = Interpreter(
+                model_content=flatbuffer,
+                num_threads=threads,
+                experimental_op_resolver_type=getattr(OpResolverType, OP_RESOLVERS[op_resolver]),
+            )
+            self._interpreter.allocate_tensors()
+            names = list(self._interpreter.get_signature_list())
+            self._runners: dict[str, Any] = {name: self._interpreter.get_signature_runner(name) for name in names}
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise BundleIncompatible(f"LiteRT refuses the model: {reason}; build the bundle again with: convert build") from error
+        self.signatures: dict[str, SignatureFacts] = {
+            name: SignatureFacts(_facts(runner.get_input_details()), _facts(runner.get_output_details()))
+            for name, runner in self._runners.items()
+        }
+
+    def invoke(self, signature: str, inputs: Mapping[str, npt.NDArray[np.int8]]) -> Codes:
+        """The outputs of `signature` by name, as copies. Raises ValueError for inputs of another name, shape or type."""
+        expected = self.signatures[signature].inputs
+        found = {name: (value.shape, str(value.dtype)) for name, value in inputs.items()}
+        wanted = {name: (facts.shape, facts.dtype) for name, facts in expected.items()}
+        if found != wanted:  # the runner would resize its tensors to whatever comes
+            raise ValueError(f"{signature} takes {wanted}, found {found}")
+        outputs: Codes = self._runners[signature](**inputs)
+        return outputs
+
+
+def check_platform(pointer_bits: int) -> None:
+    """Returns on a 64-bit Python; else raises BundleIncompatible. The kernel's word is no help: it may be 64-bit alone."""
+    if pointer_bits < 64:
+        raise BundleIncompatible(
+            "expected a 64-bit Python, found a 32-bit one; LiteRT has no 32-bit builds: install the 64-bit OS"
+        )
+
+
+def installed_litert() -> str:
+    """The version of the installed ai-edge-litert. Raises BundleIncompatible when there is none."""
+    try:
+        return importlib.metadata.version("ai-edge-litert")
+    except importlib.metadata.PackageNotFoundError:
+        raise BundleIncompatible("expected ai-edge-litert, found none; install it with: pip install ai-edge-litert") from None
+
+
+def check_litert(version: str) -> None:
+    """Returns when LiteRT `version` is new enough; raises BundleIncompatible else, since older ones compute wrongly."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    if numbers < MINIMUM_LITERT:
+        raise BundleIncompatible(
+            f"expected ai-edge-litert 2.3.0 or newer, found {version}, which computes int8 BATCH_MATMUL wrongly; "
+            "update it with: pip install -U ai-edge-litert"
+        )
+
+
+def _facts(details: Mapping[str, Mapping[str, Any]]) -> dict[str, TensorFacts]:
+    return {
+        name: TensorFacts(
+            shape=tuple(int(size) for size in detail["shape"]),
+            dtype=np.dtype(detail["dtype"]).name,
+            scales=tuple(float(scale) for scale in detail["quantization_parameters"]["scales"]),
+            zero_points=tuple(int(point) for point in detail["quantization_parameters"]["zero_points"]),
+        )
+        for name, detail in details.items()
+    }

@@ -1,0 +1,46 @@
+"""What can go wrong on the board, as exceptions whose message is one line: expected, found, what to do.
+
+AppError                    anything this application reports itself
+├── UsageError              exit code 2: the command line asks for something that does not exist
+├── BundleError             exit code 3: the model file was refused
+│   ├── BundleCorrupt       its bytes are not those that were written
+│   └── BundleIncompatible  sound, but not for this program or this library version
+├── LabelError              exit code 3: the label matrix was refused
+└── SourceError             exit code 1: one image could not be read; the others go on
+"""
+
+
+class AppError(Exception):
+    """A failure that is reported in one line; `exit_code` is what the program ends with."""
+
+    exit_code = 1
+
+
+class UsageError(AppError):
+    """The command line asks for something that does not exist or makes no sense."""
+
+    exit_code = 2
+
+
+class BundleError(AppError):
+    """The model file was refused before the interpreter saw it."""
+
+    exit_code = 3
+
+
+class BundleCorrupt(BundleError):
+    """The file's bytes are not those that were written: truncated, altered, or not a bundle at all."""
+
+
+class BundleIncompatible(BundleError):
+    """The file is sound but this program, or the installed LiteRT, cannot run it."""
+
+
+class LabelError(AppError):
+    """A label matrix is missing, malformed, or made for another embedding space."""
+
+    exit_code = 3
+
+
+class SourceError(AppError):
+    """One image could not be read; it is reported and skipped."""

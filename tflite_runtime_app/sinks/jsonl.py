@@ -1,0 +1,42 @@
+"""One JSON object a line, for programs; nothing else goes to that stream."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TextIO
+
+from tflite_runtime_app.sinks.base import Failure, Result
+
+
+class JsonLinesSink:
+    """Results and failures as JSON lines on `out`, each flushed at once. Pure ASCII, whatever the terminal's encoding."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def result(self, result: Result) -> None:
+        self._write(
+            {
+                "source": result.source,
+                "frame": result.frame,
+                "top": [
+                    {"label": match.label, "score": round(match.probability, 6), "cosine": round(match.cosine, 6)}
+                    for match in result.answer.top
+                ],
+                "none": result.answer.none,
+                "exit": result.exit,
+                "block": result.block,
+                "macs": result.macs,
+                "ms": round(result.ms, 3),
+                "stages_ms": [round(ms, 3) for ms in result.stages_ms],
+            }
+        )
+
+    def failure(self, failure: Failure) -> None:
+        self._write({"source": failure.source, "frame": failure.frame, "error": failure.error})
+
+    def close(self) -> None:
+        self._out.flush()
+
+    def _write(self, value: dict[str, Any]) -> None:
+        print(json.dumps(value), file=self._out, flush=True)
