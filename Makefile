@@ -34,7 +34,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 $(BUILT): $(INSTALLED) $(SOURCES) $(MODEL) $(MISSING)
 	@mkdir -p demo
-	$(BIN)/convert build --target rpi --out $(BUNDLE) --report $(REPORT)
+	$(BIN)/convert build --target rpi --out $(BUNDLE) --report $(REPORT) --force
 	@test -f $(BUNDLE) && test -f $(REPORT)/index.html || { echo "demo: the build left no $(BUNDLE) or no $(REPORT)/index.html" >&2; exit 1; }
 	@touch $@
 

@@ -8,18 +8,33 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.ranges import kind
 from calibration.statistics import Statistics, observe
+
+SCORES = frozenset({"scores", "scores_scaled"})
 
 Tap = Callable[[str, NDArray[np.float32]], None]
 Run = Callable[[NDArray[np.float32], Tap], None]
 
 
 def collect(run: Run, batches: Iterable[NDArray[np.float32]], roles: frozenset[str]) -> dict[str, Statistics]:
-    """Statistics of every role in `roles` over all batches [n, H, W, 3] in 0..1; memory does not grow with their number."""
+    """Statistics of every role in `roles` over all batches [n, H, W, 3] in 0..1; memory does not grow with their number.
+
+    A score counts as much as the attention weight that softmax makes of it: scores far below their row's largest need no codes.
+    """
     seen: dict[str, Statistics] = {}
+    scores: dict[str, NDArray[np.float32]] = {}
 
     def tap(role: str, values: NDArray[np.float32]) -> None:
-        if role in roles:
+        if kind(role) == "softmax":
+            for name, waiting in scores.items():
+                seen[name] = observe(seen.get(name), waiting, values)
+            scores.clear()
+        if role not in roles:
+            return
+        if kind(role) in SCORES:
+            scores[role] = values
+        else:
             seen[role] = observe(seen.get(role), values)
 
     for batch in batches:

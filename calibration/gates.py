@@ -68,18 +68,23 @@ def leaves_at(scores: NDArray[np.int64], thresholds: Sequence[int]) -> NDArray[n
     return np.where(stops.any(1), stops.argmax(1), scores.shape[1])
 
 
-def loss(outcomes: Outcomes, thresholds: Sequence[int]) -> float:
-    """Share of good answers at full depth minus that with exits; negative when exits rescue more than they harm."""
+def loss(outcomes: Outcomes, thresholds: Sequence[int]) -> tuple[float, float]:
+    """Share of good answers at full depth minus that with exits (negative when exits rescue more than they harm), and its standard error.
+
+    Standard error of the mean of the paired differences: each image counts 1 (harmed), -1 (rescued) or 0.
+    """
     left = leaves_at(outcomes.scores, thresholds)
     good = np.column_stack([outcomes.good, outcomes.good_full])[np.arange(len(left)), left]
-    return float(outcomes.good_full.mean() - good.mean())
+    difference = outcomes.good_full.astype(np.float64) - good
+    return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
 
 
 def fit_thresholds(fit: Outcomes, held: Outcomes, allowed: float = 0.01, smallest: int = 100) -> Thresholds:
     """The boldest thresholds of a rising series of budgets that cost at most `allowed` on `held`, images they were not fitted on.
 
-    For each budget every exit gets the lowest threshold at which the images leaving there lose no more than its share of it. Fewer than
-    `smallest` held images cannot show a loss that small: then every threshold is NEVER.
+    For each budget every exit gets the lowest threshold at which the images leaving there lose no more than its share of it. What they cost
+    on `held` is taken with one standard error on top, since other images will differ. With fewer than `smallest` images a loss that small
+    cannot be shown: then every threshold is NEVER.
     """
     exits, held_images = fit.scores.shape[1], len(held.good_full)
     best = Thresholds((NEVER,) * exits, 0.0, held_images)
@@ -87,8 +92,8 @@ def fit_thresholds(fit: Outcomes, held: Outcomes, allowed: float = 0.01, smalles
         return best
     for budget in np.linspace(0.0, 2 * allowed, 21):
         values = tuple(_lowest(fit, exit_index, budget / exits) for exit_index in range(exits))
-        cost = loss(held, values)
-        if cost <= allowed:
+        cost, error = loss(held, values)
+        if cost + error <= allowed:
             best = Thresholds(values, cost, held_images)
     return best
 

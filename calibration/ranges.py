@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.observers import Observer
+from calibration.relevance import READERS
 from calibration.statistics import Statistics
 
 FIXED = {"image": (1 / 255, -128), "softmax": (1 / 256, -128), "gelu_gate": (1 / 256, -128)}
@@ -42,6 +44,13 @@ class Grid:
         return self.scale * (127 - self.zero_point)
 
 
+def on_grid(values: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
+    """The values as their grid holds them: rounded, halves to even, and clipped to its ends."""
+    codes = np.clip(np.rint(values.astype(np.float64) / grid.scale) + grid.zero_point, -128, 127)
+    values_on_grid: NDArray[np.float32] = ((codes - grid.zero_point) * grid.scale).astype(np.float32)
+    return values_on_grid
+
+
 def kind(role: str) -> str:
     """`block_03/norm_1/square` -> `square`."""
     return role.rsplit("/", 1)[-1]
@@ -62,9 +71,14 @@ def grid_for(role: str, low: float, high: float) -> Grid:
 
 
 def decide(statistics: Mapping[str, Statistics], observer: Observer) -> dict[str, Grid]:
-    """A grid for every role that was seen."""
-    return {role: grid_for(role, *observer(seen)) for role, seen in statistics.items()}
+    """A grid for every role that was seen; errors are judged as the role's reader sees them."""
+    return {role: grid_for(role, *observer(seen, READERS.get(kind(role)))) for role, seen in statistics.items()}
 
 
 def _step(scale: float) -> float:
     return float(np.float32(max(scale, SMALLEST_STEP)))
+
+
+def largest(statistics: Mapping[str, Statistics]) -> dict[str, float]:
+    """The largest absolute value seen of every role."""
+    return {role: max(abs(seen.minimum), abs(seen.maximum)) for role, seen in statistics.items()}

@@ -20,7 +20,18 @@ from calibration.gates import Gate
 from calibration.ranges import Grid
 
 FORMAT = 1
-_PLAIN = ("weights_sha256", "exits", "ladder", "digest", "images", "observer", "thresholds", "none_threshold", "measured")
+_PLAIN = (
+    "weights_sha256",
+    "exits",
+    "ladder",
+    "stream",
+    "digest",
+    "images",
+    "observer",
+    "thresholds",
+    "none_threshold",
+    "measured",
+)
 
 
 class StoredError(ValueError):
@@ -29,16 +40,21 @@ class StoredError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A calibration. `means` are per channel, `grids` per role, `thresholds` and `gates` per exit; `measured` is what the report shows."""
+    """A calibration: `means` per channel, `grids` and `largest` values per role, `thresholds` and `gates` per exit.
+
+    `measured` are the figures on held-apart images that the report shows.
+    """
 
     weights_sha256: str
     exits: tuple[int, ...]
     ladder: tuple[str, ...]
+    stream: str
     digest: str
     images: int
     observer: str
     means: dict[str, NDArray[np.float32]]
     grids: dict[str, Grid]
+    largest: dict[str, float]
     gates: tuple[Gate, ...]
     thresholds: tuple[int, ...]
     none_threshold: float
@@ -51,7 +67,7 @@ def to_bytes(stored: Stored) -> bytes:
         "format": FORMAT,
         **{
             name: getattr(stored, name)
-            for name in ("weights_sha256", "exits", "ladder", "digest", "images", "observer", "thresholds")
+            for name in ("weights_sha256", "exits", "ladder", "stream", "digest", "images", "observer", "thresholds")
         },
         "none_threshold": stored.none_threshold,
         "measured": stored.measured,
@@ -66,6 +82,8 @@ def to_bytes(stored: Stored) -> bytes:
         roles=np.array(roles),
         scales=np.array([stored.grids[role].scale for role in roles], np.float64),
         zero_points=np.array([stored.grids[role].zero_point for role in roles], np.int16),
+        largest_roles=np.array(sorted(stored.largest)),
+        largest=np.array([stored.largest[role] for role in sorted(stored.largest)], np.float64),
         **arrays,
     )
     return buffer.getvalue()
@@ -80,16 +98,19 @@ def from_bytes(content: bytes) -> Stored:
                 raise StoredError(f"calibration has format {facts['format']}, this program reads {FORMAT}")
             scales, zero_points = arrays["scales"], arrays["zero_points"]
             grids = {str(r): Grid(float(s), int(z)) for r, s, z in zip(arrays["roles"], scales, zero_points, strict=True)}
+            largest = {str(r): float(v) for r, v in zip(arrays["largest_roles"], arrays["largest"], strict=True)}
             means = {name.removeprefix("mean:"): arrays[name] for name in arrays.files if name.startswith("mean:")}
         return Stored(
             weights_sha256=facts["weights_sha256"],
             exits=tuple(facts["exits"]),
             ladder=tuple(facts["ladder"]),
+            stream=facts["stream"],
             digest=facts["digest"],
             images=facts["images"],
             observer=facts["observer"],
             means=means,
             grids=grids,
+            largest=largest,
             gates=tuple(_gate(entry) for entry in facts["gates"]),
             thresholds=tuple(facts["thresholds"]),
             none_threshold=facts["none_threshold"],

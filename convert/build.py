@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from calibration.gates import NEVER, Gate
+from calibration.gates import NEVER
 from calibration.ranges import Grid
 from calibration.samples import SampleSet, load, samples
 from calibration.stored import Stored, StoredError, from_bytes
 from convert import fit, noise, parity
 from convert.audit import SignatureAudit, audit
-from convert.emit import quantize
 from convert.errors import CalibrationError, UsageError
 from convert.export import stages_to_float_tflite
 from convert.gate_graph import add_gates
+from convert.integer import IntegerFile, make_integer
 from convert.label_files import LabelList, embed_labels
 from convert.models import ClipModel
 from convert.pack import describe
@@ -54,6 +54,7 @@ class Request:
     images: tuple[Path, ...]
     photographs: Path | None
     observer: str
+    stream: str
     seed: int
 
 
@@ -104,18 +105,20 @@ def build(request: Request, progress: Progress) -> Build:
         chosen = fit.range_images(shares.ranges.images, request.seed)
         means = fit.channel_means(plain, chosen, frozenset(mean_roles(len(tower.blocks))), progress)
         graph = _graph(request, exits, means, progress)
-        grids = fit.ranges(graph.stages, chosen, graph.roles, request.observer, progress)
-        stored = _fit_gates(request, graph, bank, exits, means, grids, len(chosen), shares, progress)
+        grids, largest = fit.ranges(graph.stages, chosen, graph.roles, request.observer, progress)
+        unfitted = _unfitted(request, exits, shares, len(chosen), means, grids, largest)
+        stored = _fit_gates(request, graph, bank, unfitted, shares, progress)
         reported: SampleSet | None = shares.report
     else:
-        stored = _stored(request.model, exits)
+        stored = _stored(request.model, exits, request.stream)
         graph = _graph(request, exits, stored.means, progress)
         reported = _photographs(request)
-    flatbuffer = add_gates(quantize(graph.float_file, graph.by_name, stored.grids), stored.gates)
-    audited = audit(flatbuffer, graph.by_name, stored.grids, request.profile.forbidden)
+    integer = _integer(graph, stored)
+    flatbuffer = add_gates(integer.content, stored.gates)
+    audited = audit(flatbuffer, integer.by_name, integer.grids, request.profile.forbidden)
     progress.step("full-integer file written and audited")
     manifest = describe(flatbuffer, graph.stages, request.model, stored, request.profile.name, {})
-    measured, noisy = _measure(request, graph, flatbuffer, manifest, bank, stored, reported, progress)
+    measured, noisy = _measure(request, graph, integer, flatbuffer, manifest, bank, reported, progress)
     if request.images and measured is not None:
         stored = dataclasses.replace(stored, measured={**measured.to_dict(), "cosines": []})
     manifest = dataclasses.replace(manifest, limits=_limits(stored.measured or (measured.to_dict() if measured else {})))
@@ -140,7 +143,7 @@ def _graph(request: Request, exits: tuple[int, ...], means: dict[str, NDArray[np
     return Graph(stages, log, float_file, found.by_name, found.difference)
 
 
-def _stored(model: ClipModel, exits: tuple[int, ...]) -> Stored:
+def _stored(model: ClipModel, exits: tuple[int, ...], stream: str) -> Stored:
     """The model folder's calibration, if it is one for these weights and exits."""
     path = model.folder / "calibration.npz" if model.folder is not None else None
     if path is None or not path.is_file():
@@ -154,6 +157,7 @@ def _stored(model: ClipModel, exits: tuple[int, ...]) -> Stored:
         ("weights", model.weights_sha256, stored.weights_sha256),
         ("exits", exits, stored.exits),
         ("rewrites", names, stored.ladder),
+        ("stream", stream, stored.stream),
     ):
         if mine != theirs:
             raise CalibrationError(
@@ -178,62 +182,66 @@ def _photographs(request: Request) -> SampleSet | None:
     return found if len(found) else None
 
 
-def _fit_gates(
+def _integer(graph: Graph, stored: Stored) -> IntegerFile:
+    return make_integer(graph.float_file, graph.by_name, stored.grids, stored.largest, stored.stream)
+
+
+def _unfitted(
     request: Request,
-    graph: Graph,
-    bank: LabelBank,
     exits: tuple[int, ...],
+    shares: fit.Shares,
+    range_images: int,
     means: dict[str, NDArray[np.float32]],
     grids: dict[str, Grid],
-    range_images: int,
-    shares: fit.Shares,
-    progress: Progress,
+    largest: dict[str, float],
 ) -> Stored:
-    """Gates and thresholds for the integer file that these grids give, and the calibration complete."""
-    integer = quantize(graph.float_file, graph.by_name, grids)
+    """The calibration so far: ranges, no gates yet."""
+    return Stored(
+        weights_sha256=request.model.weights_sha256,
+        exits=exits,
+        ladder=tuple(step.name for step in LADDER),
+        stream=request.stream,
+        digest=hashlib.sha256((shares.ranges.digest + shares.gates.digest + shares.thresholds.digest).encode()).hexdigest(),
+        images=range_images,
+        observer=request.observer,
+        means=means,
+        grids=grids,
+        largest=largest,
+        gates=(),
+        thresholds=(),
+        none_threshold=-1.0,
+        measured={},
+    )
+
+
+def _fit_gates(request: Request, graph: Graph, bank: LabelBank, stored: Stored, shares: fit.Shares, progress: Progress) -> Stored:
+    """The calibration with gates and thresholds for the integer file that its ranges give."""
+    integer = _integer(graph, stored)
     progress.step("first full-integer file, to fit the gates on")
-    digest = hashlib.sha256((shares.ranges.digest + shares.gates.digest + shares.thresholds.digest).encode()).hexdigest()
-    names = tuple(step.name for step in LADDER)
-
-    def stored(gates: tuple[Gate, ...], thresholds: tuple[int, ...], none: float) -> Stored:
-        return Stored(
-            request.model.weights_sha256,
-            exits,
-            names,
-            digest,
-            range_images,
-            request.observer,
-            means,
-            grids,
-            gates,
-            thresholds,
-            none,
-            {},
-        )
-
-    bare = describe(integer, graph.stages, request.model, stored((), (), -1.0), request.profile.name, {})
+    bare = describe(integer.content, graph.stages, request.model, stored, request.profile.name, {})
     judged = []
     for part in (shares.gates, shares.thresholds):
         if not len(part):
-            return stored((), (), -1.0)
+            return stored
         reference = parity.float_embeddings(request.model, part.images, progress)
         labels = request.labels.indices(part.folders)
-        judged.append(fit.judge(cascade_of(integer, bare), bare, bank, part, reference, labels, progress))
+        judged.append(fit.judge(cascade_of(integer.content, bare), bare, bank, part, reference, labels, progress))
     gates = fit.first_gates(judged[0].found)
-    gated = add_gates(integer, gates)
-    manifest = describe(gated, graph.stages, request.model, stored(gates, (NEVER,) * len(gates), -1.0), request.profile.name, {})
+    gated = add_gates(integer.content, gates)
+    closed = dataclasses.replace(stored, gates=gates, thresholds=(NEVER,) * len(gates))
+    manifest = describe(gated, graph.stages, request.model, closed, request.profile.name, {})
     chosen, none = fit.thresholds(cascade_of(gated, manifest), manifest, *judged)
     progress.step(f"thresholds {list(chosen.values)}: {chosen.loss * 100:+.2f} points lost on {chosen.images} held-apart images")
-    return stored(gates, chosen.values, none)
+    return dataclasses.replace(closed, thresholds=chosen.values, none_threshold=none)
 
 
 def _measure(
     request: Request,
     graph: Graph,
+    integer: IntegerFile,
     flatbuffer: bytes,
     manifest: Manifest,
     bank: LabelBank,
-    stored: Stored,
     reported: SampleSet | None,
     progress: Progress,
 ) -> tuple[parity.Parity | None, noise.Noise | None]:
@@ -245,7 +253,7 @@ def _measure(
     measured = parity.measure(cascade_of(flatbuffer, manifest), manifest, bank, reported.images, reference, labels, progress)
     some = reported.images[:NOISE_IMAGES]
     noisy = noise.measure(
-        flatbuffer, graph.stages, graph.by_name, stored.grids, progress.over(some, len(some), "noise per block")
+        flatbuffer, graph.stages, integer.by_name, integer.grids, progress.over(some, len(some), "noise per block")
     )
     return measured, noisy
 

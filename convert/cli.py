@@ -43,6 +43,9 @@ Exits = Annotated[
 ]
 Images = Annotated[list[Path] | None, typer.Option("--images", help="Folder, tar file or picture; may be given several times.")]
 ObserverName = Annotated[str, typer.Option("--observer", help=f"How ranges are chosen: {', '.join(OBSERVERS)}.")]
+Stream = Annotated[
+    str, typer.Option("--stream", help="The residual stream: two_term (two int8 tensors, the more precise) or int8.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything drawn at random.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over files that exist.")]
 
@@ -58,6 +61,7 @@ def build(
     out: Annotated[Path | None, typer.Option("--out", help="The bundle; default: MODEL-TARGET.tflite.")] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Folder for the report; default: beside the bundle.")] = None,
     observer: ObserverName = "mse",
+    stream: Stream = "two_term",
     seed: Seed = 0,
     force: Force = False,
     models: Models = None,
@@ -65,7 +69,7 @@ def build(
     """Build the bundle for a board: one .tflite with all stages, gates, labels and manifest; and its report."""
     from convert.commands.build import run
 
-    run(target, model, pretrained, tuple(images or ()), labels, exits, out, report, observer, seed, force, models)
+    run(target, model, pretrained, tuple(images or ()), labels, exits, out, report, observer, stream, seed, force, models)
 
 
 @app.command()
@@ -76,13 +80,14 @@ def calibrate(
     exits: Exits = None,
     target: Target = "rpi",
     observer: ObserverName = "mse",
+    stream: Stream = "two_term",
     seed: Seed = 0,
     models: Models = None,
 ) -> None:
     """Calibrate a model folder on images and keep the numbers in its calibration.npz, so that it builds without them."""
     from convert.commands.calibrate import run
 
-    run(tuple(images), model, labels, exits, target, observer, seed, models)
+    run(tuple(images), model, labels, exits, target, observer, stream, seed, models)
 
 
 @app.command()

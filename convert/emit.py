@@ -36,8 +36,29 @@ def quantize(float_file: bytes, by_name: Mapping[str, str], grids: Mapping[str, 
         ranges = _calibration_result(model, by_name, grids)
         result = ours.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     integer = read_model(bytes(result.quantized_model))
+    _place_constants(integer, model, by_name, grids)
     prune(integer)
     return write_model(integer)
+
+
+def _place_constants(integer: Any, model: Any, by_name: Mapping[str, str], grids: Mapping[str, Grid]) -> None:
+    """Constants that have a role of their own lie on that role's grid, not on one that the quantizer chose."""
+    values = {
+        text(tensor.name): found
+        for graph in model.subgraphs
+        for tensor in graph.tensors
+        if text(tensor.name) in by_name and (found := constant(model, tensor)) is not None
+    }
+    for graph in integer.subgraphs:
+        for tensor in graph.tensors:
+            if text(tensor.name) in values:
+                grid = grids[by_name[text(tensor.name)]]
+                codes = np.rint(values[text(tensor.name)] / grid.scale) + grid.zero_point
+                buffer = schema.BufferT()
+                buffer.data = np.frombuffer(np.clip(codes, -128, 127).astype(np.int8).tobytes(), np.uint8)
+                integer.buffers.append(buffer)
+                tensor.buffer = len(integer.buffers) - 1
+                tensor.quantization.scale, tensor.quantization.zeroPoint = [grid.scale], [grid.zero_point]
 
 
 def _calibration_result(model: Any, by_name: Mapping[str, str], grids: Mapping[str, Grid]) -> dict[str, dict[str, Any]]:
@@ -46,7 +67,7 @@ def _calibration_result(model: Any, by_name: Mapping[str, str], grids: Mapping[s
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             role = by_name.get(text(tensor.name))
-            if role is not None:
+            if role is not None and constant(model, tensor) is None:
                 shape, grid = (1,) * len(tensor.shape), grids[role]
                 result[text(tensor.name)] = {
                     "min": np.full(shape, grid.minimum, np.float32),

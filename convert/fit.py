@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from calibration.collect import ChannelMeans, Tap, collect
 from calibration.gates import Gate, Outcomes, Thresholds, confidence_gate, fit_thresholds, leaves_at
 from calibration.observers import OBSERVERS
-from calibration.ranges import Grid, decide
+from calibration.ranges import Grid, decide, largest
 from calibration.replay import Answers, answers, gate_scores
 from calibration.replay import replay as run_replay
 from calibration.samples import SampleSet, pixels
+from calibration.two_term import FIRST_BRANCH
 from convert.progress import Progress
 from convert.stages import Stage
 from tflite_runtime_app.cascade import Cascade
@@ -67,13 +68,17 @@ def channel_means(
 
 def ranges(
     stages: Sequence[Stage], images: NDArray[np.int8], roles: frozenset[str], observer: str, progress: Progress
-) -> dict[str, Grid]:
-    """The grid of every role, by the observer."""
+) -> tuple[dict[str, Grid], dict[str, float]]:
+    """The grid of every role, by the observer, and the largest value seen of it; the first sum's constant is among the latter."""
 
     def run(batch: NDArray[np.float32], tap: Tap) -> None:
         run_stages(stages, batch, tap)
 
-    return decide(collect(run, _batches(images, progress, "ranges"), roles), OBSERVERS[observer])
+    statistics = collect(run, _batches(images, progress, "ranges"), roles)
+    tower = stages[0].tower
+    first = tower.position[1:] if tower.norm_pre is None else tower.norm_pre.bias
+    constant = 0.0 if first is None else float(first.abs().max())
+    return decide(statistics, OBSERVERS[observer]), {**largest(statistics), FIRST_BRANCH: constant}
 
 
 def run_stages(stages: Sequence[Stage], batch: NDArray[np.float32], tap: Tap) -> None:

@@ -66,9 +66,9 @@ def read_templates(model: ClipModel) -> tuple[str, ...]:
                 f"{model.folder / 'templates.txt'}: every line needs {{}} where the label goes; found {wrong or 'no line'}"
             )
         return templates
-    from open_clip import SIMPLE_IMAGENET_TEMPLATES
+    from convert.torchvision_ops import open_clip
 
-    return tuple(template("{}") for template in SIMPLE_IMAGENET_TEMPLATES)
+    return tuple(template("{}") for template in open_clip.SIMPLE_IMAGENET_TEMPLATES)
 
 
 def embed_labels(labels: LabelList, model: ClipModel) -> LabelBank:

@@ -67,9 +67,7 @@ def load_model(model: str | None, pretrained: str | None, models: Path | None) -
     """The model that the options name; without `model` the embedded default. Raises ModelError or UsageError with the remedy."""
     folder = _model_folder(model, models)
     with quiet():
-        import open_clip
-
-        import convert.torchvision_ops  # noqa: F401  (before open_clip)
+        from convert.torchvision_ops import open_clip
     if folder is not None:
         identifier, name = f"local-dir:{folder}", folder.resolve().name
         module = _create(open_clip, identifier, None)
@@ -94,7 +92,7 @@ def load_model(model: str | None, pretrained: str | None, models: Path | None) -
         preprocessing=Preprocessing(int(height), int(width), settings["resize_mode"], settings["interpolation"]),
         mean=tuple(settings["mean"]),
         deviation=tuple(settings["std"]),
-        logit_scale=float(module.logit_scale.exp()),
+        logit_scale=float(module.logit_scale.detach().exp()),
         weights_sha256=digest,
         space_id=hashlib.sha256(f"{name} {digest}".encode()).hexdigest()[:16],
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,32 +47,36 @@ def measure(
     roles = {stream_role(block): block for block in range(1, blocks + 1)}
     model, interpreter = read_model(content), preserving_interpreter(content)
     places = {key: (model.subgraphs.index(graph), graph) for key, graph, _, _ in signatures(model)}
-    streams = {
-        key: [
-            (roles[by_name[text(t.name)]], number) for number, t in enumerate(graph.tensors) if by_name.get(text(t.name)) in roles
-        ]
-        for key, (_, graph) in places.items()
-    }
     noise, signal, count = np.zeros(blocks), np.zeros(blocks), 0
     for image in images:
         count += 1
-        float_streams = _float_streams(stages, image, roles)
-        value = image[None]
+        exact = _float_streams(stages, image, roles)
+        given = {"image": image[None]}
         for stage in stages:
             key = f"stage_{stage.part.index}"
-            outputs = interpreter.get_signature_runner(key)(**{stage.input_name: value})
-            for block, number in streams[key]:
-                if stage.part.first < block <= stage.part.blocks_done:
-                    grid, exact = grids[stream_role(block)], float_streams[block]
-                    codes = interpreter.get_tensor(number, places[key][0]).astype(np.float64)
-                    if codes.size != exact.size:
-                        continue  # a slice of the stream: the class token, the patch tokens
-                    found = _centred((codes - grid.zero_point) * grid.scale, exact.shape[-1])
-                    noise[block - 1] += ((found - exact) ** 2).sum()
-                    signal[block - 1] += (exact**2).sum()
-            value = outputs.get("hidden")
-    # A stream that appears twice in a file (as it is and reshaped) adds the same to both sums.
+            runner = interpreter.get_signature_runner(key)
+            given = runner(**{name: given[name] for name in runner.get_input_details()})
+            number, graph = places[key]
+            for block in range(stage.part.first + 1, stage.part.blocks_done + 1):
+                wanted = exact[block]
+                found = _stream(stream_role(block), wanted.size, number, graph, interpreter, by_name, grids)
+                noise[block - 1] += ((_centred(found, wanted.shape[-1]) - wanted) ** 2).sum()
+                signal[block - 1] += (wanted**2).sum()
     return Noise(tuple(float(r) for r in np.sqrt(noise / np.maximum(signal, 1e-30))), count)
+
+
+def _stream(
+    role: str, size: int, number: int, graph: Any, interpreter: Any, by_name: Mapping[str, str], grids: Mapping[str, Grid]
+) -> NDArray[np.float64]:
+    """The integer file's stream of that role in real values: hi, and lo where there is one."""
+    total = np.zeros(size)
+    for part in (role, f"{role}_lo"):
+        for index, tensor in enumerate(graph.tensors):
+            if by_name.get(text(tensor.name)) == part and int(np.prod(tensor.shape)) == size:  # a slice of it is smaller
+                codes = interpreter.get_tensor(index, number).astype(np.float64).ravel()
+                total += (codes - grids[part].zero_point) * grids[part].scale
+                break
+    return total
 
 
 def _float_streams(stages: Sequence[Stage], image: NDArray[np.int8], roles: Mapping[str, int]) -> dict[int, NDArray[np.float64]]:

@@ -56,6 +56,7 @@ def describe(
         policy=PolicySpec("confidence" if stops else "never"),
         calibration=Calibration(stored.digest, stored.images, stored.observer),
         flatbuffer_sha256="",
+        stream=stored.stream,
         ladder=stored.ladder,
         limits=limits,
         tools={

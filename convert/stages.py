@@ -1,7 +1,8 @@
 """A tower cut at its exits into disjoint stages, as torch modules that run in float and export to ONNX.
 
-Every intermediate result passes through `tap(role, tensor)`: calibration listens there, and `roles.py` recognises the converted
-file's tensors by their values. A role is `block_03/scores`, `stage_1/exit/embedding`, `image`; equal roles share one range.
+Every intermediate result passes through `tap(role, tensor)`: calibration listens there, the simulation puts quantized values in their
+place, and `roles.py` recognises the converted file's tensors by their values. A role is `block_03/scores`, `stage_1/exit/embedding`,
+`image`; equal roles share one range.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from convert.tower import Block, Linear, Norm, Tower
 
-Tap = Callable[[str, Tensor], None]
+Tap = Callable[[str, Tensor], Tensor | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,9 @@ class Stage(nn.Module):
         return (self._final(h),) if part.last else self._exit(h)
 
     def _tap(self, role: str, x: Tensor) -> Tensor:
-        if self.tap is not None:
-            self.tap(role, x)
-        return x
+        """`x`, or what the listener puts in its place."""
+        replaced = None if self.tap is None else self.tap(role, x)
+        return x if replaced is None else replaced
 
     def _embed(self, image: Tensor) -> Tensor:
         """Pixels to the stream before the first block."""
@@ -110,8 +111,10 @@ class Stage(nn.Module):
         class_token = (tower.class_token + tower.position[0]).expand(batch, 1, tower.width)
         x = self._tap(role, torch.cat([class_token, x], 1))  # one range: a concatenation does not rescale
         if tower.norm_pre:
-            flat = self._norm(x.reshape(batch * tower.tokens, tower.width), tower.norm_pre, "embed/norm_pre")
-            x = self._tap(stream_role(0), flat).reshape(batch, tower.tokens, tower.width)
+            x = self._norm(x.reshape(batch * tower.tokens, tower.width), tower.norm_pre, "embed/norm_pre")
+            if tower.after_norm_pre:
+                x = F.linear(x, tower.after_norm_pre.weight, tower.after_norm_pre.bias)
+            x = self._tap(stream_role(0), x).reshape(batch, tower.tokens, tower.width)
         return x
 
     def _norm(self, x: Tensor, norm: Norm, role: str) -> Tensor:
@@ -121,8 +124,9 @@ class Stage(nn.Module):
         square = self._tap(f"{role}/square", x * x)
         variance = self._tap(f"{role}/variance", square.mean(-1, keepdim=True))
         variance = self._tap(f"{role}/variance_eps", variance + norm.eps)
-        self._tap(f"{role}/rsqrt", 1.0 / torch.sqrt(variance))
-        x = self._tap(f"{role}/normed", x / torch.sqrt(variance))
+        # The converter makes RSQRT and MUL of a division by a root; a listener gets the same two steps.
+        x = x / torch.sqrt(variance) if self.tap is None else x * self._tap(f"{role}/rsqrt", torch.rsqrt(variance))
+        x = self._tap(f"{role}/normed", x)
         if norm.weight is not None:
             x = self._tap(f"{role}/scaled", x * norm.weight)
         if norm.bias is not None:

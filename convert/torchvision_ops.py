@@ -1,4 +1,4 @@
-"""Imported before open_clip, this lets the index's torchvision be imported beside a CPU-only torch.
+"""`from convert.torchvision_ops import open_clip` works beside a CPU-only torch too, with the index's torchvision.
 
 torchvision registers fake kernels for two operators of its own library; where that library was built for another torch it does not
 load, the operators are unknown, and the import fails. Declaring their signatures is all that is needed: nothing here calls them.
@@ -17,3 +17,7 @@ for _signature in (
 ):
     with contextlib.suppress(RuntimeError):  # a torchvision that fits has declared it itself
         _library.define(_signature)  # type: ignore[no-untyped-call]
+
+import open_clip  # noqa: E402  (after the declarations that its import of torchvision needs)
+
+__all__ = ["open_clip"]

@@ -66,6 +66,7 @@ class Tower:
 
     `pixel_mean` and `pixel_deviation` normalise a picture in 0..1 before `patch`; None once they are folded into it.
     `attention_scale` multiplies the scores; 1.0 once it is folded into the queries.
+    `after_norm_pre`, [D, D], takes the place of norm_pre's weight and bias once the stream is centred or rotated behind it.
     `projection` maps the normed, pooled token to the embedding.
     """
 
@@ -76,6 +77,7 @@ class Tower:
     class_token: Tensor
     position: Tensor
     norm_pre: Norm | None
+    after_norm_pre: Linear | None
     blocks: tuple[Block, ...]
     heads: int
     attention_scale: float
@@ -117,8 +119,9 @@ class Tower:
         return tokens * linear + 2 * tokens * tokens * width
 
     def patch_macs(self) -> int:
-        """Multiply-accumulates of the patch embedding."""
-        return (self.tokens - 1) * self.patch.weight.numel()
+        """Multiply-accumulates of the patch embedding, and of the layer behind norm_pre where there is one."""
+        after = 0 if self.after_norm_pre is None else self.tokens * self.after_norm_pre.weight.numel()
+        return (self.tokens - 1) * self.patch.weight.numel() + after
 
     def head_macs(self) -> int:
         """Multiply-accumulates of one embedding head."""
@@ -143,6 +146,7 @@ def tower_from_open_clip(visual: nn.Module, mean: Any, deviation: Any) -> Tower:
         class_token=v.class_embedding.detach().float().clone(),
         position=v.positional_embedding.detach().float().clone(),
         norm_pre=None if isinstance(v.ln_pre, nn.Identity) else _norm(v.ln_pre),
+        after_norm_pre=None,
         blocks=blocks,
         heads=heads,
         attention_scale=(patch.shape[0] // heads) ** -0.5,
@@ -155,13 +159,15 @@ def tower_from_open_clip(visual: nn.Module, mean: Any, deviation: Any) -> Tower:
 
 def _refuse(visual: nn.Module) -> None:
     """Raise UnsupportedTower unless `visual` is a tower that `Tower` can hold."""
-    from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+    from convert.torchvision_ops import open_clip
+
+    transformer = open_clip.transformer
 
     def unsupported(what: str) -> UnsupportedTower:
         return UnsupportedTower(f"cannot convert {what}; what can be converted: {SUPPORTED}")
 
     kind = type(visual).__name__
-    if not isinstance(visual, VisionTransformer):
+    if not isinstance(visual, transformer.VisionTransformer):
         names = {"ModifiedResNet": "a ResNet tower (ModifiedResNet)", "TimmModel": "a timm tower (TimmModel)"}
         raise unsupported(names.get(kind, f"a tower of type {kind}"))
     v: Any = visual
@@ -172,16 +178,16 @@ def _refuse(visual: nn.Module) -> None:
     if v.proj is None:
         raise unsupported("a tower without an output projection")
     for block in v.transformer.resblocks:
-        if type(block) is not ResidualAttentionBlock:
+        if type(block) is not transformer.ResidualAttentionBlock:
             raise unsupported(f"a tower with blocks of type {type(block).__name__} (qk_norm, scaled cosine or scaled attention)")
     _activation(v.transformer.resblocks[0].mlp.gelu)
 
 
 def _activation(module: nn.Module) -> Activation:
     """Which GELU a block uses, by what the module is."""
-    from open_clip.transformer import QuickGELU
+    from convert.torchvision_ops import open_clip
 
-    if isinstance(module, QuickGELU):
+    if isinstance(module, open_clip.transformer.QuickGELU):
         return "quick_gelu"
     if isinstance(module, nn.GELU) and module.approximate == "none":
         return "gelu"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from calibration.relevance import Reader
 from calibration.statistics import Statistics
 
 CLIPPED = 1e-5  # share of the values beyond either end
 
 
-def choose(statistics: Statistics, clipped: float = CLIPPED) -> tuple[float, float]:
-    """The `clipped` and 1 - `clipped` quantiles, to the width of a bin and never beyond what was seen."""
+def choose(statistics: Statistics, reader: Reader | None = None, clipped: float = CLIPPED) -> tuple[float, float]:
+    """The `clipped` and 1 - `clipped` quantiles, to the width of a bin and never beyond what was seen, whoever reads it."""
     below = np.cumsum(statistics.histogram) / max(statistics.count, 1)
     half = statistics.limit / statistics.histogram.size
     low = statistics.centres[int(np.searchsorted(below, clipped, side="right"))] - half

@@ -24,6 +24,7 @@ def run(
     out: Path | None,
     report: Path | None,
     observer: str,
+    stream: str,
     seed: int,
     force: bool,
     models: Path | None,
@@ -32,7 +33,7 @@ def run(
     if out is not None:
         _refuse_to_overwrite(out, force)
     progress = OnTerminal()
-    request = make_request(target, model, pretrained, images, labels, exits, observer, seed, models, progress)
+    request = make_request(target, model, pretrained, images, labels, exits, observer, stream, seed, models, progress)
     path = out or Path(f"{request.model.name}-{target}.tflite")
     _refuse_to_overwrite(path, force)
     folder = report or path.with_name(f"{path.stem}-report")

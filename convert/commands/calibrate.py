@@ -22,12 +22,13 @@ def run(
     exits: str | None,
     target: str,
     observer: str,
+    stream: str,
     seed: int,
     models: Path | None,
 ) -> None:
     """The model folder's calibration.npz is the one found on these images."""
     progress = OnTerminal()
-    request = make_request(target, model, None, images, labels, exits, observer, seed, models, progress)
+    request = make_request(target, model, None, images, labels, exits, observer, stream, seed, models, progress)
     if request.model.folder is None:
         raise UsageError(f"{request.model.name} is not a model folder; calibrate one with --model DIR, or build with --images")
     result = build(request, progress)

@@ -7,6 +7,7 @@ from pathlib import Path
 from calibration.observers import OBSERVERS
 from convert.build import Request
 from convert.errors import ModelError, UsageError
+from convert.integer import STREAMS
 from convert.label_files import read_label_list
 from convert.models import load_model, models_folder
 from convert.progress import Progress
@@ -21,6 +22,7 @@ def make_request(
     labels: str | None,
     exits: str | None,
     observer: str,
+    stream: str,
     seed: int,
     models: Path | None,
     progress: Progress,
@@ -29,6 +31,8 @@ def make_request(
     profile = load_profile(target)
     if observer not in OBSERVERS:
         raise UsageError(f"--observer {observer!r} is none of {', '.join(OBSERVERS)}")
+    if stream not in STREAMS:
+        raise UsageError(f"--stream {stream!r} is none of {', '.join(STREAMS)}")
     try:
         blocks = None if exits is None else tuple(int(part) for part in exits.split(","))
     except ValueError as error:
@@ -42,4 +46,4 @@ def make_request(
         photographs = models_folder(models) / "photographs"
     except ModelError:
         photographs = None
-    return Request(loaded, profile, read_label_list(labels, loaded), blocks, images, photographs, observer, seed)
+    return Request(loaded, profile, read_label_list(labels, loaded), blocks, images, photographs, observer, stream, seed)

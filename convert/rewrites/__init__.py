@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from convert.rewrites import attention_scale, input_normalisation, key_value_centring
+from convert.rewrites import (
+    attention_scale,
+    centring,
+    input_normalisation,
+    key_value_centring,
+    layer_scale,
+    norm_affine,
+    rotation,
+)
 from convert.tower import Tower
 
 Means = Mapping[str, Tensor]  # role -> mean over images and tokens, per channel
@@ -28,7 +36,11 @@ class Rewrite:
 LADDER = (
     Rewrite("input-normalisation", input_normalisation.apply),
     Rewrite("attention-scale", attention_scale.apply),
+    Rewrite("norm-affine", norm_affine.apply),
+    Rewrite("layer-scale", layer_scale.apply),
     Rewrite("key-value-centring", key_value_centring.apply, needs_means=True),
+    Rewrite("centring", centring.apply),
+    Rewrite("rotation", rotation.apply),
 )
 
 

@@ -1,0 +1,75 @@
+"""Grids of a residual stream of two int8 terms, hi + lo (`convert/passes/two_term_stream.py` says how they are added).
+
+hi: symmetric, covering all that was seen, its step the patches' step times a power of two: then the grids of successive sums nest, and the
+difference of two of them is exact. Nothing of it may be clipped, lo could not hold that.
+step (t = hi' - hi, about as large as the branch): the finer of the two grids, coarser by powers of two only where the branch would not fit.
+lo: it collects the rounding errors of all sums so far, each uniform in ± half a step of hi, so its deviation after k sums is
+sqrt(sum of step_j^2 / 12); its grid spans `LO_DEVIATIONS` of them, and at least half a step. rest is one sum's share: ± half a step.
+whole (z = hi + lo): the grid that the observer chose for the stream.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from calibration.ranges import Grid
+
+LO_DEVIATIONS = 5.0
+FIRST_BRANCH = "embed/constant"  # the positions, or norm_pre's bias
+STREAM = re.compile(r"block_\d+/(stream|middle)")
+
+
+def with_two_terms(grids: Mapping[str, Grid], largest: Mapping[str, float]) -> dict[str, Grid]:
+    """All grids, those of the stream in two terms. `largest`: the largest absolute value of every role, constants included."""
+    found = dict(grids)
+    order = stream_order(grids)
+    unit = grids[first_operand(grids) or order[0]].scale
+    before, energy = unit, 0.0
+    for role in order:
+        hi = _nested(unit, largest[role] / 127)
+        energy += hi**2 / 12
+        step = max(min(hi, before), _nested(unit, largest.get(branch_role(role), 0.0) / 126))
+        lo = max(LO_DEVIATIONS * math.sqrt(energy), 0.55 * hi) / 127
+        found |= {
+            role: Grid(hi, 0),
+            f"{role}_lo": Grid(lo, 0),
+            f"{role}_rest": Grid(0.55 * hi / 127, 0),
+            f"{role}_step": Grid(step, 0),
+            f"{role}_whole": grids[role],
+        }
+        before = hi
+    return found
+
+
+def stream_order(grids: Mapping[str, Grid]) -> list[str]:
+    """The roles of the stream in the order of the sums: block_00/stream, block_01/middle, block_01/stream, …"""
+    return sorted(
+        (role for role in grids if STREAM.fullmatch(role)), key=lambda role: (role.split("/")[0], role.endswith("stream"))
+    )
+
+
+def first_operand(grids: Mapping[str, Grid]) -> str | None:
+    """What the first sum adds a constant to, None where the stream does not start with a sum (a layer stands behind norm_pre)."""
+    if any(role.startswith("embed/norm_pre/") for role in grids):
+        return "embed/norm_pre/scaled" if "embed/norm_pre/scaled" in grids else None
+    return "embed/patch"
+
+
+def branch_role(role: str) -> str:
+    """The role of what is added to give `role`: the attention's output for a middle, the MLP's for the stream after it."""
+    block, part = role.split("/")
+    if block == "block_00":
+        return FIRST_BRANCH
+    return f"{block}/attention" if part == "middle" else f"{block}/mlp"
+
+
+def normed_lo(lo: Grid, rsqrt: Grid) -> Grid:
+    """The grid of lo * r in a norm: the longest lo seldom meets the largest r, 0.6 of their product clips one value in a thousand."""
+    return Grid(0.6 * lo.scale * rsqrt.maximum, 0)
+
+
+def _nested(unit: float, at_least: float) -> float:
+    """The smallest unit * 2^k that is at least so large."""
+    return unit * 2.0 ** math.ceil(math.log2(max(at_least, 1e-9) / unit) - 1e-9)

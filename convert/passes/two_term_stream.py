@@ -1,0 +1,150 @@
+"""The residual stream as two int8 tensors, hi + lo, added with compensation: about twelve bits without a single int16.
+
+One int8 tensor loses half a step at every one of the tower's 2 L sums, and the losses add up. Here every sum h + b becomes
+
+    hi' = hi + b,    t = hi' - hi,    d = b - t,    lo' = lo + d
+
+(Kahan's compensated summation, 1965). hi' is rounded to its step; t is what was really added, exact when the steps are powers of two and
+so nest; d is what the rounding lost, and lo, with steps of a twentieth, collects it. In float d is zero and the network unchanged.
+Readers: a norm takes its statistics from z = int8(hi + lo) and puts out hi r + lo r; an exit pools z. Handed over are hi and lo.
+Positions and class token bring a lo of their own: what their rounding to int8 would lose.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.ranges import Grid, grid_for, kind, on_grid
+from calibration.two_term import STREAM, normed_lo
+from convert.flatbuffer import constant, operator_name, schema
+from convert.passes.editing import Editor
+
+MOVES = frozenset({"RESHAPE", "STRIDED_SLICE"})
+
+
+def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
+    """Every stage carries hi and lo, and hands over `hidden` and `hidden_lo`; the constants that it splits get grids of their own."""
+    for definition in model.signatureDefs:
+        graph = model.subgraphs[definition.subgraphIndex]
+        _Stage(model, graph, definition, roles, grids).rewrite()
+
+
+class _Stage:
+    """One subgraph under rewriting; `lo` and `z` hold the partners of stream tensors."""
+
+    def __init__(self, model: Any, graph: Any, definition: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
+        self.model, self.graph, self.definition, self.grids = model, graph, definition, grids
+        self.edit = Editor(model, graph, roles)
+        self.lo: dict[int, int] = {}
+        self.z: dict[int, int] = {}
+
+    def rewrite(self) -> None:
+        for entry in list(self.definition.inputs):
+            if entry.name == b"hidden":
+                index = int(entry.tensorIndex)
+                self.lo[index] = self._partner(index, "lo")
+                self.graph.inputs = [*(int(i) for i in self.graph.inputs), self.lo[index]]
+                self.definition.inputs.append(_entry("hidden_lo", self.lo[index]))
+        for operator in self.graph.operators:
+            self._operator(operator)
+        for entry in list(self.definition.outputs):
+            if entry.name == b"hidden":
+                lo = self.lo[int(entry.tensorIndex)]
+                self.graph.outputs = [*(int(i) for i in self.graph.outputs), lo]
+                self.definition.outputs.append(_entry("hidden_lo", lo))
+        self.edit.finish()
+
+    def _operator(self, operator: Any) -> None:
+        name = operator_name(self.model, operator)
+        inputs, output = [int(i) for i in operator.inputs], int(operator.outputs[0])
+        stream = [i for i in inputs if self._is_stream(i)]
+        if name == "ADD" and self._is_stream(output):
+            self._sum(operator, inputs, output)
+        elif name == "CONCATENATION" and self._is_stream(output):
+            self._join(operator, inputs, output)
+        elif not stream:
+            self.edit.emit(operator)
+        elif name in MOVES:
+            self.edit.emit(operator)
+            if inputs[0] in self.lo:
+                self.lo[output] = self.edit.again(operator, [self.lo[inputs[0]], *inputs[1:]], self._partner(output, "lo"))
+        elif name == "MUL" and kind(self.edit.role(output)) == "normed" and stream[0] in self.lo:
+            self._normed(inputs, output, stream[0])
+        else:
+            operator.inputs = [self._whole(i) if i in self.lo else i for i in inputs]
+            self.edit.emit(operator)
+
+    def _sum(self, operator: Any, inputs: list[int], output: int) -> None:
+        """hi' = hi + b, t = hi' - hi, d = b - t, lo' = lo + d; of patch + position, position is the one with a constant lo."""
+        edit = self.edit
+        hi, branch = inputs if self._is_stream(inputs[0]) else inputs[::-1]
+        position = constant(self.model, self.graph.tensors[branch])
+        if not self._is_stream(hi):  # the first sum: patches plus positions
+            hi, branch = (inputs[0], inputs[1]) if position is not None else (inputs[1], inputs[0])
+            position = constant(self.model, self.graph.tensors[branch])
+        lo = self.lo.get(hi)
+        if position is not None:
+            branch, lo = self._split(f"{edit.role(output)}/position", position)
+        edit.again(operator, [hi, branch], output)
+        step = edit.add("SUB", [output, hi], self._partner(output, "step"))
+        if lo is None:
+            self.lo[output] = edit.add("SUB", [branch, step], self._partner(output, "lo"))
+            return
+        rest = edit.add("SUB", [branch, step], self._partner(output, "rest"))
+        self.lo[output] = edit.add("ADD", [rest, lo], self._partner(output, "lo"))
+
+    def _join(self, operator: Any, inputs: list[int], output: int) -> None:
+        """The class token, a constant, gets a lo: what its rounding to hi's grid loses. It is joined to the patches' lo."""
+        token = next(i for i in inputs if constant(self.model, self.graph.tensors[i]) is not None)
+        patches = next(i for i in inputs if i != token)
+        values = constant(self.model, self.graph.tensors[token])
+        self.edit.emit(operator)
+        if values is None or patches not in self.lo:
+            return
+        role = self.edit.role(output)
+        lo = self.edit.constant(f"{role}/token_lo", values - on_grid(values, self.grids[role]))
+        joined = [lo if i == token else self.lo[patches] for i in inputs]
+        self.lo[output] = self.edit.again(operator, joined, self._partner(output, "lo"))
+
+    def _split(self, name: str, values: NDArray[np.float32]) -> tuple[int, int]:
+        """Two constants that add up to `values`: one on the int8 grid of the largest value, and what that rounding loses."""
+        grid = grid_for("constant", float(-np.abs(values).max()), float(np.abs(values).max()))
+        coarse = on_grid(values, grid)
+        rest = values - coarse
+        fine = grid_for("constant", float(-np.abs(rest).max()), float(np.abs(rest).max()))
+        made = []
+        for part, grid_, content in (("", grid, coarse), ("_lo", fine, rest)):
+            self.grids[name + part] = grid_
+            made.append(self.edit.constant(name + part, content, role=name + part))
+        return made[0], made[1]
+
+    def _normed(self, inputs: list[int], output: int, hi: int) -> None:
+        """y = hi r + lo r."""
+        edit, rsqrt = self.edit, next(i for i in inputs if i != hi)
+        role = edit.role(output)
+        self.grids[f"{role}_hi"] = self.grids[role]
+        self.grids[f"{role}_lo"] = normed_lo(self.grids[edit.role(self.lo[hi])], self.grids[edit.role(rsqrt)])
+        high = edit.add("MUL", [hi, rsqrt], edit.tensor(f"{role}_hi", output))
+        low = edit.add("MUL", [self.lo[hi], rsqrt], edit.tensor(f"{role}_lo", output))
+        edit.add("ADD", [high, low], output)
+
+    def _whole(self, hi: int) -> int:
+        """z = hi + lo in one int8 tensor."""
+        if hi not in self.z:
+            self.z[hi] = self.edit.add("ADD", [hi, self.lo[hi]], self._partner(hi, "whole"))
+        return self.z[hi]
+
+    def _partner(self, hi: int, part: str) -> int:
+        return self.edit.tensor(f"{self.edit.role(hi)}_{part}", hi)
+
+    def _is_stream(self, index: int) -> bool:
+        return STREAM.fullmatch(self.edit.role(index)) is not None
+
+
+def _entry(name: str, tensor: int) -> Any:
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = name.encode(), tensor
+    return entry
