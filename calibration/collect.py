@@ -20,7 +20,7 @@ Run = Callable[[NDArray[np.float32], Tap], None]
 def collect(run: Run, batches: Iterable[NDArray[np.float32]], roles: frozenset[str]) -> dict[str, Statistics]:
     """Statistics of every role in `roles` over all batches [n, H, W, 3] in 0..1; memory does not grow with their number.
 
-    A score counts as much as the attention weight that softmax makes of it: scores far below their row's largest need no codes.
+    A score counts as much as softmax reacts to it, p (1 - p): one far below its row's largest, or far above all others, needs no precision.
     """
     seen: dict[str, Statistics] = {}
     scores: dict[str, NDArray[np.float32]] = {}
@@ -28,7 +28,7 @@ def collect(run: Run, batches: Iterable[NDArray[np.float32]], roles: frozenset[s
     def tap(role: str, values: NDArray[np.float32]) -> None:
         if kind(role) == "softmax":
             for name, waiting in scores.items():
-                seen[name] = observe(seen.get(name), waiting, values)
+                seen[name] = observe(seen.get(name), waiting, values * (1 - values))
             scores.clear()
         if role not in roles:
             return

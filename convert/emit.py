@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.ranges import Grid, kind
+from calibration.ranges import Grid
 from convert.errors import EmitError
 from convert.flatbuffer import constant, operator_name, prune, read_model, schema, text, write_model
 from convert.quiet import quiet
@@ -30,7 +30,6 @@ def quantize(float_file: bytes, by_name: Mapping[str, str], grids: Mapping[str, 
 
         model = read_model(float_file)
         _flatten_biases(model)
-        _make_epsilon_safe(model, by_name, grids)
         ours = quantizer.Quantizer(write_model(model))
         ours.load_quantization_recipe(recipe.static_wi8_ai8())
         ranges = _calibration_result(model, by_name, grids)
@@ -83,34 +82,3 @@ def _flatten_biases(model: Any) -> None:
             if operator_name(model, operator) == "FULLY_CONNECTED" and len(operator.inputs) > 2 and operator.inputs[2] >= 0:
                 bias = graph.tensors[operator.inputs[2]]
                 bias.shape = [int(np.prod(bias.shape))]
-
-
-def _make_epsilon_safe(model: Any, by_name: Mapping[str, str], grids: Mapping[str, Grid]) -> None:
-    """Norms add at least one step of the variance's grid before RSQRT.
-
-    RSQRT fails at run time on a value at or below zero, and a variance under half a step is rounded to zero. Where the model's own
-    epsilon is larger than a step, nothing changes.
-    """
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            role = by_name.get(text(graph.tensors[operator.outputs[0]].name), "")
-            if kind(role) != "variance_eps" or operator_name(model, operator) != "ADD":
-                continue
-            operator.inputs = [int(index) for index in operator.inputs]
-            for position, index in enumerate(operator.inputs):
-                value = constant(model, graph.tensors[index])
-                if value is not None:
-                    operator.inputs[position] = _add_scalar(
-                        model, graph, max(float(value.max()), grids[role].scale), f"{role}/epsilon"
-                    )
-
-
-def _add_scalar(model: Any, graph: Any, value: float, name: str) -> int:
-    """The index of a new float constant in the graph."""
-    buffer, tensor = schema.BufferT(), schema.TensorT()
-    buffer.data = np.frombuffer(np.float32(value).tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    tensor.name, tensor.type, tensor.shape, tensor.hasRank = name.encode(), schema.TensorType.FLOAT32, [], True
-    tensor.buffer = len(model.buffers) - 1
-    graph.tensors.append(tensor)
-    return len(graph.tensors) - 1

@@ -9,7 +9,7 @@ from calibration.ranges import Grid
 from calibration.two_term import with_two_terms
 from convert.emit import quantize
 from convert.flatbuffer import prune, read_model, write_model
-from convert.passes import key_layout, two_term_stream
+from convert.passes import key_layout, norm_floor, two_term_stream
 
 STREAMS = ("int8", "two_term")
 
@@ -32,5 +32,6 @@ def make_integer(
     key_layout.apply(model, roles, final)
     if stream == "two_term":
         two_term_stream.apply(model, roles, final)
+    norm_floor.apply(model, roles, final)
     prune(model)
     return IntegerFile(quantize(write_model(model), roles, final), roles, final)

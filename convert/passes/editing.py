@@ -14,6 +14,7 @@ _OPTIONS = {
     "ADD": ("AddOptions", schema.AddOptionsT),
     "SUB": ("SubOptions", schema.SubOptionsT),
     "MUL": ("MulOptions", schema.MulOptionsT),
+    "MAXIMUM": ("MaximumMinimumOptions", schema.MaximumMinimumOptionsT),
     "CONCATENATION": ("ConcatenationOptions", schema.ConcatenationOptionsT),
 }
 

@@ -1,0 +1,39 @@
+"""Norms take the larger of the variance and one step of its grid, where the model's epsilon is smaller than that step.
+
+RSQRT fails at run time on a value at or below zero, and a variance under half a step is rounded to zero. An epsilon below half a step does
+nothing in int8; adding a whole step instead would bias every flat patch (on the boot model it doubled the embedding's error). So
+variance + eps becomes max(variance, step), which changes no variance that int8 can tell from zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from calibration.ranges import Grid, kind
+from convert.flatbuffer import constant, operator_name
+from convert.passes.editing import Editor
+
+
+def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
+    """Every norm's RSQRT gets at least one step of its grid."""
+    for graph in model.subgraphs:
+        edit = Editor(model, graph, roles)
+        for operator in list(graph.operators):
+            role = edit.role(int(operator.outputs[0]))
+            if kind(role) != "variance_eps" or operator_name(model, operator) != "ADD":
+                edit.emit(operator)
+                continue
+            variance, epsilon = (int(i) for i in operator.inputs)
+            if constant(model, graph.tensors[variance]) is not None:
+                variance, epsilon = epsilon, variance
+            value = constant(model, graph.tensors[epsilon])
+            grid = grids[edit.role(variance)]
+            if value is None or float(value.max()) >= grid.scale:
+                edit.emit(operator)  # the model's own epsilon is a step or more
+                continue
+            grids[role] = grids[f"{role}/floor"] = grid
+            floor = edit.constant(f"{role}/floor", np.full((1, 1), grid.scale, np.float32), role=f"{role}/floor")
+            edit.add("MAXIMUM", [variance, floor], int(operator.outputs[0]))
+        edit.finish()
