@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tflite_runtime_app.errors import SourceError
 from tflite_runtime_app.manifest import Preprocessing
 from tflite_runtime_app.preprocess import image_to_tensor
 
@@ -54,7 +55,7 @@ def samples(sources: Sequence[Path]) -> Iterator[Sample]:
     """Every picture of the sources. Raises FileNotFoundError naming a source that does not exist."""
     for source in sources:
         if source.is_dir():
-            for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES):
+            for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
                 yield Sample(str(path), path.parent.name, path.read_bytes())
         elif source.is_file() and tarfile.is_tarfile(source):
             with tarfile.open(source) as archive:
@@ -77,7 +78,7 @@ def load(items: Iterable[Sample], preprocessing: Preprocessing) -> SampleSet:
         try:
             with Image.open(io.BytesIO(item.content)) as image:
                 tensor = image_to_tensor(image, preprocessing)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, SourceError) as error:
             skipped.append(f"{item.name}: {error}")
             continue
         digest.update(hashlib.sha256(item.content).digest())

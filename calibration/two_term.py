@@ -1,7 +1,7 @@
 """Grids of a residual stream of two int8 terms, hi + lo (`convert/passes/two_term_stream.py` says how they are added).
 
-hi: symmetric, covering all that was seen, its step the patches' step times a power of two: then the grids of successive sums nest, and the
-difference of two of them is exact. Nothing of it may be clipped, lo could not hold that.
+hi: symmetric, covering all that was seen, its step that of the first sum times a power of two: then the grids of successive sums nest, and
+the difference of two of them is exact. Nothing of it may be clipped, lo could not hold that.
 step (t = hi' - hi, about as large as the branch): the finer of the two grids, coarser by powers of two only where the branch would not fit.
 lo: it collects the rounding errors of all sums so far, each uniform in ± half a step of hi, so its deviation after k sums is
 sqrt(sum of step_j^2 / 12); its grid spans `LO_DEVIATIONS` of them, and at least half a step. rest is one sum's share: ± half a step.
@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from calibration.ranges import Grid
 
 LO_DEVIATIONS = 5.0
-FIRST_BRANCH = "embed/constant"  # the positions, or norm_pre's bias
 STREAM = re.compile(r"block_\d+/(stream|middle)")
 
 
@@ -25,12 +24,13 @@ def with_two_terms(grids: Mapping[str, Grid], largest: Mapping[str, float]) -> d
     """All grids, those of the stream in two terms. `largest`: the largest absolute value of every role, constants included."""
     found = dict(grids)
     order = stream_order(grids)
-    unit = grids[first_operand(grids) or order[0]].scale
+    # What the first sum adds to its constant must fit the sum's own grid, or their difference would not be exact.
+    unit = max(largest[order[0]], largest.get(branch_role(order[0], largest), 0.0), 1e-6) / 126
     before, energy = unit, 0.0
     for role in order:
         hi = _nested(unit, largest[role] / 127)
         energy += hi**2 / 12
-        step = max(min(hi, before), _nested(unit, largest.get(branch_role(role), 0.0) / 126))
+        step = max(min(hi, before), _nested(unit, largest.get(branch_role(role, largest), 0.0) / 126))
         lo = max(LO_DEVIATIONS * math.sqrt(energy), 0.55 * hi) / 127
         found |= {
             role: Grid(hi, 0),
@@ -50,18 +50,14 @@ def stream_order(grids: Mapping[str, Grid]) -> list[str]:
     )
 
 
-def first_operand(grids: Mapping[str, Grid]) -> str | None:
-    """What the first sum adds a constant to, None where the stream does not start with a sum (a layer stands behind norm_pre)."""
-    if any(role.startswith("embed/norm_pre/") for role in grids):
-        return "embed/norm_pre/scaled" if "embed/norm_pre/scaled" in grids else None
-    return "embed/patch"
+def branch_role(role: str, seen: Mapping[str, float]) -> str:
+    """The role of what is added to give `role`: the attention's output for a middle, the MLP's for the stream after it.
 
-
-def branch_role(role: str) -> str:
-    """The role of what is added to give `role`: the attention's output for a middle, the MLP's for the stream after it."""
+    The first sum adds the patches, or what norm_pre makes of them, to a constant.
+    """
     block, part = role.split("/")
     if block == "block_00":
-        return FIRST_BRANCH
+        return "embed/norm_pre/scaled" if "embed/norm_pre/scaled" in seen else "embed/patch"
     return f"{block}/attention" if part == "middle" else f"{block}/mlp"
 
 

@@ -108,9 +108,8 @@ def _check_grids(model: Any, key: str, graph: Any, by_name: Mapping[str, str], g
 
 
 def _check_hand_over(model: Any) -> None:
-    stages = sorted(
-        (key, graph, inputs, outputs) for key, graph, inputs, outputs in signatures(model) if key.startswith("stage_")
-    )
+    stages = [found for found in signatures(model) if found[0].startswith("stage_")]
+    stages.sort(key=lambda found: int(found[0].removeprefix("stage_")))
     for (key, graph, _, outputs), (next_key, next_graph, inputs, _) in itertools.pairwise(stages):
         for name, index in inputs.items():
             if name not in outputs:

@@ -166,11 +166,9 @@ def main(arguments: list[str] | None = None) -> int:
         print("convert: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        import click
-
-        if isinstance(error, click.ClickException):
+        if isinstance(error, typer.exceptions.TyperException) and hasattr(error, "show"):  # a usage error of the parser's
             error.show()
-            return error.exit_code
+            return int(getattr(error, "exit_code", UsageError.exit_code))
         if debug:
             traceback.print_exc()
         print(f"convert: unexpected {type(error).__name__}: {error}; run again with --debug and report it", file=sys.stderr)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from calibration.ranges import Grid
+from convert.audit import grid_of, same_grid
 from convert.errors import EmitError
 from convert.flatbuffer import constant, operator_name, prune, read_model, schema, text, write_model
 from convert.quiet import quiet
@@ -52,6 +53,8 @@ def _place_constants(integer: Any, model: Any, by_name: Mapping[str, str], grids
         for tensor in graph.tensors:
             if text(tensor.name) in values:
                 grid = grids[by_name[text(tensor.name)]]
+                if same_grid(grid, grid_of(tensor)):
+                    continue  # there already, to the last bit of what the operator's other tensors have
                 codes = np.rint(values[text(tensor.name)] / grid.scale) + grid.zero_point
                 buffer = schema.BufferT()
                 buffer.data = np.frombuffer(np.clip(codes, -128, 127).astype(np.int8).tobytes(), np.uint8)

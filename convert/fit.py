@@ -19,7 +19,6 @@ from calibration.ranges import Grid, decide, largest
 from calibration.replay import Answers, answers, gate_scores
 from calibration.replay import replay as run_replay
 from calibration.samples import SampleSet, pixels
-from calibration.two_term import FIRST_BRANCH
 from convert.progress import Progress
 from convert.stages import Stage
 from tflite_runtime_app.cascade import Cascade
@@ -69,16 +68,13 @@ def channel_means(
 def ranges(
     stages: Sequence[Stage], images: NDArray[np.int8], roles: frozenset[str], observer: str, progress: Progress
 ) -> tuple[dict[str, Grid], dict[str, float]]:
-    """The grid of every role, by the observer, and the largest value seen of it; the first sum's constant is among the latter."""
+    """The grid of every role, by the observer, and the largest value seen of it."""
 
     def run(batch: NDArray[np.float32], tap: Tap) -> None:
         run_stages(stages, batch, tap)
 
     statistics = collect(run, _batches(images, progress, "ranges"), roles)
-    tower = stages[0].tower
-    first = tower.position[1:] if tower.norm_pre is None else tower.norm_pre.bias
-    constant = 0.0 if first is None else float(first.abs().max())
-    return decide(statistics, OBSERVERS[observer]), {**largest(statistics), FIRST_BRANCH: constant}
+    return decide(statistics, OBSERVERS[observer]), largest(statistics)
 
 
 def run_stages(stages: Sequence[Stage], batch: NDArray[np.float32], tap: Tap) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def read_label_list(option: str | None, model: ClipModel) -> LabelList:
         if model.folder is None or not (model.folder / "labels.txt").is_file():
             raise UsageError(f"{model.name} has no labels.txt of its own; give --labels FILE or --labels 'a, b, c'")
         return parse_labels((model.folder / "labels.txt").read_text("utf-8"))
-    if Path(option).is_file():
+    if _names_a_file(option):
         return parse_labels(Path(option).read_text("utf-8"))
     if option.endswith((".txt", ".tsv", ".csv")):
         raise UsageError(f"--labels {option}: no such file")
@@ -84,10 +85,17 @@ def embed_labels(labels: LabelList, model: ClipModel) -> LabelBank:
     return LabelBank(vectors, labels.names, templates, model.space_id)
 
 
+def _names_a_file(option: str) -> bool:
+    try:
+        return Path(option).is_file()
+    except OSError:  # longer than a file name may be
+        return False
+
+
 def _checked(names: list[str], ids: list[str]) -> LabelList:
     if not names:
         raise UsageError("the label list is empty; give one label a line, or names separated by commas")
-    double = sorted({name for name in names if names.count(name) > 1} | {i for i in ids if ids.count(i) > 1})
+    double = sorted({text for texts in (names, ids) for text, count in Counter(texts).items() if count > 1})
     if double:
         raise UsageError(f"labels must differ from one another; given more than once: {', '.join(double[:5])}")
     return LabelList(tuple(names), tuple(ids))

@@ -70,9 +70,9 @@ def load_model(model: str | None, pretrained: str | None, models: Path | None) -
         from convert.torchvision_ops import open_clip
     if folder is not None:
         identifier, name = f"local-dir:{folder}", folder.resolve().name
-        module = _create(open_clip, identifier, None)
-        if pretrained is not None:
-            _load_file(open_clip, module, pretrained)
+        module = _create(open_clip, identifier, None if pretrained is None else RANDOM)
+        if pretrained not in (None, RANDOM):
+            _load_file(open_clip, module, str(pretrained))
     else:
         assert model is not None
         identifier, name = model, model if pretrained in (None, RANDOM) else f"{model}-{Path(str(pretrained)).stem}"
@@ -94,7 +94,7 @@ def load_model(model: str | None, pretrained: str | None, models: Path | None) -
         deviation=tuple(settings["std"]),
         logit_scale=float(module.logit_scale.detach().exp()),
         weights_sha256=digest,
-        space_id=hashlib.sha256(f"{name} {digest}".encode()).hexdigest()[:16],
+        space_id=hashlib.sha256(f"space {digest}".encode()).hexdigest()[:16],
     )
 
 
@@ -141,7 +141,10 @@ def _create(open_clip: Any, identifier: str, pretrained: str | None) -> Any:
     quick = {"force_quick_gelu": True} if tag.get("quick_gelu") else {}
     try:
         with quiet():
-            return open_clip.create_model(identifier, pretrained=None if pretrained == RANDOM else pretrained, **quick)
+            tag_or_file, wanted = (None, False) if pretrained == RANDOM else (pretrained, True)
+            return open_clip.create_model(
+                identifier, pretrained=tag_or_file, load_weights=wanted, require_pretrained=wanted, **quick
+            )
     except Exception as error:  # open_clip, its hub and torch raise many kinds; all mean that there is no model
         reason = " ".join(str(error).split())[:300]
         hint = (

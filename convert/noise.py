@@ -47,10 +47,11 @@ def measure(
     roles = {stream_role(block): block for block in range(1, blocks + 1)}
     model, interpreter = read_model(content), preserving_interpreter(content)
     places = {key: (model.subgraphs.index(graph), graph) for key, graph, _, _ in signatures(model)}
+    mean = stages[0].tower.mean_direction.double().numpy()
     noise, signal, count = np.zeros(blocks), np.zeros(blocks), 0
     for image in images:
         count += 1
-        exact = _float_streams(stages, image, roles)
+        exact = _float_streams(stages, image, roles, mean)
         given = {"image": image[None]}
         for stage in stages:
             key = f"stage_{stage.part.index}"
@@ -60,7 +61,7 @@ def measure(
             for block in range(stage.part.first + 1, stage.part.blocks_done + 1):
                 wanted = exact[block]
                 found = _stream(stream_role(block), wanted.size, number, graph, interpreter, by_name, grids)
-                noise[block - 1] += ((_centred(found, wanted.shape[-1]) - wanted) ** 2).sum()
+                noise[block - 1] += ((_centred(found, mean) - wanted) ** 2).sum()
                 signal[block - 1] += (wanted**2).sum()
     return Noise(tuple(float(r) for r in np.sqrt(noise / np.maximum(signal, 1e-30))), count)
 
@@ -79,13 +80,15 @@ def _stream(
     return total
 
 
-def _float_streams(stages: Sequence[Stage], image: NDArray[np.int8], roles: Mapping[str, int]) -> dict[int, NDArray[np.float64]]:
+def _float_streams(
+    stages: Sequence[Stage], image: NDArray[np.int8], roles: Mapping[str, int], mean: NDArray[np.float64]
+) -> dict[int, NDArray[np.float64]]:
     """The float stream after each block [T, D], centred over channels."""
     found: dict[int, NDArray[np.float64]] = {}
 
     def tap(role: str, x: torch.Tensor) -> None:
         if role in roles and roles[role] not in found:
-            found[roles[role]] = _centred(x.numpy().astype(np.float64), x.shape[-1])
+            found[roles[role]] = _centred(x.numpy().astype(np.float64), mean)
 
     value = torch.from_numpy(pixels(image[None]))
     with torch.no_grad():
@@ -96,7 +99,8 @@ def _float_streams(stages: Sequence[Stage], image: NDArray[np.int8], roles: Mapp
     return found
 
 
-def _centred(x: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    rows = x.reshape(-1, width)
-    centred: NDArray[np.float64] = rows - rows.mean(1, keepdims=True)
+def _centred(x: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows [tokens, D] without their part along the original tower's mean over channels."""
+    rows = x.reshape(-1, len(mean))
+    centred: NDArray[np.float64] = rows - np.outer(rows @ mean, mean)
     return centred

@@ -67,7 +67,8 @@ class Tower:
     `pixel_mean` and `pixel_deviation` normalise a picture in 0..1 before `patch`; None once they are folded into it.
     `attention_scale` multiplies the scores; 1.0 once it is folded into the queries.
     `after_norm_pre`, [D, D], takes the place of norm_pre's weight and bias once the stream is centred or rotated behind it.
-    `projection` maps the normed, pooled token to the embedding.
+    `projection` maps the normed, pooled token to the embedding. `mean_direction` is the unit vector [D] along which the original
+    tower's mean over channels lies in this tower's basis: ones / sqrt(D), until a rotation turns it.
     """
 
     image_size: tuple[int, int]
@@ -85,6 +86,7 @@ class Tower:
     pooling: Pooling
     norm_post: Norm
     projection: Linear
+    mean_direction: Tensor
 
     @property
     def width(self) -> int:
@@ -154,6 +156,7 @@ def tower_from_open_clip(visual: nn.Module, mean: Any, deviation: Any) -> Tower:
         pooling="class_token" if v.pool_type == "tok" else average,
         norm_post=_norm(v.ln_post),
         projection=Linear(projection, torch.zeros(projection.shape[0])),
+        mean_direction=torch.full((patch.shape[0],), patch.shape[0] ** -0.5),
     )
 
 
@@ -180,7 +183,9 @@ def _refuse(visual: nn.Module) -> None:
     for block in v.transformer.resblocks:
         if type(block) is not transformer.ResidualAttentionBlock:
             raise unsupported(f"a tower with blocks of type {type(block).__name__} (qk_norm, scaled cosine or scaled attention)")
-    _activation(v.transformer.resblocks[0].mlp.gelu)
+    activations = {_activation(block.mlp.gelu) for block in v.transformer.resblocks}
+    if len(activations) > 1:
+        raise unsupported(f"a tower that mixes activations ({', '.join(sorted(activations))}), one GELU is expected throughout")
 
 
 def _activation(module: nn.Module) -> Activation:

@@ -56,7 +56,11 @@ def parse(name: str, table: dict[str, Any]) -> Profile:
         )
     for key in expected:
         kind = kinds.get(key, list)
-        if not isinstance(table[key], kind) or (kind is list and not all(isinstance(item, str) for item in table[key])):
+        if (
+            not isinstance(table[key], kind)
+            or isinstance(table[key], bool)
+            or (kind is list and not all(isinstance(item, str) for item in table[key]))
+        ):
             raise ProfileError(f"target {name}: {key} should be {kind.__name__}, found {table[key]!r:.60}")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     return Profile(name=name, **values)

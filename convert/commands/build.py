@@ -29,7 +29,7 @@ def run(
     force: bool,
     models: Path | None,
 ) -> None:
-    """The bundle and the report are written, or neither; both paths are the last lines of standard output."""
+    """The report is written, then the bundle; both paths are the last lines of standard output."""
     if out is not None:
         _refuse_to_overwrite(out, force)
     progress = OnTerminal()
@@ -39,8 +39,8 @@ def run(
     folder = report or path.with_name(f"{path.stem}-report")
     result = build(request, progress)
     content, _ = bundle_bytes(result)
-    write_atomically(path, content)
     page = write_report(folder, result.report, path)
+    write_atomically(path, content)
     Console(highlight=False).print(summary_table(result.report))
     print(path.resolve())
     print(page.resolve())

@@ -7,7 +7,7 @@ One int8 tensor loses half a step at every one of the tower's 2 L sums, and the 
 (Kahan's compensated summation, 1965). hi' is rounded to its step; t is what was really added, exact when the steps are powers of two and
 so nest; d is what the rounding lost, and lo, with steps of a twentieth, collects it. In float d is zero and the network unchanged.
 Readers: a norm takes its statistics from z = int8(hi + lo) and puts out hi r + lo r; an exit pools z. Handed over are hi and lo.
-Positions and class token bring a lo of their own: what their rounding to int8 would lose.
+Positions and class token are constants on hi's grid and bring a lo of their own: what that rounding loses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.ranges import Grid, grid_for, kind, on_grid
+from calibration.ranges import Grid, kind, on_grid
 from calibration.two_term import STREAM, normed_lo
 from convert.flatbuffer import constant, operator_name, schema
 from convert.passes.editing import Editor
@@ -78,16 +78,14 @@ class _Stage:
             self.edit.emit(operator)
 
     def _sum(self, operator: Any, inputs: list[int], output: int) -> None:
-        """hi' = hi + b, t = hi' - hi, d = b - t, lo' = lo + d; of patch + position, position is the one with a constant lo."""
+        """hi' = hi + b, t = hi' - hi, d = b - t, lo' = lo + d. The first sum adds a constant, the positions: there the constant is hi."""
         edit = self.edit
         hi, branch = inputs if self._is_stream(inputs[0]) else inputs[::-1]
-        position = constant(self.model, self.graph.tensors[branch])
-        if not self._is_stream(hi):  # the first sum: patches plus positions
-            hi, branch = (inputs[0], inputs[1]) if position is not None else (inputs[1], inputs[0])
-            position = constant(self.model, self.graph.tensors[branch])
-        lo = self.lo.get(hi)
-        if position is not None:
-            branch, lo = self._split(f"{edit.role(output)}/position", position)
+        if not self._is_stream(hi):
+            hi, branch = inputs if constant(self.model, self.graph.tensors[inputs[0]]) is not None else inputs[::-1]
+        values, lo = constant(self.model, self.graph.tensors[hi]), self.lo.get(hi)
+        if values is not None:
+            hi, lo = self._split(edit.role(output), values)
         edit.again(operator, [hi, branch], output)
         step = edit.add("SUB", [output, hi], self._partner(output, "step"))
         if lo is None:
@@ -101,24 +99,22 @@ class _Stage:
         token = next(i for i in inputs if constant(self.model, self.graph.tensors[i]) is not None)
         patches = next(i for i in inputs if i != token)
         values = constant(self.model, self.graph.tensors[token])
-        self.edit.emit(operator)
         if values is None or patches not in self.lo:
+            self.edit.emit(operator)
             return
         role = self.edit.role(output)
-        lo = self.edit.constant(f"{role}/token_lo", values - on_grid(values, self.grids[role]))
+        hi, lo = self._split(role, values)
+        self.edit.again(operator, [hi if i == token else i for i in inputs], output)
         joined = [lo if i == token else self.lo[patches] for i in inputs]
         self.lo[output] = self.edit.again(operator, joined, self._partner(output, "lo"))
 
-    def _split(self, name: str, values: NDArray[np.float32]) -> tuple[int, int]:
-        """Two constants that add up to `values`: one on the int8 grid of the largest value, and what that rounding loses."""
-        grid = grid_for("constant", float(-np.abs(values).max()), float(np.abs(values).max()))
-        coarse = on_grid(values, grid)
-        rest = values - coarse
-        fine = grid_for("constant", float(-np.abs(rest).max()), float(np.abs(rest).max()))
-        made = []
-        for part, grid_, content in (("", grid, coarse), ("_lo", fine, rest)):
-            self.grids[name + part] = grid_
-            made.append(self.edit.constant(name + part, content, role=name + part))
+    def _split(self, role: str, values: NDArray[np.float32]) -> tuple[int, int]:
+        """Two constants that add up to `values`: one on the grid of the sum `role`, so that the sums nest, and what that rounding loses."""
+        coarse, made = on_grid(values, self.grids[role]), []
+        for part, content in (("", coarse), ("_lo", values - coarse)):
+            name = f"{role}/constant{part}"
+            self.grids[name] = self.grids[role + part]
+            made.append(self.edit.constant(name, content, role=name))
         return made[0], made[1]
 
     def _normed(self, inputs: list[int], output: int, hi: int) -> None:

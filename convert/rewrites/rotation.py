@@ -7,6 +7,7 @@ power of two, its Kronecker product with a small random orthogonal matrix (384 =
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 
@@ -28,7 +29,8 @@ def apply(tower: Tower, means: Mapping[str, Tensor], seed: int = SEED) -> Tower 
     ):
         return "a norm has a weight of its own; fold it first"
     rotation = orthogonal(tower.width, seed)
-    return map_readers(map_writers(tower, rotation), rotation.T)
+    rotated = map_readers(map_writers(tower, rotation), rotation.T)
+    return dataclasses.replace(rotated, mean_direction=(rotation @ tower.mean_direction.double()).float())
 
 
 def orthogonal(width: int, seed: int) -> Tensor:

@@ -1,0 +1,156 @@
+"""A calibration comes back as it was written; anything else is refused in one way."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from calibration.gates import confidence_gate
+from calibration.ranges import Grid
+from calibration.stored import FORMAT, Stored, StoredError, from_bytes, to_bytes
+
+RANDOM = np.random.default_rng(0)
+GATE = confidence_gate(RANDOM.random((40, 3)).astype(np.float32))
+
+
+def stored(**changes) -> Stored:
+    facts = {
+        "weights_sha256": "ab" * 32,
+        "exits": (4, 6),
+        "ladder": ("input-normalisation", "rotation"),
+        "stream": "two_term",
+        "largest": {"image": 1.0, "block_01/key": 3.25},
+        "digest": "cd" * 32,
+        "images": 77,
+        "observer": "mse",
+        "means": {"block_01/key": RANDOM.normal(size=8).astype(np.float32)},
+        "grids": {"image": Grid(1 / 255, -128), "block_01/key": Grid(float(np.float32(0.0123)), 0), "b/λ": Grid(1e-8, 127)},
+        "gates": (GATE, GATE),
+        "thresholds": (100, 128),
+        "none_threshold": 0.123,
+        "measured": {"cosine_mean": 0.99, "exits": [{"blocks_done": 4}]},
+    }
+    return Stored(**{**facts, **changes})
+
+
+def rewritten(**arrays) -> bytes:
+    """A calibration whose arrays are replaced; None takes one out."""
+    with np.load(io.BytesIO(to_bytes(stored())), allow_pickle=False) as found:
+        kept = {name: found[name] for name in found.files}
+    kept.update(arrays)
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: value for name, value in kept.items() if value is not None})
+    return buffer.getvalue()
+
+
+def facts_with(**changes) -> bytes:
+    with np.load(io.BytesIO(to_bytes(stored()))) as found:
+        facts = json.loads(str(found["facts"]))
+    facts.update(changes)
+    return rewritten(facts=np.array(json.dumps({k: v for k, v in facts.items() if v is not None})))
+
+
+@pytest.mark.parametrize("changes", [{}, {"gates": (), "thresholds": ()}, {"means": {}, "measured": {}}, {"exits": ()}])
+def test_round_trip(changes):
+    wanted = stored(**changes)
+    found = from_bytes(to_bytes(wanted))
+    for name in Stored.__slots__:
+        if name != "means":
+            assert getattr(found, name) == getattr(wanted, name), name
+    assert set(found.means) == set(wanted.means)
+    for role, mean in wanted.means.items():
+        np.testing.assert_array_equal(found.means[role], mean)
+        assert found.means[role].dtype == np.float32
+
+
+def test_it_holds_no_images():
+    with np.load(io.BytesIO(to_bytes(stored()))) as found:
+        assert sum(found[name].size for name in found.files if name.startswith("mean:")) == 8
+        assert {name for name in found.files if ":" not in name} == {
+            "facts",
+            "roles",
+            "scales",
+            "zero_points",
+            "largest",
+            "largest_roles",
+        }
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 nothing", b"\x93NUMPY broken", b"\x80\x04N."])
+def test_garbage_is_refused(content):
+    with pytest.raises(StoredError, match="no calibration"):
+        from_bytes(content)
+
+
+def test_every_truncation_is_refused():
+    content = to_bytes(stored())
+    for length in range(0, len(content) - 1, max(1, len(content) // 60)):
+        with pytest.raises(StoredError):
+            from_bytes(content[:length])
+
+
+def test_damaged_bytes_are_refused_or_harmless():
+    """One byte changed anywhere: StoredError, or a calibration; never an exception of another kind."""
+    content = to_bytes(stored())
+    random = np.random.default_rng(3)
+    for position in random.choice(len(content), 400, replace=False):
+        broken = bytearray(content)
+        broken[position] ^= int(random.integers(1, 256))
+        try:
+            from_bytes(bytes(broken))
+        except StoredError:
+            continue
+
+
+def test_an_array_alone_is_no_calibration():
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    with pytest.raises(StoredError):
+        from_bytes(buffer.getvalue())
+
+
+def test_pickles_are_not_loaded():
+    buffer = io.BytesIO()
+    np.savez(buffer, facts=np.array([{"a": 1}], object))
+    with pytest.raises(StoredError):
+        from_bytes(buffer.getvalue())
+
+
+def test_a_zip_of_something_else():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(StoredError):
+        from_bytes(buffer.getvalue())
+
+
+@pytest.mark.parametrize("name", ["facts", "roles", "scales", "zero_points", "largest", "largest_roles"])
+def test_a_missing_array_is_named(name):
+    with pytest.raises(StoredError, match=name):
+        from_bytes(rewritten(**{name: None}))
+
+
+@pytest.mark.parametrize(
+    "name", ["weights_sha256", "exits", "gates", "thresholds", "none_threshold", "measured", "format", "stream"]
+)
+def test_a_missing_fact_is_named(name):
+    with pytest.raises(StoredError, match=name):
+        from_bytes(facts_with(**{name: None}))
+
+
+def test_another_format_is_refused_by_number():
+    with pytest.raises(StoredError, match=f"format {FORMAT + 1}"):
+        from_bytes(facts_with(format=FORMAT + 1))
+
+
+def test_facts_of_another_shape():
+    for wrong in ("[]", '"text"', "3", "null"):
+        with pytest.raises(StoredError):
+            from_bytes(rewritten(facts=np.array(wrong)))
+
+
+def test_scales_and_roles_must_be_as_many():
+    with pytest.raises(StoredError):
+        from_bytes(rewritten(scales=np.zeros(2)))

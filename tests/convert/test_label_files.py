@@ -1,0 +1,126 @@
+"""Labels as people write them, and vectors as open_clip makes them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from convert.errors import UsageError
+from convert.label_files import LabelList, embed_labels, parse_labels, read_label_list, read_templates
+from convert.models import load_model
+from convert.torchvision_ops import open_clip
+
+
+@pytest.fixture(scope="module")
+def boot():
+    return load_model(None, None, None)
+
+
+def test_one_label_a_line():
+    assert parse_labels("cat\n\n  red fox \ndog") == LabelList(("cat", "red fox", "dog"), ("cat", "red fox", "dog"))
+
+
+def test_ids_and_synonyms():
+    found = parse_labels("n01\tgoldfish, Carassius auratus\nn02\tgreat white shark\ncrane, bird\n")
+    assert found.names == ("goldfish", "great white shark", "crane")
+    assert found.ids == ("n01", "n02", "crane")
+
+
+def test_windows_line_ends_and_a_last_line_without_one():
+    assert parse_labels("a\r\nn1\tb, c\r\nd").names == ("a", "b", "d")
+
+
+@pytest.mark.parametrize("text", ["", "\n \n", "\t\n", ",,\n"])
+def test_an_empty_list_is_refused(text):
+    with pytest.raises(UsageError, match="empty"):
+        parse_labels(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"), [("cat\ndog\ncat\n", "cat"), ("1\tcat\n1\tdog", "1"), ("1\tcat\n2\tcat, tiger", "cat")]
+)
+def test_duplicates_are_refused_by_name(text, named):
+    with pytest.raises(UsageError, match=f"more than once: {named}"):
+        parse_labels(text)
+
+
+def test_thousands_of_labels_take_no_time():
+    import time
+
+    start = time.perf_counter()
+    assert len(parse_labels("\n".join(f"label {k}" for k in range(21_000))).names) == 21_000
+    assert time.perf_counter() - start < 2
+
+
+def test_indices_by_folder():
+    found = parse_labels("n01\tgoldfish\nn02\tshark")
+    assert found.indices(["n02", "n01", "n02"]) == (1, 0, 1)
+    assert found.indices(["n02", "other"]) is None
+    assert found.indices([]) is None
+    assert parse_labels("cat\ndog").indices(["dog"]) == (1,)
+
+
+def test_the_options_forms(tmp_path, boot):
+    (tmp_path / "l.txt").write_text("n1\tcat, tomcat\nn2\tdog\n")
+    assert read_label_list(str(tmp_path / "l.txt"), boot).names == ("cat", "dog")
+    assert read_label_list("cat, red fox ,dog,", boot).names == ("cat", "red fox", "dog")
+    assert read_label_list(None, boot).names[:2] == ("goldfish", "European fire salamander")
+    assert len(read_label_list(None, boot).names) == 202
+
+
+@pytest.mark.parametrize("name", ["nothing.txt", "nothing.tsv", "some/where.csv"])
+def test_a_file_that_does_not_exist_is_no_label(boot, name):
+    with pytest.raises(UsageError, match="no such file"):
+        read_label_list(name, boot)
+
+
+def test_many_labels_on_the_command_line(boot):
+    """Longer than any file name may be."""
+    names = [f"label number {k}" for k in range(100)]
+    assert read_label_list(", ".join(names), boot).names == tuple(names)
+
+
+def test_a_model_without_labels_says_what_to_give(boot):
+    with pytest.raises(UsageError, match="--labels"):
+        read_label_list(None, dataclasses.replace(boot, folder=None))
+
+
+def test_templates(tmp_path, boot):
+    assert read_templates(boot) == tuple((boot.folder / "templates.txt").read_text().splitlines())
+    assert read_templates(boot)[0] == "a photo of a {}."
+    simple = read_templates(dataclasses.replace(boot, folder=None))
+    assert simple == tuple(template("{}") for template in open_clip.SIMPLE_IMAGENET_TEMPLATES)
+    assert len(simple) == 7
+
+
+@pytest.mark.parametrize("text", ["", "\n", "a photo\n", "a {} photo\nno place\n"])
+def test_templates_without_a_place_for_the_label_are_refused(tmp_path, boot, text):
+    (tmp_path / "templates.txt").write_text(text)
+    with pytest.raises(UsageError, match=r"templates\.txt"):
+        read_templates(dataclasses.replace(boot, folder=tmp_path))
+
+
+def test_vectors_are_open_clips_own(boot):
+    """Computed here one sentence at a time with open_clip alone."""
+    labels = LabelList(("goldfish", "red fox", "a {} brace"), ("1", "2", "3"))
+    bank = embed_labels(labels, boot)
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{boot.folder}")
+    for vector, name in zip(bank.vectors, labels.names, strict=True):
+        total = 0
+        for line in (boot.folder / "templates.txt").read_text().splitlines():
+            before, after = line.split("{}")
+            with torch.no_grad():
+                text = boot.module.encode_text(tokenizer([before + name + after]))[0]
+            total = total + text / text.norm()
+        np.testing.assert_allclose(vector, (total / total.norm()).numpy(), atol=2e-6)
+    assert bank.names == labels.names
+    assert bank.space_id == boot.space_id
+    assert bank.vectors.dtype == np.float32
+
+
+def test_batches_do_not_matter(boot, monkeypatch):
+    labels = LabelList(tuple(f"thing {k}" for k in range(7)), tuple("abcdefg"))
+    whole = embed_labels(labels, boot).vectors
+    monkeypatch.setattr("convert.label_files.BATCH", 3)
+    np.testing.assert_allclose(embed_labels(labels, boot).vectors, whole, atol=2e-6)
