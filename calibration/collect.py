@@ -17,8 +17,8 @@ Tap = Callable[[str, NDArray[np.float32]], None]
 Run = Callable[[NDArray[np.float32], Tap], None]
 
 
-def collect(run: Run, batches: Iterable[NDArray[np.float32]], roles: frozenset[str]) -> dict[str, Statistics]:
-    """Statistics of every role in `roles` over all batches [n, H, W, 3] in 0..1; memory does not grow with their number.
+def collect(run: Run, batches: Iterable[NDArray[np.float32]], roles: frozenset[str] | None) -> dict[str, Statistics]:
+    """Statistics of every role in `roles`, of all without them, over batches [n, H, W, 3] in 0..1; memory does not grow with their number.
 
     A score counts as much as softmax reacts to it, p (1 - p): one far below its row's largest, or far above all others, needs no precision.
     """
@@ -30,7 +30,7 @@ def collect(run: Run, batches: Iterable[NDArray[np.float32]], roles: frozenset[s
             for name, waiting in scores.items():
                 seen[name] = observe(seen.get(name), waiting, values * (1 - values))
             scores.clear()
-        if role not in roles:
+        if roles is not None and role not in roles:
             return
         if kind(role) in SCORES:
             scores[role] = values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from calibration.gates import NEVER
 from calibration.ranges import Grid
 from calibration.samples import SampleSet, load, samples
 from calibration.stored import Stored, StoredError, from_bytes
+from calibration.two_term import STREAM
 from convert import fit, noise, parity
 from convert.audit import SignatureAudit, audit
 from convert.errors import CalibrationError, UsageError
@@ -28,7 +29,7 @@ from convert.label_files import LabelList, embed_labels
 from convert.models import ClipModel
 from convert.pack import describe
 from convert.progress import Progress
-from convert.rewrites import LADDER, Entry, rewrite
+from convert.rewrites import LADDER, Entry, Rewrite, rewrite
 from convert.rewrites.key_value_centring import mean_roles
 from convert.roles import recognise
 from convert.stages import Stage, build_stages, default_exits
@@ -56,6 +57,7 @@ class Request:
     observer: str
     stream: str
     seed: int
+    ladder: tuple[Rewrite, ...] = LADDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +106,14 @@ def build(request: Request, progress: Progress) -> Build:
         shares = fit.share_out(everything)
         chosen = fit.range_images(shares.ranges.images, request.seed)
         means = fit.channel_means(plain, chosen, frozenset(mean_roles(len(tower.blocks))), progress)
-        graph = _graph(request, exits, means, progress)
+        graph = make_graph(request.model, request.ladder, exits, means, request.seed, progress)
         grids, largest = fit.ranges(graph.stages, chosen, graph.roles, request.observer, progress)
         unfitted = _unfitted(request, exits, shares, len(chosen), means, grids, largest)
         stored = _fit_gates(request, graph, bank, unfitted, shares, progress)
         reported: SampleSet | None = shares.report
     else:
-        stored = _stored(request.model, exits, request.stream)
-        graph = _graph(request, exits, stored.means, progress)
+        stored = _stored(request, exits)
+        graph = make_graph(request.model, request.ladder, exits, stored.means, request.seed, progress)
         reported = _photographs(request)
     integer = _integer(graph, stored)
     flatbuffer = add_gates(integer.content, stored.gates)
@@ -133,18 +135,51 @@ def cascade_of(flatbuffer: bytes, manifest: Manifest) -> Cascade:
     return Cascade(LiteRtEngine(flatbuffer, threads=2), manifest, Never())
 
 
-def _graph(request: Request, exits: tuple[int, ...], means: dict[str, NDArray[np.float32]], progress: Progress) -> Graph:
+def make_graph(
+    model: ClipModel,
+    ladder: tuple[Rewrite, ...],
+    exits: tuple[int, ...],
+    means: Mapping[str, NDArray[np.float32]],
+    seed: int,
+    progress: Progress,
+) -> Graph:
     """Rewrite, cut, convert, recognise."""
-    tower, log = rewrite(request.model.tower(), {role: torch.from_numpy(mean) for role, mean in means.items()})
-    stages = build_stages(tower, exits)
+    stages, log = _rewritten(model, ladder, exits, means)
     float_file = stages_to_float_tflite(stages, progress)
-    found = recognise(float_file, stages, request.seed)
+    found = recognise(float_file, stages, seed)
     progress.step(f"{len(found.by_name)} tensors recognised, off by at most {found.difference:.1e}")
     return Graph(stages, log, float_file, found.by_name, found.difference)
 
 
-def _stored(model: ClipModel, exits: tuple[int, ...], stream: str) -> Stored:
-    """The model folder's calibration, if it is one for these weights and exits."""
+def prepare_ranges(request: Request, images: SampleSet | None, progress: Progress) -> tuple[tuple[Stage, ...], dict[str, Grid]]:
+    """The rewritten float stages and their grids, from images or the model folder; a stream in two terms has none, it is near exact."""
+    tower = request.model.tower()
+    exits = request.exits or default_exits(len(tower.blocks))
+    if images is None:
+        stored = _stored(request, exits)
+        means, grids = stored.means, stored.grids
+        stages = _rewritten(request.model, request.ladder, exits, means)[0]
+    else:
+        chosen = fit.range_images(fit.share_out(images).ranges.images, request.seed)
+        plain = build_stages(rewrite(tower, {}, LADDER[:1])[0], exits)
+        means = fit.channel_means(plain, chosen, frozenset(mean_roles(len(tower.blocks))), progress)
+        stages = _rewritten(request.model, request.ladder, exits, means)[0]
+        grids = fit.ranges(stages, chosen, None, request.observer, progress)[0]
+    if request.stream == "two_term":
+        grids = {role: grid for role, grid in grids.items() if not STREAM.fullmatch(role)}
+    return stages, grids
+
+
+def _rewritten(
+    model: ClipModel, ladder: tuple[Rewrite, ...], exits: tuple[int, ...], means: Mapping[str, NDArray[np.float32]]
+) -> tuple[tuple[Stage, ...], tuple[Entry, ...]]:
+    tower, log = rewrite(model.tower(), {role: torch.from_numpy(mean) for role, mean in means.items()}, ladder)
+    return build_stages(tower, exits), log
+
+
+def _stored(request: Request, exits: tuple[int, ...]) -> Stored:
+    """The model folder's calibration, if it is one for these weights, exits, rewrites and stream."""
+    model = request.model
     path = model.folder / "calibration.npz" if model.folder is not None else None
     if path is None or not path.is_file():
         raise CalibrationError(f"{model.name} has no calibration.npz; give pictures to calibrate on: --images FOLDER|TAR")
@@ -152,12 +187,12 @@ def _stored(model: ClipModel, exits: tuple[int, ...], stream: str) -> Stored:
         stored = from_bytes(path.read_bytes())
     except StoredError as error:
         raise CalibrationError(f"{path}: {error}; calibrate again: --images FOLDER|TAR") from error
-    names = tuple(step.name for step in LADDER)
+    names = tuple(step.name for step in request.ladder)
     for what, mine, theirs in (
         ("weights", model.weights_sha256, stored.weights_sha256),
         ("exits", exits, stored.exits),
         ("rewrites", names, stored.ladder),
-        ("stream", stream, stored.stream),
+        ("stream", request.stream, stored.stream),
     ):
         if mine != theirs:
             raise CalibrationError(
@@ -199,7 +234,7 @@ def _unfitted(
     return Stored(
         weights_sha256=request.model.weights_sha256,
         exits=exits,
-        ladder=tuple(step.name for step in LADDER),
+        ladder=tuple(step.name for step in request.ladder),
         stream=request.stream,
         digest=hashlib.sha256((shares.ranges.digest + shares.gates.digest + shares.thresholds.digest).encode()).hexdigest(),
         images=range_images,

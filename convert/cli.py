@@ -47,6 +47,9 @@ Stream = Annotated[
     str, typer.Option("--stream", help="The residual stream: two_term (two int8 tensors, the more precise) or int8.")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything drawn at random.")]
+Ladder = Annotated[
+    str | None, typer.Option("--ladder", help="The last rewrite to apply, all by default; an unknown name lists them.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Write over files that exist.")]
 
 
@@ -63,13 +66,14 @@ def build(
     observer: ObserverName = "mse",
     stream: Stream = "two_term",
     seed: Seed = 0,
+    ladder: Ladder = None,
     force: Force = False,
     models: Models = None,
 ) -> None:
     """Build the bundle for a board: one .tflite with all stages, gates, labels and manifest; and its report."""
     from convert.commands.build import run
 
-    run(target, model, pretrained, tuple(images or ()), labels, exits, out, report, observer, stream, seed, force, models)
+    run(target, model, pretrained, tuple(images or ()), labels, exits, out, report, observer, stream, seed, ladder, force, models)
 
 
 @app.command()
@@ -82,12 +86,50 @@ def calibrate(
     observer: ObserverName = "mse",
     stream: Stream = "two_term",
     seed: Seed = 0,
+    ladder: Ladder = None,
     models: Models = None,
 ) -> None:
     """Calibrate a model folder on images and keep the numbers in its calibration.npz, so that it builds without them."""
     from convert.commands.calibrate import run
 
-    run(tuple(images), model, labels, exits, target, observer, stream, seed, models)
+    run(tuple(images), model, labels, exits, target, observer, stream, seed, ladder, models)
+
+
+@app.command()
+def culprit(
+    images: Images = None,
+    model: Model = None,
+    pretrained: Pretrained = None,
+    exits: Exits = None,
+    stream: Stream = "two_term",
+    observer: ObserverName = "mse",
+    count: Annotated[int, typer.Option("--count", help="Pictures to measure on.", min=1)] = 64,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the chart and the figures.")] = Path("culprit"),
+    seed: Seed = 0,
+    models: Models = None,
+) -> None:
+    """Show which tensors' quantization turns the embedding: the noise that each class and each block adds alone."""
+    from convert.commands.culprit import run
+
+    run(tuple(images or ()), model, pretrained, exits, stream, observer, count, out, seed, models)
+
+
+@app.command()
+def ladder(
+    images: Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")],
+    model: Model = None,
+    pretrained: Pretrained = None,
+    labels: Labels = None,
+    exits: Exits = None,
+    count: Annotated[int, typer.Option("--count", help="Held-apart pictures to measure each step on.", min=1)] = 400,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the page and the figures.")] = Path("ladder"),
+    seed: Seed = 0,
+    models: Models = None,
+) -> None:
+    """Measure every step of the ladder on one page: from naive min-max INT8 to the file that `build` makes."""
+    from convert.commands.ladder import run
+
+    run(tuple(images), model, pretrained, labels, exits, count, out, seed, models)
 
 
 @app.command()

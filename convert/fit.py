@@ -19,6 +19,7 @@ from calibration.ranges import Grid, decide, largest
 from calibration.replay import Answers, answers, gate_scores
 from calibration.replay import replay as run_replay
 from calibration.samples import SampleSet, pixels
+from calibration.statistics import Statistics
 from convert.progress import Progress
 from convert.stages import Stage
 from tflite_runtime_app.cascade import Cascade
@@ -65,16 +66,23 @@ def channel_means(
     return means.result()
 
 
-def ranges(
-    stages: Sequence[Stage], images: NDArray[np.int8], roles: frozenset[str], observer: str, progress: Progress
-) -> tuple[dict[str, Grid], dict[str, float]]:
-    """The grid of every role, by the observer, and the largest value seen of it."""
+def statistics(
+    stages: Sequence[Stage], images: NDArray[np.int8], roles: frozenset[str] | None, progress: Progress
+) -> dict[str, Statistics]:
+    """What the float stages' results look like over the images; without `roles` of all of them."""
 
     def run(batch: NDArray[np.float32], tap: Tap) -> None:
         run_stages(stages, batch, tap)
 
-    statistics = collect(run, _batches(images, progress, "ranges"), roles)
-    return decide(statistics, OBSERVERS[observer]), largest(statistics)
+    return collect(run, _batches(images, progress, "ranges"), roles)
+
+
+def ranges(
+    stages: Sequence[Stage], images: NDArray[np.int8], roles: frozenset[str] | None, observer: str, progress: Progress
+) -> tuple[dict[str, Grid], dict[str, float]]:
+    """The grid of every role, by the observer, and the largest value seen of it."""
+    seen = statistics(stages, images, roles, progress)
+    return decide(seen, OBSERVERS[observer]), largest(seen)
 
 
 def run_stages(stages: Sequence[Stage], batch: NDArray[np.float32], tap: Tap) -> None:

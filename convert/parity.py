@@ -129,6 +129,32 @@ def compare(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FullDepth:
+    """Closeness to float at full depth alone; shares in 0..1, None where labels are not known."""
+
+    cosine_mean: float
+    cosine_p5: float
+    agreement: float
+    top1: float | None
+    top1_float: float | None
+
+
+def at_full_depth(found: Replay, bank: LabelBank, reference: NDArray[np.float32], labels: Sequence[int] | None) -> FullDepth:
+    """The last stage's embeddings against the float tower's of the same images."""
+    ours, exact = _unit(found.embeddings[:, -1]), _unit(reference)
+    cosine = (ours * exact).sum(1)
+    top1, float_top1 = (ours @ bank.vectors.T).argmax(1), (exact @ bank.vectors.T).argmax(1)
+    truth = None if labels is None else np.asarray(labels)
+    return FullDepth(
+        cosine_mean=float(cosine.mean()),
+        cosine_p5=float(np.percentile(cosine, 5)),
+        agreement=float((top1 == float_top1).mean()),
+        top1=None if truth is None else float((top1 == truth).mean()),
+        top1_float=None if truth is None else float((float_top1 == truth).mean()),
+    )
+
+
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
     return unit

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from calibration.ranges import Grid
+from calibration.ranges import Grid, kind
 from convert.stages import Stage
 from convert.tower import Block, Linear, Tower
 
@@ -67,11 +67,16 @@ def quantized_weights(tower: Tower, chosen: Chosen = everything) -> Tower:
 
 
 def quantizing_tap(grids: Mapping[str, Grid], chosen: Chosen = everything) -> Callable[[str, Tensor], Tensor | None]:
-    """A tap that rounds the chosen roles to their grids and leaves the others alone."""
+    """A tap that rounds the chosen roles to their grids and leaves the others alone.
+
+    A variance is at least one step before RSQRT (`passes/norm_floor.py`). A stream in two terms is left out by giving it no grid.
+    """
 
     def tap(role: str, x: Tensor) -> Tensor | None:
         grid = grids.get(role)
-        return on_grid(x, grid) if grid is not None and chosen(role) else None
+        if grid is None or not chosen(role):
+            return None
+        return on_grid(x, grid).clamp_min(grid.scale) if kind(role) == "variance_eps" else on_grid(x, grid)
 
     return tap
 

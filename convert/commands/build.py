@@ -26,6 +26,7 @@ def run(
     observer: str,
     stream: str,
     seed: int,
+    ladder: str | None,
     force: bool,
     models: Path | None,
 ) -> None:
@@ -33,7 +34,7 @@ def run(
     if out is not None:
         _refuse_to_overwrite(out, force)
     progress = OnTerminal()
-    request = make_request(target, model, pretrained, images, labels, exits, observer, stream, seed, models, progress)
+    request = make_request(target, model, pretrained, images, labels, exits, observer, stream, seed, ladder, models, progress)
     path = out or Path(f"{request.model.name}-{target}.tflite")
     _refuse_to_overwrite(path, force)
     folder = report or path.with_name(f"{path.stem}-report")

@@ -24,11 +24,12 @@ def run(
     observer: str,
     stream: str,
     seed: int,
+    ladder: str | None,
     models: Path | None,
 ) -> None:
     """The model folder's calibration.npz is the one found on these images."""
     progress = OnTerminal()
-    request = make_request(target, model, None, images, labels, exits, observer, stream, seed, models, progress)
+    request = make_request(target, model, None, images, labels, exits, observer, stream, seed, ladder, models, progress)
     if request.model.folder is None:
         raise UsageError(f"{request.model.name} is not a model folder; calibrate one with --model DIR, or build with --images")
     result = build(request, progress)

@@ -11,6 +11,7 @@ from convert.integer import STREAMS
 from convert.label_files import read_label_list
 from convert.models import load_model, models_folder
 from convert.progress import Progress
+from convert.rewrites import LADDER, prefix
 from targets.profile import load as load_profile
 
 
@@ -24,6 +25,7 @@ def make_request(
     observer: str,
     stream: str,
     seed: int,
+    ladder: str | None,
     models: Path | None,
     progress: Progress,
 ) -> Request:
@@ -46,4 +48,15 @@ def make_request(
         photographs = models_folder(models) / "photographs"
     except ModelError:
         photographs = None
-    return Request(loaded, profile, read_label_list(labels, loaded), blocks, images, photographs, observer, stream, seed)
+    return Request(
+        loaded,
+        profile,
+        read_label_list(labels, loaded),
+        blocks,
+        images,
+        photographs,
+        observer,
+        stream,
+        seed,
+        LADDER if ladder is None else prefix(ladder),
+    )

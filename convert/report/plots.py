@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from convert.report.svg import ACCENT, INK, MAIN, PAPER, inline_svg, style
 
 SIZE = (4.7, 2.8)  # inches, at 10 point text
 MOST_LABELS = 13
+BLUE = "#0072b2"  # of Okabe and Ito's palette; a file of its own has no page to take colours from
 DASHED = (0, (4, 3))
 
 
@@ -63,6 +65,7 @@ def cosine_plot(cosines: Sequence[float], mean: float, p5: float) -> str:
     with style():
         figure, axes = _axes()
         start = min(0.98, min(cosines) - 0.005)
+        axes.locator_params(axis="x", nbins=5)
         axes.hist(cosines, bins=min(40, max(8, len(cosines))), range=(start, 1.0), color=MAIN)
         middle = (start + 1) / 2
         axes.axvline(mean, color=ACCENT, linewidth=1.3)
@@ -109,3 +112,20 @@ def _legend(axes: Any, entries: Sequence[tuple[str, str]]) -> None:
 
     handles = [Patch(color=color, label=text) for color, text in entries]
     axes.legend(handles=handles, loc="upper left", ncols=len(handles), frameon=False, handlelength=1.0, borderaxespad=0.0)
+
+
+def share_plot(classes: Sequence[Any], blocks: Sequence[Any], everything: float) -> str:
+    """Bars of the noise that each class of tensors and each block adds when it alone is quantized; `name` and `alone` of each are read."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.28 * max(len(classes), len(blocks)) + 1.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, shares, title in ((left, classes, "by class of tensors"), (right, blocks, "by block")):
+        axes.barh([share.name for share in shares], [share.alone * 1e3 for share in shares], color=BLUE)
+        axes.invert_yaxis()
+        axes.set(title=title, xlabel="(1 - cosine with float) x 1000, quantized alone")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"everything quantized: {everything * 1e3:.2f}")
+    text = io.StringIO()
+    figure.savefig(text, format="svg")
+    return text.getvalue()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from convert.errors import UsageError
 from convert.rewrites import (
     attention_scale,
     centring,
@@ -42,6 +43,14 @@ LADDER = (
     Rewrite("centring", centring.apply),
     Rewrite("rotation", rotation.apply),
 )
+
+
+def prefix(last: str) -> tuple[Rewrite, ...]:
+    """The ladder up to and including the step of that name. Raises UsageError naming the steps."""
+    names = [step.name for step in LADDER]
+    if last not in names:
+        raise UsageError(f"--ladder {last!r} is no step; the steps are, in order: {', '.join(names)}")
+    return LADDER[: names.index(last) + 1]
 
 
 @dataclass(frozen=True, slots=True)

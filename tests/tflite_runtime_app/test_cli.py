@@ -161,10 +161,17 @@ def test_runs_where_the_workshop_is_not_installed(bundle_path, picture):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals(tmp_path, bundle_path, picture, number, code):
     os.mkfifo(tmp_path / "pipe.png")  # opening it blocks until somebody writes, and nobody does
-    with python("-m", "tflite_runtime_app", bundle_path, picture, tmp_path / "pipe.png") as process:
+
+    def heeded() -> None:  # a shell's background jobs ignore SIGINT, and their children with them
+        signal.signal(number, signal.SIG_DFL)
+
+    with python("-m", "tflite_runtime_app", bundle_path, picture, tmp_path / "pipe.png", preexec_fn=heeded) as process:
         assert "block 6 of 6" in process.stdout.readline()
         process.send_signal(number)
-        _, err = process.communicate(timeout=30)
+        try:
+            _, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == code
     assert "Traceback" not in err
 
