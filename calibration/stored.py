@@ -30,6 +30,7 @@ _PLAIN = (
     "thresholds",
     "none_threshold",
     "measured",
+    "labels",
 )
 
 
@@ -41,7 +42,7 @@ class StoredError(ValueError):
 class Stored:
     """A calibration: `means` per channel, `grids` and `largest` values per role, `thresholds` and `gates` per exit.
 
-    `measured` are the figures on held-apart images that the report shows.
+    `measured` are the figures on held-apart images that the report shows; `labels` identifies the labels that gates and figures are for.
     """
 
     weights_sha256: str
@@ -58,6 +59,7 @@ class Stored:
     thresholds: tuple[int, ...]
     none_threshold: float
     measured: dict[str, Any]
+    labels: str = ""
 
 
 def to_bytes(stored: Stored) -> bytes:
@@ -114,6 +116,7 @@ def from_bytes(content: bytes) -> Stored:
             thresholds=tuple(facts["thresholds"]),
             none_threshold=facts["none_threshold"],
             measured=facts["measured"],
+            labels=facts.get("labels", ""),
         )
     except Exception as error:  # damaged zips, array headers and JSON fail in a dozen ways; none is a calibration
         raise StoredError(f"no calibration of format {FORMAT}: {error}") from error

@@ -37,6 +37,7 @@ from targets.profile import Profile
 from tflite_runtime_app.bundle import REPORT, pack
 from tflite_runtime_app.cascade import Cascade
 from tflite_runtime_app.engine import LiteRtEngine
+from tflite_runtime_app.fitted import fits, for_labels, labels_digest
 from tflite_runtime_app.labels import LabelBank, labels_to_bytes
 from tflite_runtime_app.manifest import Manifest
 from tflite_runtime_app.policies import Never
@@ -108,7 +109,7 @@ def build(request: Request, progress: Progress) -> Build:
         means = fit.channel_means(plain, chosen, frozenset(mean_roles(len(tower.blocks))), progress)
         graph = make_graph(request.model, request.ladder, exits, means, request.seed, progress)
         grids, largest = fit.ranges(graph.stages, chosen, graph.roles, request.observer, progress)
-        unfitted = _unfitted(request, exits, shares, len(chosen), means, grids, largest)
+        unfitted = _unfitted(request, exits, shares, len(chosen), means, grids, largest, bank)
         stored = _fit_gates(request, graph, bank, unfitted, shares, progress)
         reported: SampleSet | None = shares.report
     else:
@@ -120,13 +121,16 @@ def build(request: Request, progress: Progress) -> Build:
     audited = audit(flatbuffer, integer.by_name, integer.grids, request.profile.forbidden)
     progress.step("full-integer file written and audited")
     manifest = describe(flatbuffer, graph.stages, request.model, stored, request.profile.name, {})
-    measured, noisy = _measure(request, graph, integer, flatbuffer, manifest, bank, reported, progress)
+    if not fits(manifest, bank):
+        progress.step("the exits were fitted for other labels: every image will go to full depth; --images fits them for these")
+    usable = for_labels(manifest, bank)
+    measured, noisy = _measure(request, graph, integer, flatbuffer, usable, bank, reported, progress)
     if request.images and measured is not None:
         stored = dataclasses.replace(stored, measured={**measured.to_dict(), "cosines": []})
     manifest = dataclasses.replace(manifest, limits=_limits(stored.measured or (measured.to_dict() if measured else {})))
-    report = _report(
-        request, graph, manifest, stored, audited, measured, noisy, reported, len(flatbuffer), time.monotonic() - start
-    )
+    recorded = stored.measured if not request.images and fits(manifest, bank) else {}
+    seconds = time.monotonic() - start
+    report = _report(request, graph, manifest, stored, audited, measured, noisy, reported, recorded, len(flatbuffer), seconds)
     return Build(flatbuffer, manifest, bank, stored, report)
 
 
@@ -229,6 +233,7 @@ def _unfitted(
     means: dict[str, NDArray[np.float32]],
     grids: dict[str, Grid],
     largest: dict[str, float],
+    bank: LabelBank,
 ) -> Stored:
     """The calibration so far: ranges, no gates yet."""
     return Stored(
@@ -246,6 +251,7 @@ def _unfitted(
         thresholds=(),
         none_threshold=-1.0,
         measured={},
+        labels=labels_digest(bank.names),
     )
 
 
@@ -309,6 +315,7 @@ def _report(
     measured: parity.Parity | None,
     noisy: noise.Noise | None,
     reported: SampleSet | None,
+    recorded: dict[str, Any],
     size: int,
     seconds: float,
 ) -> dict[str, Any]:
@@ -339,7 +346,7 @@ def _report(
         "limits": manifest.limits,
         "measured_on": "held-apart images" if request.images else "the photographs in models/photographs",
         "parity": None if measured is None else measured.to_dict(),
-        "recorded": stored.measured if not request.images else None,
+        "recorded": recorded or None,
         "noise": None if noisy is None else {"images": noisy.images, "nsr": noisy.nsr, "power": noisy.power},
         "names": list(reported.names) if reported is not None and len(reported) <= 100 else [],
         "skipped": list(reported.skipped) if reported is not None else [],

@@ -77,11 +77,15 @@ class PolicySpec:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Where the ranges came from: digest of the image list, number of images, observer; `risk` holds alpha, delta, n."""
+    """Where the ranges came from: digest of the image list, number of images, observer; `risk` holds alpha, delta, n.
+
+    `labels` identifies the labels that gates and thresholds were fitted on (`fitted.py`), empty where they were fitted on none.
+    """
 
     digest: str
     images: int
     observer: str
+    labels: str = ""
     risk: dict[str, float] = field(default_factory=dict)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 import time
@@ -11,6 +12,7 @@ from tflite_runtime_app.bundle import Bundle, read_bundle
 from tflite_runtime_app.cascade import Cascade, load_cascade
 from tflite_runtime_app.decide import answer
 from tflite_runtime_app.errors import LabelError, SourceError
+from tflite_runtime_app.fitted import fits, for_labels
 from tflite_runtime_app.labels import LabelBank, check_space, read_labels
 from tflite_runtime_app.policies import Never
 from tflite_runtime_app.preprocess import image_to_tensor
@@ -40,6 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Every source was answered or reported on the sink; 0 when all were answered, 1 when some were not."""
     bundle = read_bundle(arguments.file)
     bank = choose_labels(bundle, arguments.labels)
+    if not fits(bundle.manifest, bank) and not arguments.full_depth:
+        print("classify: the exits were fitted for other labels; every image goes to full depth", file=sys.stderr)
+    bundle = dataclasses.replace(bundle, manifest=for_labels(bundle.manifest, bank))
     cascade = load_cascade(bundle, arguments.threads, policy=Never() if arguments.full_depth else None)
     sink: Sink = JsonLinesSink(sys.stdout) if arguments.json else LineSink(sys.stdout, sys.stderr)
     failed = False

@@ -17,7 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTOGRAPH = ROOT / "models" / "photographs" / "cat.jpg"
-BOOKWORM = ["-c", str(ROOT / "constraints" / "rpi-bookworm.txt")]
+# Bookworm's own numpy, which apt's picamera2 is built against, is asked for by its version.
+BOOKWORM = ["-c", str(ROOT / "constraints" / "rpi-bookworm.txt"), "numpy==1.24.2"]
 LITERT = {"backports-strenum", "flatbuffers", "ml-dtypes", "protobuf", "tqdm", "typing-extensions"}
 ALLOWED = {"clip-rescue", "numpy", "pillow", "ai-edge-litert", "pip", "setuptools"} | LITERT
 

@@ -18,6 +18,7 @@ from convert.label_files import LabelList, embed_labels, parse_labels
 from convert.parity import Parity, float_embeddings, measure
 from convert.progress import OnTerminal
 from tflite_runtime_app.bundle import read_bundle
+from tflite_runtime_app.fitted import fits, for_labels
 from tflite_runtime_app.labels import LabelBank
 
 
@@ -43,7 +44,10 @@ def run(
     progress.step(f"{len(part)} images read, {len(found.skipped)} broken ones skipped, {len(bank.names)} labels")
     reference = float_embeddings(loaded, part.images, progress)
     cascade = cascade_of(bundle.flatbuffer, bundle.manifest)
-    result = measure(cascade, bundle.manifest, bank, part.images, reference, truth, progress)
+    usable = for_labels(bundle.manifest, bank)
+    if not fits(bundle.manifest, bank):
+        progress.step("the exits were fitted for other labels: every image goes to full depth")
+    result = measure(cascade, usable, bank, part.images, reference, truth, progress)
     if as_json:
         print(json.dumps({"file": str(file), "digest": found.digest, "skip": skip, "skipped": found.skipped, **result.to_dict()}))
     else:

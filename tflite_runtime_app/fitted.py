@@ -1,0 +1,33 @@
+"""Exits and "none of these" hold for the labels that they were fitted on; with others, every image goes to full depth.
+
+Confidence depends on how many labels there are and how alike they are: five names give a sharper softmax than two hundred, and a
+threshold fitted on one list means nothing on the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+from tflite_runtime_app.labels import LabelBank
+from tflite_runtime_app.manifest import Manifest, PolicySpec
+
+NEVER = 128
+
+
+def labels_digest(names: tuple[str, ...]) -> str:
+    """What identifies a list of labels, in order."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def fits(manifest: Manifest, bank: LabelBank) -> bool:
+    """Whether the manifest's thresholds were fitted on these labels; a manifest that does not say is taken at its word."""
+    return manifest.calibration.labels in ("", labels_digest(bank.names))
+
+
+def for_labels(manifest: Manifest, bank: LabelBank) -> Manifest:
+    """The manifest as it may be used with these labels: with others than its own no image exits early and none is "none of these"."""
+    if fits(manifest, bank):
+        return manifest
+    gates = tuple(dataclasses.replace(gate, threshold=NEVER) for gate in manifest.gates)
+    return dataclasses.replace(manifest, gates=gates, policy=PolicySpec("never"), none_threshold=-1.0)
