@@ -66,12 +66,7 @@ def to_bytes(stored: Stored) -> bytes:
     """The calibration as the bytes of an npz file."""
     facts = {
         "format": FORMAT,
-        **{
-            name: getattr(stored, name)
-            for name in ("weights_sha256", "exits", "ladder", "stream", "digest", "images", "observer", "thresholds")
-        },
-        "none_threshold": stored.none_threshold,
-        "measured": stored.measured,
+        **{name: getattr(stored, name) for name in _PLAIN},
         "gates": [dataclasses.asdict(gate) for gate in stored.gates],
     }
     roles = sorted(stored.grids)

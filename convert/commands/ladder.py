@@ -53,5 +53,7 @@ def run(
     }
     write_atomically(out / "ladder.json", json.dumps(data, indent=1).encode())
     write_atomically(out / "index.html", render(data).encode())
-    Console(highlight=False).print(table(data))
+    console = Console(highlight=False)
+    console.width = max(console.width, 110)  # ten columns; a narrow terminal wraps them better than cells would
+    console.print(table(data))
     print((out / "index.html").resolve())

@@ -259,3 +259,16 @@ def test_the_embedded_model_has_what_a_folder_needs():
     assert configuration["model_cfg"]["vision_cfg"]["layers"] == 12
     for name in ("labels.txt", "templates.txt", WEIGHTS):
         assert (CLONE / "boot" / name).is_file()
+
+
+def test_the_default_model_builds_for_its_own_labels_with_exits():
+    """Its calibration was fitted on its labels.txt: were they others, every image would go to full depth."""
+    from calibration.stored import from_bytes
+    from convert.label_files import read_label_list
+    from tflite_runtime_app.fitted import labels_digest
+
+    boot = load_model(None, None, None)
+    stored = from_bytes((boot.folder / "calibration.npz").read_bytes())
+    assert stored.labels == labels_digest(read_label_list(None, boot).names)
+    assert stored.weights_sha256 == boot.weights_sha256
+    assert min(stored.thresholds) < 128
