@@ -17,7 +17,7 @@ from calibration.replay import replay
 from calibration.samples import SampleSet
 from calibration.statistics import Statistics
 from convert import fit, noise, parity
-from convert.build import Graph, cascade_of, make_graph
+from convert.graph import Graph, make_graph
 from convert.integer import STREAMS, make_integer
 from convert.models import ClipModel
 from convert.pack import describe, undecided
@@ -99,7 +99,7 @@ def _rung(
     grids = decide(seen, OBSERVERS[observer])
     integer = make_integer(graph.float_file, graph.by_name, grids, largest(seen), stream)
     manifest = describe(integer.content, graph.stages, trial.model, undecided(stream), "rpi", {})
-    found = replay(cascade_of(integer.content, manifest), trial.images.images)
+    found = replay(parity.cascade_of(integer.content, manifest), trial.images.images)
     result = parity.at_full_depth(found, trial.bank, trial.reference, trial.labels)
     some = trial.images.images[:NOISE_IMAGES]
     nsr = noise.measure(integer.content, graph.stages, integer.by_name, integer.grids, some).nsr

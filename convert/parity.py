@@ -16,8 +16,10 @@ from calibration.samples import pixels
 from convert.models import ClipModel
 from convert.progress import Progress
 from tflite_runtime_app.cascade import Cascade
+from tflite_runtime_app.engine import LiteRtEngine
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import Manifest
+from tflite_runtime_app.policies import Never
 
 BATCH = 32
 
@@ -55,6 +57,11 @@ class Parity:
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON."""
         return asdict(self)
+
+
+def cascade_of(flatbuffer: bytes, manifest: Manifest) -> Cascade:
+    """The board's cascade over the file, run to full depth."""
+    return Cascade(LiteRtEngine(flatbuffer, threads=2), manifest, Never())
 
 
 def float_embeddings(model: ClipModel, images: NDArray[np.int8], progress: Progress) -> NDArray[np.float32]:

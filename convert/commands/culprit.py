@@ -12,7 +12,7 @@ from rich.table import Table
 
 from calibration.samples import load, pixels, samples
 from convert import fit
-from convert.build import prepare_ranges
+from convert.calibrated import prepare_ranges
 from convert.commands.request import make_request
 from convert.culprit import Culprits, measure
 from convert.errors import UsageError

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from calibration.observers import OBSERVERS
-from convert.build import Request
 from convert.errors import ModelError, UsageError
 from convert.integer import STREAMS
 from convert.label_files import read_label_list
 from convert.models import load_model, models_folder
 from convert.progress import Progress
+from convert.request import Request
 from convert.rewrites import LADDER, prefix
 from targets.profile import load as load_profile
 

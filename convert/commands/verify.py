@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from calibration.samples import SampleSet, load, samples
-from convert.build import cascade_of
 from convert.commands.matching import matching_model
 from convert.errors import LimitMissed, UsageError
 from convert.label_files import LabelList, embed_labels, parse_labels
-from convert.parity import Parity, float_embeddings, measure
+from convert.parity import Parity, cascade_of, float_embeddings, measure
 from convert.progress import OnTerminal
 from tflite_runtime_app.bundle import read_bundle
 from tflite_runtime_app.fitted import fits, for_labels

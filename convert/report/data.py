@@ -1,0 +1,79 @@
+"""The data that a build's report is drawn from: everything that was decided and measured, as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from calibration.samples import SampleSet
+from calibration.stored import Stored
+from convert import noise, parity
+from convert.audit import SignatureAudit
+from convert.graph import Graph
+from convert.request import Request
+from tflite_runtime_app.manifest import Manifest
+
+
+def report_data(
+    request: Request,
+    graph: Graph,
+    manifest: Manifest,
+    stored: Stored,
+    audited: dict[str, SignatureAudit],
+    measured: parity.Parity | None,
+    noisy: noise.Noise | None,
+    reported: SampleSet | None,
+    recorded: dict[str, Any],
+    size: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """The report's data: everything that was decided and measured, as plain values."""
+    return {
+        "model": {"name": request.model.name, "weights_sha256": request.model.weights_sha256, "tower": _tower_facts(graph)},
+        "target": {"name": request.profile.name, "title": request.profile.title},
+        "flatbuffer_bytes": size,
+        "stages": [
+            {
+                **dataclasses.asdict(audited[stage.signature]),
+                "signature": stage.signature,
+                "blocks_done": stage.blocks_done,
+                "head_macs": stage.head_macs,
+            }
+            for stage in manifest.stages
+        ],
+        "ladder": [dataclasses.asdict(entry) for entry in graph.log],
+        "conversion_difference": graph.difference,
+        "calibration": {
+            "digest": stored.digest,
+            "images": stored.images,
+            "observer": stored.observer,
+            "from": "images" if request.images else "calibration.npz",
+        },
+        "gates": [{"threshold": gate.threshold, "mean": gate.mean, "deviation": gate.deviation} for gate in manifest.gates],
+        "policy": manifest.policy.name,
+        "limits": manifest.limits,
+        "measured_on": "held-apart images" if request.images else "the photographs in models/photographs",
+        "parity": None if measured is None else measured.to_dict(),
+        "recorded": recorded or None,
+        "noise": None if noisy is None else {"images": noisy.images, "nsr": noisy.nsr, "power": noisy.power},
+        "names": list(reported.names) if reported is not None and len(reported) <= 100 else [],
+        "skipped": list(reported.skipped) if reported is not None else [],
+        "seconds": round(seconds, 1),
+        "tools": manifest.tools,
+    }
+
+
+def _tower_facts(graph: Graph) -> dict[str, Any]:
+    tower = graph.stages[0].tower
+    return {
+        "blocks": len(tower.blocks),
+        "width": tower.width,
+        "heads": tower.heads,
+        "tokens": tower.tokens,
+        "image_size": tower.image_size,
+        "patch_size": tower.patch_size,
+        "embedding": tower.embedding_size,
+        "activation": tower.activation,
+        "pooling": tower.pooling,
+        "norm_pre": tower.norm_pre is not None,
+    }
