@@ -14,8 +14,8 @@ from calibration.samples import SampleSet, load, samples
 from calibration.stored import Stored
 from convert import fit, noise, parity
 from convert.audit import audit
-from convert.calibrated import fit_gates, stored_calibration, unfitted
-from convert.errors import CalibrationError, UsageError
+from convert.calibrated import centring_means, exits_of, fit_gates, stored_calibration, unfitted
+from convert.errors import CalibrationError
 from convert.gate_graph import add_gates
 from convert.graph import Graph, integer_file, make_graph
 from convert.integer import IntegerFile
@@ -25,9 +25,6 @@ from convert.parity import cascade_of
 from convert.progress import Progress
 from convert.report.data import report_data
 from convert.request import Request
-from convert.rewrites import LADDER, rewrite
-from convert.rewrites.key_value_centring import mean_roles
-from convert.stages import build_stages, default_exits
 from tflite_runtime_app.bundle import REPORT, pack
 from tflite_runtime_app.fitted import fits, for_labels
 from tflite_runtime_app.labels import LabelBank, labels_to_bytes
@@ -51,12 +48,7 @@ def build(request: Request, progress: Progress) -> Build:
     """The bundle for the request, audited and measured. Raises a ConvertError with the remedy when it cannot be made."""
     start = time.monotonic()
     torch.manual_seed(request.seed)
-    tower = request.model.tower()
-    exits = request.exits or default_exits(len(tower.blocks))
-    try:
-        plain = build_stages(rewrite(tower, {}, LADDER[:1])[0], exits)
-    except ValueError as error:
-        raise UsageError(f"--exits: {error}") from error
+    exits = exits_of(request)
     bank = embed_labels(request.labels, request.model)
     progress.step(f"{len(bank.names)} labels embedded")
     if request.images:
@@ -65,7 +57,7 @@ def build(request: Request, progress: Progress) -> Build:
         progress.step(f"{len(everything)} images read, {len(everything.skipped)} skipped")
         shares = fit.share_out(everything)
         chosen = fit.range_images(shares.ranges.images, request.seed)
-        means = fit.channel_means(plain, chosen, frozenset(mean_roles(len(tower.blocks))), progress)
+        means = centring_means(request.model, exits, chosen, progress)
         graph = make_graph(request.model, request.ladder, exits, means, request.seed, progress)
         grids, largest = fit.ranges(graph.stages, chosen, graph.roles, request.observer, progress)
         bare = unfitted(request, exits, shares, len(chosen), means, grids, largest, bank)

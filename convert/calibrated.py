@@ -14,16 +14,17 @@ from calibration.samples import SampleSet
 from calibration.stored import Stored, StoredError, from_bytes
 from calibration.two_term import STREAM
 from convert import fit, parity
-from convert.errors import CalibrationError
+from convert.errors import CalibrationError, UsageError
 from convert.gate_graph import add_gates
 from convert.graph import Graph, integer_file, rewritten_stages
+from convert.models import ClipModel
 from convert.pack import describe
 from convert.parity import cascade_of
 from convert.progress import Progress
 from convert.request import Request
 from convert.rewrites import LADDER, rewrite
 from convert.rewrites.key_value_centring import mean_roles
-from convert.stages import Stage, build_stages, default_exits
+from convert.stages import Stage, build_stages, default_exits, split
 from tflite_runtime_app.fitted import labels_digest
 from tflite_runtime_app.labels import LabelBank
 
@@ -103,18 +104,35 @@ def fit_gates(request: Request, graph: Graph, bank: LabelBank, stored: Stored, s
     return dataclasses.replace(closed, thresholds=chosen.values, none_threshold=none)
 
 
+def exits_of(request: Request) -> tuple[int, ...]:
+    """The exits asked for, or the default ones. Raises UsageError for impossible ones."""
+    blocks = len(request.model.tower().blocks)
+    exits = request.exits or default_exits(blocks)
+    try:
+        split(blocks, exits)
+    except ValueError as error:
+        raise UsageError(f"--exits: {error}") from error
+    return exits
+
+
+def centring_means(
+    model: ClipModel, exits: tuple[int, ...], images: NDArray[np.int8], progress: Progress
+) -> dict[str, NDArray[np.float32]]:
+    """Means of keys and values over the images, from the tower before any rewrite but the input's; they are the same after all others."""
+    plain = build_stages(rewrite(model.tower(), {}, LADDER[:1])[0], exits)
+    return fit.channel_means(plain, images, frozenset(mean_roles(plain[-1].part.blocks_done)), progress)
+
+
 def prepare_ranges(request: Request, images: SampleSet | None, progress: Progress) -> tuple[tuple[Stage, ...], dict[str, Grid]]:
     """The rewritten float stages and their grids, from images or the model folder; a stream in two terms has none, it is near exact."""
-    tower = request.model.tower()
-    exits = request.exits or default_exits(len(tower.blocks))
+    exits = exits_of(request)
     if images is None:
         stored = stored_calibration(request, exits)
         means, grids = stored.means, stored.grids
         stages = rewritten_stages(request.model, request.ladder, exits, means)[0]
     else:
         chosen = fit.range_images(fit.share_out(images).ranges.images, request.seed)
-        plain = build_stages(rewrite(tower, {}, LADDER[:1])[0], exits)
-        means = fit.channel_means(plain, chosen, frozenset(mean_roles(len(tower.blocks))), progress)
+        means = centring_means(request.model, exits, chosen, progress)
         stages = rewritten_stages(request.model, request.ladder, exits, means)[0]
         grids = fit.ranges(stages, chosen, None, request.observer, progress)[0]
     if request.stream == "two_term":

@@ -17,14 +17,13 @@ from calibration.replay import replay
 from calibration.samples import SampleSet
 from calibration.statistics import Statistics
 from convert import fit, noise, parity
+from convert.calibrated import centring_means
 from convert.graph import Graph, make_graph
 from convert.integer import STREAMS, make_integer
 from convert.models import ClipModel
 from convert.pack import describe, undecided
 from convert.progress import Progress
-from convert.rewrites import LADDER, rewrite
-from convert.rewrites.key_value_centring import mean_roles
-from convert.stages import build_stages
+from convert.rewrites import LADDER
 from tflite_runtime_app.labels import LabelBank
 
 NOISE_IMAGES = 16
@@ -63,10 +62,8 @@ def climb(
     trial: Trial, shares: fit.Shares, exits: tuple[int, ...], seed: int, progress: Progress
 ) -> tuple[list[Rung], list[Rung]]:
     """The ladder's rungs in order, and the factorial's."""
-    tower = trial.model.tower()
     chosen = fit.range_images(shares.ranges.images, seed)
-    plain = build_stages(rewrite(tower, {}, LADDER[:1])[0], exits)
-    means = fit.channel_means(plain, chosen, frozenset(mean_roles(len(tower.blocks))), progress)
+    means = centring_means(trial.model, exits, chosen, progress)
     rungs: list[Rung] = []
     factorial: list[Rung] = []
     for count in range(1, len(LADDER) + 1):
