@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.ranges import Grid, grid_for
+from tflite_runtime_app.fitted import NEVER
 
-NEVER = 128  # one above the largest int8 score
 SMALLEST_DEVIATION = 1e-6
 
 

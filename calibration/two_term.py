@@ -21,7 +21,7 @@ STREAM = re.compile(r"block_\d+/(stream|middle)")
 
 
 def with_two_terms(grids: Mapping[str, Grid], largest: Mapping[str, float]) -> dict[str, Grid]:
-    """All grids, those of the stream in two terms. `largest`: the largest absolute value of every role, constants included."""
+    """All grids, those of the stream in two terms. `largest`: the largest absolute value seen of every role."""
     found = dict(grids)
     order = stream_order(grids)
     # What the first sum adds to its constant must fit the sum's own grid, or their difference would not be exact.

@@ -8,7 +8,6 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.gates import NEVER
 from calibration.ranges import Grid
 from calibration.samples import SampleSet
 from calibration.stored import Stored, StoredError, from_bytes
@@ -25,7 +24,7 @@ from convert.request import Request
 from convert.rewrites import LADDER, rewrite
 from convert.rewrites.key_value_centring import mean_roles
 from convert.stages import Stage, build_stages, default_exits, split
-from tflite_runtime_app.fitted import labels_digest
+from tflite_runtime_app.fitted import NEVER, labels_digest
 from tflite_runtime_app.labels import LabelBank
 
 

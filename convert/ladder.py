@@ -6,6 +6,7 @@ The factorial: rotation off and on, every observer, both streams.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,7 +80,7 @@ def climb(
     chosen_by_error = {(rung.observer, rung.stream): rung for rung in factorial if rung.rewrites == len(LADDER)}
     for name, key in (("+ ranges by error", ("mse", "int8")), ("+ two-term stream", ("mse", "two_term"))):
         found = chosen_by_error[key]
-        rungs.append(Rung(name, *(getattr(found, field) for field in Rung.__slots__[1:])))
+        rungs.append(dataclasses.replace(found, name=name))
     return rungs, factorial
 
 

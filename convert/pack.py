@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 from collections.abc import Sequence
 
-from calibration.gates import NEVER, Gate
+from calibration.gates import Gate
 from calibration.stored import Stored
 from convert.audit import grid_of
 from convert.errors import EmitError
@@ -14,6 +14,7 @@ from convert.flatbuffer import read_model, signatures, text
 from convert.models import ClipModel
 from convert.stages import Stage
 from tflite_runtime_app import __version__
+from tflite_runtime_app.fitted import NEVER
 from tflite_runtime_app.manifest import Calibration, GateSpec, Manifest, PolicySpec, StageSpec, TensorSpec
 
 TOOLS = ("torch", "open_clip_torch", "onnx", "onnx2tf", "tensorflow", "ai-edge-quantizer", "ai-edge-litert", "numpy", "Pillow")

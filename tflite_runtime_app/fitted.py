@@ -7,17 +7,17 @@ threshold fitted on one list means nothing on the other.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 
+from tflite_runtime_app.digest import sha256_hex
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import Manifest, PolicySpec
 
-NEVER = 128
+NEVER = 128  # a threshold one above the largest int8 score
 
 
 def labels_digest(names: tuple[str, ...]) -> str:
     """What identifies a list of labels, in order."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return sha256_hex("\n".join(names).encode())
 
 
 def fits(manifest: Manifest, bank: LabelBank) -> bool:

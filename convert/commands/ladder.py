@@ -10,6 +10,7 @@ from rich.console import Console
 
 from calibration.samples import load, samples
 from convert import fit, parity
+from convert.calibrated import exits_of
 from convert.commands.request import make_request
 from convert.errors import CalibrationError
 from convert.files import write_atomically
@@ -17,7 +18,6 @@ from convert.label_files import embed_labels
 from convert.ladder import Trial, climb
 from convert.progress import OnTerminal
 from convert.report.ladder_page import render, table
-from convert.stages import default_exits
 
 
 def run(
@@ -34,6 +34,7 @@ def run(
     """`out` holds index.html and ladder.json; the table goes to standard output."""
     progress = OnTerminal()
     request = make_request("rpi", model, pretrained, images, labels, exits, "mse", "two_term", seed, None, models, progress)
+    exits_chosen = exits_of(request)  # before any work: impossible ones are refused
     everything = load(samples(images), request.model.preprocessing)
     shares = fit.share_out(everything)
     held = shares.report.part(0, count)
@@ -43,8 +44,7 @@ def run(
     trial = Trial(
         request.model, embed_labels(request.labels, request.model), held, reference, request.labels.indices(held.folders)
     )
-    blocks = len(request.model.tower().blocks)
-    rungs, factorial = climb(trial, shares, request.exits or default_exits(blocks), seed, progress)
+    rungs, factorial = climb(trial, shares, exits_chosen, seed, progress)
     data = {
         "model": request.model.name,
         "images": len(held),

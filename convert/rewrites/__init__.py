@@ -31,7 +31,6 @@ class Rewrite:
 
     name: str
     apply: Callable[[Tower, Means], Tower | str]
-    needs_means: bool = False
 
 
 LADDER = (
@@ -39,7 +38,7 @@ LADDER = (
     Rewrite("attention-scale", attention_scale.apply),
     Rewrite("norm-affine", norm_affine.apply),
     Rewrite("layer-scale", layer_scale.apply),
-    Rewrite("key-value-centring", key_value_centring.apply, needs_means=True),
+    Rewrite("key-value-centring", key_value_centring.apply),
     Rewrite("centring", centring.apply),
     Rewrite("rotation", rotation.apply),
 )
