@@ -66,3 +66,23 @@ class ChannelMeans:
     def result(self) -> dict[str, NDArray[np.float32]]:
         """Role -> mean per channel."""
         return {role: (entry.total / entry.rows).astype(np.float32) for role, entry in self._sums.items()}
+
+
+@dataclass(slots=True)
+class ChannelExtremes:
+    """The smallest and the largest value of each channel (last axis) of the roles asked for; feed it as a tap, then read `result`."""
+
+    roles: frozenset[str]
+    _ends: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = field(default_factory=dict)
+
+    def __call__(self, role: str, values: NDArray[np.float32]) -> None:
+        if role not in self.roles:
+            return
+        rows = values.reshape(-1, values.shape[-1])
+        low, high = rows.min(0), rows.max(0)
+        before = self._ends.get(role, (low, high))
+        self._ends[role] = np.minimum(before[0], low), np.maximum(before[1], high)
+
+    def result(self) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Role -> (smallest, largest) per channel."""
+        return dict(self._ends)

@@ -5,7 +5,9 @@ have a grid of their own:
 - image: scale 1/255, zero point -128, so that a pixel byte enters as byte - 128;
 - softmax, gelu_gate: scale 1/256, zero point -128, which TensorFlow Lite prescribes for SOFTMAX and LOGISTIC;
 - key, value: symmetric (zero point 0), because XNNPACK takes a product of two activations only then;
-- square, variance, variance_eps, mean_square, power, rsqrt: never negative, so zero is the lowest code.
+- stream, middle: never symmetric; a token's squared length is this tensor times itself, which LiteRT's plain kernel does four times as
+  fast as XNNPACK, and XNNPACK leaves it alone when its zero point is not 0;
+- square, variance, energy, variance_eps, energy_eps, mean_square, power, rsqrt: never negative, so zero is the lowest code.
 """
 
 from __future__ import annotations
@@ -16,14 +18,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.observers import Observer
+from calibration.observers import OBSERVERS, Observer
 from calibration.relevance import READERS
 from calibration.statistics import Statistics
 
 FIXED = {"image": (1 / 255, -128), "softmax": (1 / 256, -128), "gelu_gate": (1 / 256, -128)}
 SYMMETRIC = frozenset({"key", "value"})
-NON_NEGATIVE = frozenset({"square", "variance", "variance_eps", "mean_square", "power", "rsqrt"})
+ASYMMETRIC = frozenset({"stream", "middle"})
+NON_NEGATIVE = frozenset({"square", "variance", "variance_eps", "mean_square", "power", "rsqrt", "energy", "energy_eps"})
 SMALLEST_STEP = 1e-8
+TOLERABLE = 0.05  # mean square of step / energy: three percent of error in 1/|h|
+SECOND_ENDS = (128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4)  # codes of the coarse grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +72,51 @@ def grid_for(role: str, low: float, high: float) -> Grid:
         return Grid(_step(max(high, 0.0) / 255), -128)
     low, high = min(low, 0.0), max(high, 0.0)
     scale = _step((high - low) / 255)
-    return Grid(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
+    zero_point = int(np.clip(round(-128 - low / scale), -128, 127))
+    return Grid(scale, zero_point or 1 if name in ASYMMETRIC else zero_point)
 
 
-def decide(statistics: Mapping[str, Statistics], observer: Observer) -> dict[str, Grid]:
-    """A grid for every role that was seen; errors are judged as the role's reader sees them."""
-    return {role: grid_for(role, *observer(seen, READERS.get(kind(role)))) for role, seen in statistics.items()}
+def decide(statistics: Mapping[str, Statistics], observers: Observer | Mapping[str, str]) -> dict[str, Grid]:
+    """A grid for every role that was seen, by one observer or by the one named for the role's kind.
+
+    Errors are judged as the role's reader sees them. A kind that no name is given for has a grid that nothing seen can change.
+    """
+
+    def grid(role: str, seen: Statistics) -> Grid:
+        name = kind(role)
+        if name in FIXED:
+            return Grid(*FIXED[name])
+        observer = OBSERVERS[observers[name]] if isinstance(observers, Mapping) else observers
+        return grid_for(role, *observer(seen, READERS.get(name)))
+
+    found = {role: grid(role, seen) for role, seen in statistics.items()}
+    return {**found, **_second_grids(statistics, found)}
+
+
+def _second_grids(statistics: Mapping[str, Statistics], grids: Mapping[str, Grid]) -> dict[str, Grid]:
+    """`…/energy_fine` for every token energy whose quiet tokens one grid would leave too few codes (`convert/passes/two_ranges.py`).
+
+    A token of energy E on steps s has 1/|h| wrong by about s / 7 E. The finer grid ends at code n of the coarse one, n chosen for the least
+    mean square of s / E over all tokens. Where that is under `TOLERABLE` on one grid, a second is not worth its six operators: on the boot
+    model, whose norms stay below, it changed nothing.
+    """
+    found = {}
+    for role, seen in statistics.items():
+        if kind(role) != "energy":
+            continue
+        filled = (seen.histogram > 0) & (seen.centres > 0)
+        energy, weight, step = seen.centres[filled], seen.histogram[filled], grids[role].scale
+
+        def error(
+            end: float, energy: NDArray[np.float64] = energy, weight: NDArray[np.float64] = weight, step: float = step
+        ) -> float:
+            steps = np.where(energy < end, end / 255, step)
+            return float((weight * np.minimum(steps / energy, 1.0) ** 2).sum())
+
+        if error(0.0) > TOLERABLE * weight.sum():
+            best = min((step * n for n in SECOND_ENDS), key=error)
+            found[f"{role}_fine"] = Grid(_step(best / 255), -128)
+    return found
 
 
 def _step(scale: float) -> float:

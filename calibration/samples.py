@@ -1,6 +1,8 @@
 """A representative data set: pictures in folders and tar files, in a fixed order, with the label that their folder names.
 
 Order: the sources as given; a tar in its own order, a folder sorted by path. An image's label is its parent folder's name.
+Decoded tensors lie in a file without a name, mapped into memory: the system keeps of them what it has room for, and the file is gone with
+the last array that shows it.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +37,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class SampleSet:
-    """Pictures as int8 tensors [n, H, W, 3] (byte - 128), ready for the interpreter; `digest` identifies list and contents."""
+    """Pictures as int8 tensors [n, H, W, 3] (byte - 128), ready for the interpreter; `digest` identifies list and contents.
+
+    `images` cannot be written to; it takes disk (TMPDIR's) and hardly any memory of its own, however many there are.
+    """
 
     names: tuple[str, ...]
     folders: tuple[str, ...]
@@ -55,12 +61,12 @@ def samples(sources: Sequence[Path]) -> Iterator[Sample]:
     """Every picture of the sources. Raises FileNotFoundError naming a source that does not exist."""
     for source in sources:
         if source.is_dir():
-            for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
+            for path in _pictures(source):
                 yield Sample(str(path), path.parent.name, path.read_bytes())
         elif source.is_file() and tarfile.is_tarfile(source):
             with tarfile.open(source) as archive:
                 for member in archive:
-                    if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
+                    if _is_picture(member):
                         content = archive.extractfile(member)
                         assert content is not None  # a regular file always has content
                         yield Sample(f"{source}:{member.name}", Path(member.name).parent.name, content.read())
@@ -70,24 +76,48 @@ def samples(sources: Sequence[Path]) -> Iterator[Sample]:
             raise FileNotFoundError(f"--images {source}: no such folder, tar file or picture")
 
 
+def count(sources: Sequence[Path]) -> int:
+    """How many pictures `samples` will give, none of them read; of a source that does not exist none."""
+    total = 0
+    for source in sources:
+        if source.is_dir():
+            total += len(_pictures(source))
+        elif source.is_file() and tarfile.is_tarfile(source):
+            with tarfile.open(source) as archive:
+                total += sum(_is_picture(member) for member in archive)
+        else:
+            total += source.is_file()
+    return total
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def _is_picture(member: tarfile.TarInfo) -> bool:
+    return member.isfile() and Path(member.name).suffix.lower() in SUFFIXES
+
+
 def load(items: Iterable[Sample], preprocessing: Preprocessing) -> SampleSet:
     """All pictures preprocessed as the board does it; broken ones are left out and named in `skipped`."""
-    names, folders, images, skipped = [], [], [], []
+    names, folders, skipped = [], [], []
     digest = hashlib.sha256()
-    for item in items:
-        try:
-            with Image.open(io.BytesIO(item.content)) as image:
-                tensor = image_to_tensor(image, preprocessing)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, SourceError) as error:
-            skipped.append(f"{item.name}: {error}")
-            continue
-        digest.update(hashlib.sha256(item.content).digest())
-        names.append(item.name)
-        folders.append(item.folder)
-        images.append(tensor[0])
-    shape = (0, preprocessing.height, preprocessing.width, 3)
-    stacked = np.stack(images) if images else np.zeros(shape, np.int8)
-    return SampleSet(tuple(names), tuple(folders), stacked, digest.hexdigest(), tuple(skipped))
+    with tempfile.TemporaryFile(prefix="calibration-") as file:
+        for item in items:
+            try:
+                with Image.open(io.BytesIO(item.content)) as image:
+                    tensor = image_to_tensor(image, preprocessing)
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, SourceError) as error:
+                skipped.append(f"{item.name}: {error}")
+                continue
+            digest.update(hashlib.sha256(item.content).digest())
+            names.append(item.name)
+            folders.append(item.folder)
+            file.write(tensor[0].tobytes())
+        file.flush()
+        shape = (len(names), preprocessing.height, preprocessing.width, 3)
+        images = np.asarray(np.memmap(file, np.int8, "r", shape=shape)) if names else np.zeros(shape, np.int8)
+    return SampleSet(tuple(names), tuple(folders), images, digest.hexdigest(), tuple(skipped))
 
 
 def pixels(images: NDArray[np.int8]) -> NDArray[np.float32]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from dataclasses import dataclass
+import lzma
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from calibration.gates import Gate
 from calibration.ranges import Grid
 
 FORMAT = 1
+PRESET = 1  # of lzma: higher ones take minutes and save a tenth
 _PLAIN = (
     "weights_sha256",
     "exits",
@@ -31,6 +33,7 @@ _PLAIN = (
     "none_threshold",
     "measured",
     "labels",
+    "observers",
 )
 
 
@@ -40,9 +43,11 @@ class StoredError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A calibration: `means` per channel, `grids` and `largest` values per role, `thresholds` and `gates` per exit.
+    """A calibration: `means` and other numbers per channel, `grids` and `largest` values per role, `thresholds` and `gates` per exit.
 
-    `measured` are the figures on held-apart images that the report shows; `labels` identifies the labels that gates and figures are for.
+    `measured` are the figures on held-apart images that the report shows; `labels` identifies the labels that gates and figures are for;
+    `rounding` are the steps that each layer's weights lie off their nearest codes, `corrections` what is added to the heads' biases;
+    `observers` names the observer of each kind of tensor (none in files older than the search).
     """
 
     weights_sha256: str
@@ -60,6 +65,9 @@ class Stored:
     none_threshold: float
     measured: dict[str, Any]
     labels: str = ""
+    observers: dict[str, str] = field(default_factory=dict)
+    rounding: dict[str, NDArray[np.int8]] = field(default_factory=dict)
+    corrections: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def to_bytes(stored: Stored) -> bytes:
@@ -71,10 +79,14 @@ def to_bytes(stored: Stored) -> bytes:
     }
     roles = sorted(stored.grids)
     arrays = {f"mean:{role}": value for role, value in stored.means.items()}
+    arrays |= {f"correction:{role}": value for role, value in stored.corrections.items()}
+    arrays |= {f"shape:{layer}": np.array(value.shape, np.int32) for layer, value in sorted(stored.rounding.items())}
+    steps = b"".join(value.tobytes() for _, value in sorted(stored.rounding.items()))
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
         facts=np.array(json.dumps(facts)),
+        rounding=np.frombuffer(lzma.compress(steps, preset=PRESET), np.uint8),  # a third of what the npz's own deflate leaves
         roles=np.array(roles),
         scales=np.array([stored.grids[role].scale for role in roles], np.float64),
         zero_points=np.array([stored.grids[role].zero_point for role in roles], np.int16),
@@ -95,7 +107,9 @@ def from_bytes(content: bytes) -> Stored:
             scales, zero_points = arrays["scales"], arrays["zero_points"]
             grids = {str(r): Grid(float(s), int(z)) for r, s, z in zip(arrays["roles"], scales, zero_points, strict=True)}
             largest = {str(r): float(v) for r, v in zip(arrays["largest_roles"], arrays["largest"], strict=True)}
-            means = {name.removeprefix("mean:"): arrays[name] for name in arrays.files if name.startswith("mean:")}
+            corrections = _named("correction", arrays)
+            rounding = _rounding(arrays["rounding"].tobytes(), _named("shape", arrays)) if "rounding" in arrays else {}
+            means = _named("mean", arrays)
         return Stored(
             weights_sha256=facts["weights_sha256"],
             exits=tuple(facts["exits"]),
@@ -112,9 +126,30 @@ def from_bytes(content: bytes) -> Stored:
             none_threshold=facts["none_threshold"],
             measured=facts["measured"],
             labels=facts.get("labels", ""),
+            observers=facts.get("observers", {}),
+            rounding=rounding,
+            corrections=corrections,
         )
     except Exception as error:  # damaged zips, array headers and JSON fail in a dozen ways; none is a calibration
         raise StoredError(f"no calibration of format {FORMAT}: {error}") from error
+
+
+def _named(prefix: str, arrays: Any) -> dict[str, NDArray[Any]]:
+    """The arrays of that prefix, by what stands behind it, in the order of the file."""
+    return {name.removeprefix(f"{prefix}:"): arrays[name] for name in arrays.files if name.startswith(f"{prefix}:")}
+
+
+def _rounding(packed: bytes, shapes: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.int8]]:
+    """The steps of every layer, cut from one sequence; how long it must be is known before it is unpacked."""
+    sizes = {layer: int(np.prod(shape.astype(np.int64))) for layer, shape in shapes.items()}
+    unpacked = lzma.LZMADecompressor().decompress(packed, max_length=sum(sizes.values()) + 1)
+    if len(unpacked) != sum(sizes.values()):
+        raise StoredError(f"the weights' rounding has {len(unpacked)} steps, {sum(sizes.values())} are expected")
+    steps, start, found = np.frombuffer(unpacked, np.int8), 0, {}
+    for layer, size in sizes.items():
+        found[layer] = steps[start : start + size].reshape([int(n) for n in shapes[layer]])
+        start += size
+    return found
 
 
 def _gate(entry: dict[str, Any]) -> Gate:

@@ -86,7 +86,9 @@ def _check_types(model: Any, key: str, graph: Any, forbidden: tuple[str, ...]) -
                 raise AuditError(
                     f"{key}: operator {name} has tensor {text(graph.tensors[index].name)} of type {kind}, expected integers"
                 )
-        if name == "BATCH_MATMUL":
+        if (
+            name == "BATCH_MATMUL" and operator.inputs[0] != operator.inputs[1]
+        ):  # a squared length is better left to plain kernels
             right = graph.tensors[operator.inputs[1]]
             grid = grid_of(right)
             if grid is None or grid.zero_point != 0:

@@ -14,7 +14,7 @@ from calibration.samples import SampleSet, load, samples
 from calibration.stored import Stored
 from convert import fit, noise, parity
 from convert.audit import audit
-from convert.calibrated import centring_means, exits_of, fit_gates, stored_calibration, unfitted
+from convert.calibrated import channels_of, exits_of, fit_gates, round_weights, stored_calibration, unfitted
 from convert.errors import CalibrationError
 from convert.gate_graph import add_gates
 from convert.graph import Graph, integer_file, make_graph
@@ -22,6 +22,7 @@ from convert.integer import IntegerFile
 from convert.label_files import embed_labels
 from convert.pack import describe
 from convert.parity import cascade_of
+from convert.pictures import load_pictures
 from convert.progress import Progress
 from convert.report.data import report_data
 from convert.request import Request
@@ -35,9 +36,13 @@ NOISE_IMAGES = 32
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What a build gives: the flatbuffer and the bundle's parts, the calibration it rests on, and the report's data."""
+    """What a build gives: the flatbuffer and the bundle's parts, the calibration it rests on, and the report's data.
+
+    `float_file` is the same network in float32, with the same stages.
+    """
 
     flatbuffer: bytes
+    float_file: bytes
     manifest: Manifest
     bank: LabelBank
     stored: Stored
@@ -52,20 +57,20 @@ def build(request: Request, progress: Progress) -> Build:
     bank = embed_labels(request.labels, request.model)
     progress.step(f"{len(bank.names)} labels embedded")
     if request.images:
-        everything = load(samples(request.images), request.model.preprocessing)
+        everything = load_pictures(request.images, request.model.preprocessing, progress)
         _require(everything)
         progress.step(f"{len(everything)} images read, {len(everything.skipped)} skipped")
         shares = fit.share_out(everything)
         chosen = fit.range_images(shares.ranges.images, request.seed)
-        means = centring_means(request.model, exits, chosen, progress)
-        graph = make_graph(request.model, request.ladder, exits, means, request.seed, progress)
-        grids, largest = fit.ranges(graph.stages, chosen, graph.roles, request.observer, progress)
-        bare = unfitted(request, exits, shares, len(chosen), means, grids, largest, bank)
-        stored = fit_gates(request, graph, bank, bare, shares, progress)
+        means = channels_of(request, exits, chosen, progress)
+        graph = make_graph(request.model, request.recipe.rewrites, exits, means, request.seed, progress)
+        ranges = fit.ranges(graph.stages, chosen, graph.roles, request.recipe.observer, request.recipe.stream, progress)
+        bare = unfitted(request, exits, shares, len(chosen), means, ranges, bank)
+        stored = fit_gates(request, graph, bank, round_weights(request, graph, chosen, bare, progress), shares, progress)
         reported: SampleSet | None = shares.report
     else:
         stored = stored_calibration(request, exits)
-        graph = make_graph(request.model, request.ladder, exits, stored.means, request.seed, progress)
+        graph = make_graph(request.model, request.recipe.rewrites, exits, stored.means, request.seed, progress)
         reported = _photographs(request)
     integer = integer_file(graph, stored)
     flatbuffer = add_gates(integer.content, stored.gates)
@@ -82,7 +87,7 @@ def build(request: Request, progress: Progress) -> Build:
     recorded = stored.measured if not request.images and fits(manifest, bank) else {}
     seconds = time.monotonic() - start
     report = report_data(request, graph, manifest, stored, audited, measured, noisy, reported, recorded, len(flatbuffer), seconds)
-    return Build(flatbuffer, manifest, bank, stored, report)
+    return Build(flatbuffer, graph.float_file, manifest, bank, stored, report)
 
 
 def _require(images: SampleSet) -> None:

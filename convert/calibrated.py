@@ -11,21 +11,23 @@ from numpy.typing import NDArray
 from calibration.ranges import Grid
 from calibration.samples import SampleSet
 from calibration.stored import Stored, StoredError, from_bytes
-from calibration.two_term import STREAM
-from convert import fit, parity
+from convert import channels, fit, parity
+from convert.correction import head_errors
 from convert.errors import CalibrationError, UsageError
 from convert.gate_graph import add_gates
 from convert.graph import Graph, integer_file, rewritten_stages
-from convert.models import ClipModel
+from convert.observing import simulated
 from convert.pack import describe
 from convert.parity import cascade_of
 from convert.progress import Progress
 from convert.request import Request
-from convert.rewrites import LADDER, rewrite
-from convert.rewrites.key_value_centring import mean_roles
-from convert.stages import Stage, build_stages, default_exits, split
+from convert.seeds import quietest
+from convert.stages import Stage, default_exits, split
+from convert.weights import codes_of, rounded, steps_off
 from tflite_runtime_app.fitted import NEVER, labels_digest
 from tflite_runtime_app.labels import LabelBank
+
+LEAST_IMAGES = 64
 
 
 def stored_calibration(request: Request, exits: tuple[int, ...]) -> Stored:
@@ -38,12 +40,11 @@ def stored_calibration(request: Request, exits: tuple[int, ...]) -> Stored:
         stored = from_bytes(path.read_bytes())
     except StoredError as error:
         raise CalibrationError(f"{path}: {error}; calibrate again: --images FOLDER|TAR") from error
-    names = tuple(step.name for step in request.ladder)
     for what, mine, theirs in (
         ("weights", model.weights_sha256, stored.weights_sha256),
         ("exits", exits, stored.exits),
-        ("rewrites", names, stored.ladder),
-        ("stream", request.stream, stored.stream),
+        ("steps", request.recipe.names, stored.ladder),
+        ("stream", request.recipe.stream, stored.stream),
     ):
         if mine != theirs:
             raise CalibrationError(
@@ -58,28 +59,47 @@ def unfitted(
     shares: fit.Shares,
     range_images: int,
     means: dict[str, NDArray[np.float32]],
-    grids: dict[str, Grid],
-    largest: dict[str, float],
+    ranges: fit.Ranges,
     bank: LabelBank,
 ) -> Stored:
     """The calibration so far: ranges, no gates yet."""
     return Stored(
         weights_sha256=request.model.weights_sha256,
         exits=exits,
-        ladder=tuple(step.name for step in request.ladder),
-        stream=request.stream,
+        ladder=request.recipe.names,
+        stream=request.recipe.stream,
         digest=hashlib.sha256((shares.ranges.digest + shares.gates.digest + shares.thresholds.digest).encode()).hexdigest(),
         images=range_images,
-        observer=request.observer,
+        observer=request.recipe.observer,
         means=means,
-        grids=grids,
-        largest=largest,
+        grids=ranges.grids,
+        largest=ranges.largest,
         gates=(),
         thresholds=(),
         none_threshold=-1.0,
         measured={},
         labels=labels_digest(bank.names),
+        observers=ranges.observers,
     )
+
+
+def round_weights(request: Request, graph: Graph, images: NDArray[np.int8], stored: Stored, progress: Progress) -> Stored:
+    """The calibration with rounded weights and corrected biases, where the recipe asks for them and there are images enough.
+
+    From a few images both would learn what is the images' own: a mean over n of them is off by the noise of one over sqrt(n).
+    """
+    if len(images) < LEAST_IMAGES:
+        progress.step(f"weights and biases stay as they are: {len(images)} pictures for the ranges, rounding wants {LEAST_IMAGES}")
+        return stored
+    if request.recipe.rounding:
+        codes = rounded(graph.stages, stored.grids, fit.rounding_images(images), progress)
+        stored = dataclasses.replace(stored, rounding=steps_off(graph.stages, codes))
+    if request.recipe.correction:
+        content = integer_file(graph, stored).content
+        plain = describe(content, graph.stages, request.model, stored, request.profile.name, {})
+        errors = head_errors(cascade_of(content, plain), graph.stages, images, progress)
+        stored = dataclasses.replace(stored, corrections=errors)
+    return stored
 
 
 def fit_gates(request: Request, graph: Graph, bank: LabelBank, stored: Stored, shares: fit.Shares, progress: Progress) -> Stored:
@@ -114,26 +134,26 @@ def exits_of(request: Request) -> tuple[int, ...]:
     return exits
 
 
-def centring_means(
-    model: ClipModel, exits: tuple[int, ...], images: NDArray[np.int8], progress: Progress
+def channels_of(
+    request: Request, exits: tuple[int, ...], images: NDArray[np.int8], progress: Progress
 ) -> dict[str, NDArray[np.float32]]:
-    """Means of keys and values over the images, from the tower before any rewrite but the input's; they are the same after all others."""
-    plain = build_stages(rewrite(model.tower(), {}, LADDER[:1])[0], exits)
-    return fit.channel_means(plain, images, frozenset(mean_roles(plain[-1].part.blocks_done)), progress)
+    """What the rewrites must know of single channels, and the quietest rotation's seed."""
+    found = channels.measure(request.model.tower(), exits, images, progress)
+    return quietest(request.model, request.recipe.rewrites, exits, found, images, request.recipe.stream, progress)
 
 
-def prepare_ranges(request: Request, images: SampleSet | None, progress: Progress) -> tuple[tuple[Stage, ...], dict[str, Grid]]:
-    """The rewritten float stages and their grids, from images or the model folder; a stream in two terms has none, it is near exact."""
+def prepare_simulation(
+    request: Request, images: SampleSet | None, progress: Progress
+) -> tuple[tuple[Stage, ...], dict[str, Grid], dict[str, NDArray[np.int8]]]:
+    """The rewritten float stages, the grids that count in a simulation, and the rounded weights, from images or the model folder."""
     exits = exits_of(request)
     if images is None:
         stored = stored_calibration(request, exits)
-        means, grids = stored.means, stored.grids
-        stages = rewritten_stages(request.model, request.ladder, exits, means)[0]
-    else:
-        chosen = fit.range_images(fit.share_out(images).ranges.images, request.seed)
-        means = centring_means(request.model, exits, chosen, progress)
-        stages = rewritten_stages(request.model, request.ladder, exits, means)[0]
-        grids = fit.ranges(stages, chosen, None, request.observer, progress)[0]
-    if request.stream == "two_term":
-        grids = {role: grid for role, grid in grids.items() if not STREAM.fullmatch(role)}
-    return stages, grids
+        stages = rewritten_stages(request.model, request.recipe.rewrites, exits, stored.means)[0]
+        return stages, simulated(stored.grids, request.recipe.stream), codes_of(stages, stored.rounding)
+    chosen = fit.range_images(fit.share_out(images).ranges.images, request.seed)
+    means = channels_of(request, exits, chosen, progress)
+    stages = rewritten_stages(request.model, request.recipe.rewrites, exits, means)[0]
+    grids = fit.ranges(stages, chosen, None, request.recipe.observer, request.recipe.stream, progress).grids
+    codes = rounded(stages, grids, fit.rounding_images(chosen), progress) if request.recipe.rounding else {}
+    return stages, simulated(grids, request.recipe.stream), codes

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from calibration.observers import OBSERVERS
+from calibration.search import SEARCH
 from convert.errors import ConvertError, UsageError
 from targets.profile import ProfileError
 from targets.profile import names as target_names
@@ -42,13 +43,19 @@ Exits = Annotated[
     str | None, typer.Option("--exits", help="Blocks done at each exit, as in 4,6,8; default: a third, a half, two thirds.")
 ]
 Images = Annotated[list[Path] | None, typer.Option("--images", help="Folder, tar file or picture; may be given several times.")]
-ObserverName = Annotated[str, typer.Option("--observer", help=f"How ranges are chosen: {', '.join(OBSERVERS)}.")]
+ObserverName = Annotated[
+    str | None,
+    typer.Option(
+        "--observer", help=f"How ranges are chosen: {', '.join(OBSERVERS)}; or {SEARCH} for each kind of tensor, the default."
+    ),
+]
 Stream = Annotated[
-    str, typer.Option("--stream", help="The residual stream: two_term (two int8 tensors, the more precise) or int8.")
+    str | None,
+    typer.Option("--stream", help="The residual stream: two_term (two int8 tensors) or int8; default: the target's."),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything drawn at random.")]
 Ladder = Annotated[
-    str | None, typer.Option("--ladder", help="The last rewrite to apply, all by default; an unknown name lists them.")
+    str | None, typer.Option("--ladder", help="The last step of the ladder to take, all by default; an unknown name lists them.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Write over files that exist.")]
 
@@ -63,17 +70,23 @@ def build(
     exits: Exits = None,
     out: Annotated[Path | None, typer.Option("--out", help="The bundle; default: MODEL-TARGET.tflite.")] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Folder for the report; default: beside the bundle.")] = None,
-    observer: ObserverName = "mse",
-    stream: Stream = "two_term",
+    observer: ObserverName = None,
+    stream: Stream = None,
     seed: Seed = 0,
     ladder: Ladder = None,
     force: Force = False,
+    keep_float: Annotated[
+        bool, typer.Option("--keep-float", help="Keep the float and the dynamic-range file beside the bundle, for bench.")
+    ] = False,
     models: Models = None,
 ) -> None:
     """Build the bundle for a board: one .tflite with all stages, gates, labels and manifest; and its report."""
     from convert.commands.build import run
 
-    run(target, model, pretrained, tuple(images or ()), labels, exits, out, report, observer, stream, seed, ladder, force, models)
+    pictures = tuple(images or ())
+    run(
+        target, model, pretrained, pictures, labels, exits, out, report, observer, stream, seed, ladder, force, keep_float, models
+    )
 
 
 @app.command()
@@ -83,8 +96,8 @@ def calibrate(
     labels: Labels = None,
     exits: Exits = None,
     target: Target = "rpi",
-    observer: ObserverName = "mse",
-    stream: Stream = "two_term",
+    observer: ObserverName = None,
+    stream: Stream = None,
     seed: Seed = 0,
     ladder: Ladder = None,
     models: Models = None,
@@ -101,7 +114,7 @@ def culprit(
     model: Model = None,
     pretrained: Pretrained = None,
     exits: Exits = None,
-    stream: Stream = "two_term",
+    stream: Stream = None,
     observer: ObserverName = "mse",
     count: Annotated[int, typer.Option("--count", help="Pictures to measure on.", min=1)] = 64,
     out: Annotated[Path, typer.Option("--out", help="Folder for the chart and the figures.")] = Path("culprit"),
@@ -123,13 +136,16 @@ def ladder(
     exits: Exits = None,
     count: Annotated[int, typer.Option("--count", help="Held-apart pictures to measure each step on.", min=1)] = 400,
     out: Annotated[Path, typer.Option("--out", help="Folder for the page and the figures.")] = Path("ladder"),
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the figures in the model's folder: its builds' reports show them.")
+    ] = False,
     seed: Seed = 0,
     models: Models = None,
 ) -> None:
     """Measure every step of the ladder on one page: from naive min-max INT8 to the file that `build` makes."""
     from convert.commands.ladder import run
 
-    run(tuple(images), model, pretrained, labels, exits, count, out, seed, models)
+    run(tuple(images), model, pretrained, labels, exits, count, out, keep, seed, models)
 
 
 @app.command()
@@ -173,6 +189,30 @@ def verify(
     from convert.commands.verify import run
 
     run(file, tuple(images), labels, skip, as_json, model, pretrained, models)
+
+
+@app.command()
+def bench(
+    file: Path,
+    against: Annotated[
+        str, typer.Option("--against", help="Peers to time beside it: float, dynamic, onnxruntime, ncnn, torch; by commas.")
+    ] = "",
+    runs: Annotated[int, typer.Option("--runs", help="Timed runs of each, after the warm-up.", min=50)] = 50,
+    threads: Annotated[int, typer.Option("--threads", help="Threads that each may use.", min=1)] = 1,
+    images: Images = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit code 1 when a bar that holds on this processor is missed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the chart and the figures.")] = None,
+    model: Model = None,
+    pretrained: Pretrained = None,
+    models: Models = None,
+) -> None:
+    """Time a bundle beside the floor of its bare matrix products and beside other runtimes, in one process."""
+    from convert.commands.bench import run
+
+    run(file, against, runs, threads, tuple(images or ()), check, as_json, out, model, pretrained, models)
 
 
 def _version(value: bool) -> None:

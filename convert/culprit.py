@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.ranges import Grid, kind
@@ -45,13 +47,19 @@ def tensor_class(role: str) -> str:
     return "norm" if "norm_" in role or "/spread/" in role else kind(role)
 
 
-def measure(stages: Sequence[Stage], grids: Mapping[str, Grid], batches: Sequence[Tensor], progress: Progress) -> Culprits:
-    """The shares over batches of pictures [n, H, W, 3] in 0..1."""
+def measure(
+    stages: Sequence[Stage],
+    grids: Mapping[str, Grid],
+    batches: Sequence[Tensor],
+    progress: Progress,
+    codes: Mapping[str, NDArray[np.int8]] | None = None,
+) -> Culprits:
+    """The shares over batches of pictures [n, H, W, 3] in 0..1; `codes` are the weights of layers that are rounded already."""
     tower, exits = stages[0].tower, tuple(stage.part.blocks_done for stage in stages[:-1])
     exact = simulate.run(stages, batches, None)
 
     def noise(chosen: simulate.Chosen) -> float:
-        rounded = build_stages(simulate.quantized_weights(tower, chosen), exits)
+        rounded = build_stages(simulate.quantized_weights(tower, chosen, codes), exits)
         found = simulate.run(rounded, batches, simulate.quantizing_tap(grids, chosen))
         return float(1 - torch.nn.functional.cosine_similarity(found, exact).mean())
 

@@ -10,18 +10,30 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.ranges import Grid
 from convert.audit import grid_of, same_grid
 from convert.errors import EmitError
-from convert.flatbuffer import constant, operator_name, prune, read_model, schema, text, write_model
+from convert.flatbuffer import constant, constants, operator_name, prune, read_model, schema, text, write_model
 from convert.quiet import quiet
+from convert.weights import layer_name
+
+FURTHEST = 64  # steps that rounding moves a weight at most; what is further away belongs to another model
 
 
-def quantize(float_file: bytes, by_name: Mapping[str, str], grids: Mapping[str, Grid]) -> bytes:
+def quantize(
+    float_file: bytes,
+    by_name: Mapping[str, str],
+    grids: Mapping[str, Grid],
+    weights: Mapping[str, NDArray[np.int8]] | None = None,
+    corrections: Mapping[str, NDArray[np.float32]] | None = None,
+) -> bytes:
     """The file with int8 tensors throughout (int32 biases and shapes), constants inside the flatbuffer.
 
-    `by_name` gives each computed tensor's role, `grids` each role's grid. Raises EmitError when a role has no grid.
+    `by_name` gives each computed tensor's role, `grids` each role's grid, `weights` the codes of layers whose weights do not all take their
+    nearest, `corrections` what is added to the bias of the layer that gives a role. Raises EmitError when a role has no grid, or codes do
+    not fit their layer.
     """
     missing = sorted(set(by_name.values()) - set(grids))
     if missing:
@@ -31,24 +43,21 @@ def quantize(float_file: bytes, by_name: Mapping[str, str], grids: Mapping[str, 
 
         model = read_model(float_file)
         _flatten_biases(model)
+        _correct_biases(model, by_name, corrections or {})
         ours = quantizer.Quantizer(write_model(model))
         ours.load_quantization_recipe(recipe.static_wi8_ai8())
         ranges = _calibration_result(model, by_name, grids)
         result = ours.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     integer = read_model(bytes(result.quantized_model))
     _place_constants(integer, model, by_name, grids)
+    _place_weights(integer, by_name, weights or {})
     prune(integer)
     return write_model(integer)
 
 
 def _place_constants(integer: Any, model: Any, by_name: Mapping[str, str], grids: Mapping[str, Grid]) -> None:
     """Constants that have a role of their own lie on that role's grid, not on one that the quantizer chose."""
-    values = {
-        text(tensor.name): found
-        for graph in model.subgraphs
-        for tensor in graph.tensors
-        if text(tensor.name) in by_name and (found := constant(model, tensor)) is not None
-    }
+    values = {name: found for name, found in constants(model).items() if name in by_name}
     for graph in integer.subgraphs:
         for tensor in graph.tensors:
             if text(tensor.name) in values:
@@ -61,6 +70,43 @@ def _place_constants(integer: Any, model: Any, by_name: Mapping[str, str], grids
                 integer.buffers.append(buffer)
                 tensor.buffer = len(integer.buffers) - 1
                 tensor.quantization.scale, tensor.quantization.zeroPoint = [grid.scale], [grid.zero_point]
+
+
+def _correct_biases(model: Any, by_name: Mapping[str, str], corrections: Mapping[str, NDArray[np.float32]]) -> None:
+    """Layers that give a corrected role have the correction in a bias of their own: the old one may be shared with other heads."""
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            role = by_name.get(text(graph.tensors[operator.outputs[0]].name), "")
+            if operator_name(model, operator) != "FULLY_CONNECTED" or role not in corrections:
+                continue
+            has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
+            old = constant(model, graph.tensors[operator.inputs[2]]) if has_bias else np.float32(0.0)
+            assert old is not None  # a layer's bias is never computed
+            buffer, tensor = schema.BufferT(), schema.TensorT()
+            buffer.data = np.frombuffer((old + corrections[role]).astype(np.float32).tobytes(), np.uint8)
+            model.buffers.append(buffer)
+            tensor.name, tensor.type = f"{role}/bias".encode(), schema.TensorType.FLOAT32
+            tensor.shape, tensor.hasRank, tensor.buffer = [len(corrections[role])], True, len(model.buffers) - 1
+            graph.tensors.append(tensor)
+            operator.inputs = [int(operator.inputs[0]), int(operator.inputs[1]), len(graph.tensors) - 1]
+
+
+def _place_weights(integer: Any, by_name: Mapping[str, str], weights: Mapping[str, NDArray[np.int8]]) -> None:
+    """Rounded layers have their own codes, on the steps that both sides take: a row's largest weight is code 127."""
+    for graph in integer.subgraphs:
+        for operator in graph.operators:
+            role = by_name.get(text(graph.tensors[operator.outputs[0]].name), "")
+            codes = weights.get(layer_name(role)) if operator_name(integer, operator) == "FULLY_CONNECTED" else None
+            if codes is None:
+                continue
+            tensor = graph.tensors[operator.inputs[1]]
+            nearest = constant(integer, tensor)
+            if nearest is None or nearest.shape != codes.shape or np.abs(nearest.astype(int) - codes).max() > FURTHEST:
+                raise EmitError(f"the rounded weights of {role} do not fit this model's; calibrate again with --images")
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(codes.tobytes(), np.uint8)
+            integer.buffers.append(buffer)
+            tensor.buffer = len(integer.buffers) - 1
 
 
 def _calibration_result(model: Any, by_name: Mapping[str, str], grids: Mapping[str, Grid]) -> dict[str, dict[str, Any]]:

@@ -1,105 +1,98 @@
-"""Float stages -> ONNX -> onnx2tf -> one float TensorFlow Lite file with a signature per stage.
+"""Float stages -> one float TensorFlow Lite file with a signature per stage.
 
-Nothing is downloaded and nothing is written outside a temporary folder.
+The stages are converted one after another in a process of their own (`stage_file.py`), and their files merged here.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import os
+import signal
+import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from convert.errors import EmitError
+from convert.merge import Part, merge
 from convert.progress import Progress
-from convert.quiet import quiet
 from convert.stages import Stage
 
 OPSET = 20  # the first in which Gelu is one operator
+STAGES = "stages.pt"
+
+
+def stage_path(folder: Path, index: int) -> Path:
+    """Where the file of one stage alone lies."""
+    return folder / f"stage_{index}.tflite"
 
 
 def stages_to_float_tflite(stages: Sequence[Stage], progress: Progress) -> bytes:
-    """A TensorFlow Lite file with signatures stage_0 .. stage_n in float32, batch 1; inputs and outputs named as the stages name them."""
-    with tempfile.TemporaryDirectory(prefix="clip-rescue-") as folder, quiet():
-        models = []
-        for stage in stages:
-            path = Path(folder) / f"stage_{stage.part.index}.onnx"
-            _to_onnx(stage, path)
-            models.append(_to_keras(path, stage))
-            progress.step(f"stage {stage.part.index} through ONNX and onnx2tf")
-        content = _to_tflite(models, stages, str(Path(folder) / "saved_model"))
-        progress.step("float TensorFlow Lite file")
-        return content
+    """A TensorFlow Lite file with signatures stage_0 .. stage_n in float32, batch 1; inputs and outputs named as the stages name them.
+
+    Equal stages give equal bytes. Raises EmitError when a stage cannot be converted.
+    """
+    with tempfile.TemporaryDirectory(prefix="clip-rescue-") as name:
+        folder = Path(name)
+        torch.save(tuple(stages), folder / STAGES)
+        _give_back_memory()
+        converted = list(progress.over(_converted(folder, stages), len(stages), "stages through ONNX and onnx2tf"))
+        return merge([_part(stage, folder) for stage in converted])
 
 
-def _to_onnx(stage: Stage, path: Path) -> None:
-    with torch.no_grad():
-        torch.onnx.export(
-            stage,
-            (torch.zeros(stage.input_shape()),),
-            path,
-            input_names=[stage.input_name],
-            output_names=[f"{name}_out" for name in stage.output_names],  # keras wants them unlike the input's
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
+def _give_back_memory() -> None:
+    """What the rewrites freed goes back to the system, where the C library has a way to (glibc): the converter is about to need it."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _part(stage: Stage, folder: Path) -> Part:
+    index = stage.part.index
+    return Part(f"stage_{index}", stage_path(folder, index).read_bytes(), (stage.input_name,), stage.output_names)
+
+
+def _converted(folder: Path, stages: Sequence[Stage]) -> Iterator[Stage]:
+    """Each stage as soon as its file is there; the process that makes the files is gone at the end, whatever happens."""
+    search = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    command = [sys.executable, "-m", "convert.stage_file", str(folder)]
+    waiting = list(stages)
+    with (
+        open(folder / "stderr", "w+") as chatter,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=chatter,
+            text=True,
+            env={**os.environ, "PYTHONPATH": search},
+        ) as child,
+    ):
+        try:
+            for line in child.stdout or ():
+                if waiting and line.strip() == str(waiting[0].part.index):
+                    yield waiting.pop(0)
+        except BaseException:
+            child.kill()
+            raise
+        child.wait()
+        if waiting:
+            chatter.seek(0)
+            raise _failure(waiting[0].part.index, child.returncode, chatter.read())
+
+
+def _failure(stage: int, code: int, said: str) -> EmitError:
+    """What to tell of a conversion that ended with exit code `code` and `said` this on standard error."""
+    if code == -signal.SIGKILL:
+        return EmitError(
+            f"the conversion of stage {stage} was killed, most likely for want of memory; close other programs and run it again"
         )
-
-
-def _to_keras(path: Path, stage: Stage) -> Any:
-    """onnx2tf's tf_keras model of one stage, in memory."""
-    # TensorFlow reads these when it is first imported.
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    import onnx2tf
-
-    # For a single picture-shaped input onnx2tf fetches sample pictures from the network to compare outputs; ours are compared in roles.py.
-    module = sys.modules["onnx2tf.onnx2tf"]
-    module.download_test_image_data = lambda: np.random.default_rng(0).random((20, 128, 128, 3), np.float32)  # type: ignore[attr-defined]
-    return onnx2tf.convert(
-        input_onnx_file_path=str(path),
-        output_folder_path=str(path.with_suffix("")),
-        disable_model_save=True,
-        not_use_onnxsim=True,
-        not_use_opname_auto_generate=True,
-        keep_shape_absolutely_input_names=[stage.input_name],
-        disable_strict_mode=True,
-        non_verbose=True,
-        verbosity="error",
-    )
-
-
-def _to_tflite(models: Sequence[Any], stages: Sequence[Stage], folder: str) -> bytes:
-    import tensorflow as tf
-
-    class Variables(tf.Module):  # type: ignore[misc]
-        """Holds the variables alone: a tracked keras model makes saved_model.save write each weight as JSON text, for minutes."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.held = [list(model.variables) for model in models]
-
-    def signature(model: Any, stage: Stage) -> Any:
-        def run(**inputs: Any) -> dict[str, Any]:
-            outputs = model(inputs[stage.input_name])
-            outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
-            if len(outputs) != len(stage.output_names):
-                raise EmitError(
-                    f"onnx2tf gave {len(outputs)} outputs for stage {stage.part.index}, expected {stage.output_names}"
-                )
-            return {name: tf.identity(value, name=name) for name, value in zip(stage.output_names, outputs, strict=True)}
-
-        spec = tf.TensorSpec(stage.input_shape(), tf.float32, name=stage.input_name)
-        return tf.function(run, autograph=False).get_concrete_function(**{stage.input_name: spec})
-
-    signatures = {f"stage_{stage.part.index}": signature(model, stage) for model, stage in zip(models, stages, strict=True)}
-    tf.saved_model.save(Variables(), folder, signatures=signatures)
-    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
-    return bytes(converter.convert())
+    last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), f"exit code {code}")
+    error = EmitError(f"stage {stage} cannot be converted: {last[:300]}")
+    error.__cause__ = RuntimeError(said)
+    return error

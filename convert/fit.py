@@ -5,21 +5,21 @@ The images are cut by position: one fifth for the ranges, one fifth for the gate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from calibration.collect import ChannelMeans, Tap, collect
+from calibration.collect import Tap, collect
 from calibration.gates import Gate, Outcomes, Thresholds, confidence_gate, fit_thresholds, leaves_at
-from calibration.observers import OBSERVERS
 from calibration.ranges import Grid, decide, largest
 from calibration.replay import Answers, answers, gate_scores
 from calibration.replay import replay as run_replay
 from calibration.samples import SampleSet, pixels
 from calibration.statistics import Statistics
+from convert.observing import observers_by_kind
 from convert.progress import Progress
 from convert.stages import Stage
 from tflite_runtime_app.cascade import Cascade
@@ -27,7 +27,8 @@ from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import Manifest
 
 BATCH = 32
-RANGE_IMAGES = 512  # more change no range by a step worth having, and cost time
+RANGE_IMAGES = 256  # more change no range by a step worth having, and cost time
+ROUNDING_IMAGES = 256  # some thousand tokens: twice as many as the widest layer has inputs
 NONE_QUANTILE = 0.02  # share of good answers that "none of these" may wrongly take
 
 
@@ -56,14 +57,10 @@ def range_images(images: NDArray[np.int8], seed: int) -> NDArray[np.int8]:
     return images[chosen]
 
 
-def channel_means(
-    stages: Sequence[Stage], images: NDArray[np.int8], roles: frozenset[str], progress: Progress
-) -> dict[str, NDArray[np.float32]]:
-    """Means per channel of the roles, over images and tokens."""
-    means = ChannelMeans(roles)
-    for batch in _batches(images, progress, "channel means"):
-        run_stages(stages, batch, means)
-    return means.result()
+def rounding_images(images: NDArray[np.int8]) -> NDArray[np.int8]:
+    """At most ROUNDING_IMAGES of them, evenly spread."""
+    some: NDArray[np.int8] = images[np.linspace(0, len(images) - 1, min(len(images), ROUNDING_IMAGES)).astype(int)]
+    return some
 
 
 def statistics(
@@ -74,15 +71,30 @@ def statistics(
     def run(batch: NDArray[np.float32], tap: Tap) -> None:
         run_stages(stages, batch, tap)
 
-    return collect(run, _batches(images, progress, "ranges"), roles)
+    return collect(run, batches(images, progress, "ranges"), roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """The grid of every role, the largest value seen of it, and the observer that the grids of each kind are by."""
+
+    grids: dict[str, Grid]
+    largest: dict[str, float]
+    observers: dict[str, str]
 
 
 def ranges(
-    stages: Sequence[Stage], images: NDArray[np.int8], roles: frozenset[str] | None, observer: str, progress: Progress
-) -> tuple[dict[str, Grid], dict[str, float]]:
-    """The grid of every role, by the observer, and the largest value seen of it."""
+    stages: Sequence[Stage],
+    images: NDArray[np.int8],
+    roles: frozenset[str] | None,
+    observer: str,
+    stream: str,
+    progress: Progress,
+) -> Ranges:
+    """The roles' grids by that observer, or by those that a search finds, for a network with a residual stream of that kind."""
     seen = statistics(stages, images, roles, progress)
-    return decide(seen, OBSERVERS[observer]), largest(seen)
+    observers = observers_by_kind(observer, stages, seen, images, stream, progress)
+    return Ranges(decide(seen, observers), largest(seen), observers)
 
 
 def run_stages(stages: Sequence[Stage], batch: NDArray[np.float32], tap: Tap) -> None:
@@ -143,7 +155,8 @@ def thresholds(cascade: Cascade, manifest: Manifest, fit: Judged, held: Judged) 
     return chosen, none
 
 
-def _batches(images: NDArray[np.int8], progress: Progress, what: str):  # type: ignore[no-untyped-def]
+def batches(images: NDArray[np.int8], progress: Progress, what: str) -> Iterator[NDArray[np.float32]]:
+    """The images in real values, a batch at a time, while a bar shows how many are done."""
     starts = range(0, len(images), BATCH)
     for start in progress.over(starts, len(starts), f"{what}, batches of {BATCH}"):
         yield pixels(images[start : start + BATCH])

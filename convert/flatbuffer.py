@@ -19,6 +19,7 @@ __all__ = [
     "OPERATOR_NAMES",
     "TYPE_NAMES",
     "constant",
+    "constants",
     "operator_name",
     "prune",
     "read_model",
@@ -87,6 +88,12 @@ def constant(model: Any, tensor: Any) -> NDArray[Any] | None:
     kind = _NUMPY[TYPE_NAMES[tensor.type]]
     shape = [] if tensor.shape is None else [int(n) for n in tensor.shape]
     return np.frombuffer(np.asarray(data, np.uint8).tobytes(), kind).reshape(shape)
+
+
+def constants(model: Any) -> dict[str, NDArray[Any]]:
+    """The values of every constant tensor by its name."""
+    tensors = (tensor for graph in model.subgraphs for tensor in graph.tensors)
+    return {text(tensor.name): values for tensor in tensors if (values := constant(model, tensor)) is not None}
 
 
 def prune(model: Any) -> None:

@@ -17,6 +17,7 @@ from convert.progress import Progress
 from convert.rewrites import Entry, Rewrite, rewrite
 from convert.roles import recognise
 from convert.stages import Stage, build_stages
+from convert.weights import codes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,5 +61,6 @@ def rewritten_stages(
 
 
 def integer_file(graph: Graph, stored: Stored) -> IntegerFile:
-    """The full-integer file with the calibration's ranges and stream."""
-    return make_integer(graph.float_file, graph.by_name, stored.grids, stored.largest, stored.stream)
+    """The full-integer file with the calibration's ranges, stream, rounded weights and corrected biases."""
+    codes = codes_of(graph.stages, stored.rounding)
+    return make_integer(graph.float_file, graph.by_name, stored.grids, stored.largest, stored.stream, codes, stored.corrections)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from calibration.ranges import Grid
 from calibration.two_term import with_two_terms
 from convert.emit import quantize
-from convert.flatbuffer import prune, read_model, write_model
-from convert.passes import key_layout, norm_floor, two_term_stream
+from convert.flatbuffer import constants, prune, read_model, write_model
+from convert.passes import int16_stream, key_layout, norm_floor, squared_length, two_ranges, two_term_stream
 
-STREAMS = ("int8", "two_term")
+STREAMS = ("int8", "two_term")  # what a bundle may have
+MEASURED_STREAMS = (*STREAMS, "int16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +28,32 @@ class IntegerFile:
 
 
 def make_integer(
-    float_file: bytes, by_name: Mapping[str, str], grids: Mapping[str, Grid], largest: Mapping[str, float], stream: str
+    float_file: bytes,
+    by_name: Mapping[str, str],
+    grids: Mapping[str, Grid],
+    largest: Mapping[str, float],
+    stream: str,
+    weights: Mapping[str, NDArray[np.int8]] | None = None,
+    corrections: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> IntegerFile:
-    """The full-integer file with a residual stream of that kind; `largest` are the largest values seen of every role."""
+    """The full-integer file with a residual stream of that kind; `largest` are the largest values seen of every role.
+
+    `weights` are the codes of layers by name (`weights.py`); without them every weight takes its nearest code.
+    `corrections` are added to the biases of the layers that give these roles (`correction.py`).
+    """
     model, roles = read_model(float_file), dict(by_name)
     final = with_two_terms(grids, largest) if stream == "two_term" else dict(grids)
     key_layout.apply(model, roles, final)
+    squared_length.apply(model, roles, final)
     if stream == "two_term":
         two_term_stream.apply(model, roles, final)
+    two_ranges.apply(model, roles, final)
     norm_floor.apply(model, roles, final)
     prune(model)
-    return IntegerFile(quantize(write_model(model), roles, final), roles, final)
+    content = quantize(write_model(model), roles, final, weights, corrections)
+    if stream == "int16":
+        integer = read_model(content)
+        int16_stream.apply(integer, roles, final, largest, constants(model))
+        prune(integer)
+        content = write_model(integer)
+    return IntegerFile(content, roles, final)

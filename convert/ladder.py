@@ -1,7 +1,7 @@
 """Every step from naive min-max INT8 to the file that `build` makes, measured on the same held-apart images; and which factor earns what.
 
-The ladder: each rewrite added in turn, all with min-max ranges and one int8 stream; then the ranges by error, then the stream in two terms.
-The factorial: rotation off and on, every observer, both streams.
+The ladder: each rewrite added in turn, all with min-max ranges and one int8 stream; then the quantizer's own steps (`recipe.py`).
+The factorial: rotation off and on, every observer, every stream, weights at their nearest codes.
 """
 
 from __future__ import annotations
@@ -13,21 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.observers import OBSERVERS
-from calibration.ranges import decide, largest
+from calibration.ranges import Grid, decide, largest
 from calibration.replay import replay
 from calibration.samples import SampleSet
+from calibration.search import SEARCH
 from calibration.statistics import Statistics
-from convert import fit, noise, parity
-from convert.calibrated import centring_means
+from convert import channels, fit, noise, parity
+from convert.correction import head_errors
 from convert.graph import Graph, make_graph
-from convert.integer import STREAMS, make_integer
+from convert.integer import MEASURED_STREAMS, IntegerFile, make_integer
 from convert.models import ClipModel
+from convert.observing import observers_by_kind
 from convert.pack import describe, undecided
 from convert.progress import Progress
+from convert.recipe import QUANTIZER_STEPS
 from convert.rewrites import LADDER
+from convert.seeds import quietest
+from convert.weights import rounded
+from tflite_runtime_app.cascade import Cascade
 from tflite_runtime_app.labels import LabelBank
 
 NOISE_IMAGES = 16
+FACTORIAL_IMAGES = 200
+UNROTATED = tuple(step for step in LADDER if "rotation" not in step.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,46 +66,84 @@ class Trial:
     reference: NDArray[np.float32]
     labels: tuple[int, ...] | None
 
+    def first(self, count: int) -> Trial:
+        """The trial on its first images alone."""
+        labels = None if self.labels is None else self.labels[:count]
+        return dataclasses.replace(self, images=self.images.part(0, count), reference=self.reference[:count], labels=labels)
+
 
 def climb(
     trial: Trial, shares: fit.Shares, exits: tuple[int, ...], seed: int, progress: Progress
 ) -> tuple[list[Rung], list[Rung]]:
     """The ladder's rungs in order, and the factorial's."""
     chosen = fit.range_images(shares.ranges.images, seed)
-    means = centring_means(trial.model, exits, chosen, progress)
+    measured = channels.measure(trial.model.tower(), exits, chosen, progress)
+    measured = quietest(trial.model, LADDER, exits, measured, chosen, "two_term", progress)
     rungs: list[Rung] = []
-    factorial: list[Rung] = []
     for count in range(1, len(LADDER) + 1):
-        graph = make_graph(trial.model, LADDER[:count], exits, means, seed, progress)
+        graph = make_graph(trial.model, LADDER[:count], exits, measured, seed, progress)
         seen = fit.statistics(graph.stages, chosen, graph.roles, progress)
         name = "naive min-max" if count == 1 else f"+ {LADDER[count - 1].name}"
-        rungs.append(_rung(trial, graph, seen, name, count, "min-max", "int8", progress))
-        if count >= len(LADDER) - 1:  # without the last rewrite, the rotation, and with it
-            word = "rotated" if count == len(LADDER) else "not rotated"
-            for observer in OBSERVERS:
-                for stream in STREAMS:
-                    factorial.append(_rung(trial, graph, seen, word, count, observer, stream, progress))
-    chosen_by_error = {(rung.observer, rung.stream): rung for rung in factorial if rung.rewrites == len(LADDER)}
-    for name, key in (("+ ranges by error", ("mse", "int8")), ("+ two-term stream", ("mse", "two_term"))):
-        found = chosen_by_error[key]
-        rungs.append(dataclasses.replace(found, name=name))
-    return rungs, factorial
+        integer = _file(graph, seen, "min-max", "int8")
+        rungs.append(_rung(trial, graph, integer, name, count, "min-max", "int8", progress))
+    rungs += _quantizer_steps(trial, graph, seen, chosen, progress)
+    factorial = _factorial(trial, graph, seen, "rotated", progress)
+    graph = make_graph(trial.model, UNROTATED, exits, measured, seed, progress)
+    seen = fit.statistics(graph.stages, chosen, graph.roles, progress)
+    return rungs, _factorial(trial, graph, seen, "not rotated", progress) + factorial
+
+
+def _quantizer_steps(
+    trial: Trial, graph: Graph, seen: dict[str, Statistics], chosen: NDArray[np.int8], progress: Progress
+) -> list[Rung]:
+    """All rewrites, and the quantizer's steps added in turn, as `build` takes them."""
+    observers = observers_by_kind(SEARCH, graph.stages, seen, chosen, "two_term", progress)
+    grids, most = decide(seen, observers), largest(seen)
+    files = {
+        "ranges": make_integer(graph.float_file, graph.by_name, grids, most, "int8"),
+        "two-term-stream": make_integer(graph.float_file, graph.by_name, grids, most, "two_term"),
+    }
+    codes = rounded(graph.stages, grids, fit.rounding_images(chosen), progress)
+    files["rounding"] = make_integer(graph.float_file, graph.by_name, grids, most, "two_term", codes)
+    errors = head_errors(_cascade(trial, graph, files["rounding"], "two_term"), graph.stages, chosen, progress)
+    files["bias-correction"] = make_integer(graph.float_file, graph.by_name, grids, most, "two_term", codes, errors)
+    streams = dict.fromkeys(QUANTIZER_STEPS, "two_term") | {"ranges": "int8"}
+    return [
+        _rung(trial, graph, files[step], f"+ {step}", len(LADDER), SEARCH, streams[step], progress) for step in QUANTIZER_STEPS
+    ]
+
+
+def _factorial(trial: Trial, graph: Graph, seen: dict[str, Statistics], word: str, progress: Progress) -> list[Rung]:
+    some, count = trial.first(FACTORIAL_IMAGES), len(graph.log)
+    return [
+        _rung(some, graph, _file(graph, seen, observer, stream), word, count, observer, stream, progress)
+        for observer in OBSERVERS
+        for stream in MEASURED_STREAMS
+    ]
+
+
+def _file(graph: Graph, seen: dict[str, Statistics], observer: str, stream: str) -> IntegerFile:
+    grids: dict[str, Grid] = decide(seen, OBSERVERS[observer])
+    return make_integer(graph.float_file, graph.by_name, grids, largest(seen), stream)
+
+
+def _cascade(trial: Trial, graph: Graph, integer: IntegerFile, stream: str) -> Cascade:
+    manifest = describe(integer.content, graph.stages, trial.model, undecided(stream), "rpi", {})
+    return parity.cascade_of(integer.content, manifest)
 
 
 def _rung(
     trial: Trial,
     graph: Graph,
-    seen: dict[str, Statistics],
+    integer: IntegerFile,
     name: str,
     rewrites: int,
     observer: str,
     stream: str,
     progress: Progress,
 ) -> Rung:
-    grids = decide(seen, OBSERVERS[observer])
-    integer = make_integer(graph.float_file, graph.by_name, grids, largest(seen), stream)
-    manifest = describe(integer.content, graph.stages, trial.model, undecided(stream), "rpi", {})
-    found = replay(parity.cascade_of(integer.content, manifest), trial.images.images)
+    watched = progress.over(trial.images.images, len(trial.images), f"{name}, {observer}, {stream}")
+    found = replay(_cascade(trial, graph, integer, stream), watched)
     result = parity.at_full_depth(found, trial.bank, trial.reference, trial.labels)
     some = trial.images.images[:NOISE_IMAGES]
     nsr = noise.measure(integer.content, graph.stages, integer.by_name, integer.grids, some).nsr

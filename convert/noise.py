@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from calibration.ranges import Grid
 from calibration.samples import pixels
 from convert.flatbuffer import read_model, signatures, text
+from convert.passes.int16_stream import WIDE
 from convert.roles import preserving_interpreter
 from convert.stages import Stage, stream_role
 
@@ -69,9 +70,10 @@ def measure(
 def _stream(
     role: str, size: int, number: int, graph: Any, interpreter: Any, by_name: Mapping[str, str], grids: Mapping[str, Grid]
 ) -> NDArray[np.float64]:
-    """The integer file's stream of that role in real values: hi, and lo where there is one."""
+    """The integer file's stream of that role in real values: the wide tensor where there is one, else hi, and lo where there is one."""
     total = np.zeros(size)
-    for part in (role, f"{role}_lo"):
+    wide = f"{role}/{WIDE}"
+    for part in (wide,) if wide in grids else (role, f"{role}_lo"):
         for index, tensor in enumerate(graph.tensors):
             if by_name.get(text(tensor.name)) == part and int(np.prod(tensor.shape)) == size:  # a slice of it is smaller
                 codes = interpreter.get_tensor(index, number).astype(np.float64).ravel()

@@ -55,7 +55,7 @@ def describe(
         stages=stage_specs,
         gates=gates,
         policy=PolicySpec("confidence" if stops else "never"),
-        calibration=Calibration(stored.digest, stored.images, stored.observer, stored.labels),
+        calibration=Calibration(stored.digest, stored.images, stored.observer, stored.labels, observers=stored.observers),
         flatbuffer_sha256="",
         stream=stored.stream,
         ladder=stored.ladder,

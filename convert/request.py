@@ -7,7 +7,7 @@ from pathlib import Path
 
 from convert.label_files import LabelList
 from convert.models import ClipModel
-from convert.rewrites import LADDER, Rewrite
+from convert.recipe import Recipe
 from targets.profile import Profile
 
 
@@ -21,7 +21,5 @@ class Request:
     exits: tuple[int, ...] | None
     images: tuple[Path, ...]
     photographs: Path | None
-    observer: str
-    stream: str
+    recipe: Recipe
     seed: int
-    ladder: tuple[Rewrite, ...] = LADDER

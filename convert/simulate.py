@@ -10,10 +10,13 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.ranges import Grid, kind
+from calibration.rounding import steps
 from convert.stages import Stage
 from convert.tower import Block, Linear, Tower
 
@@ -45,11 +48,25 @@ def constant_on_grid(values: Tensor) -> Tensor:
     return on_grid(values, Grid(scale, round(-128 - low / scale)))
 
 
-def quantized_weights(tower: Tower, chosen: Chosen = everything) -> Tower:
-    """The tower with the weights of the chosen roles (`block_03/query/weight`, `embed/patch/weight`) on their grids."""
+def quantized_weights(tower: Tower, chosen: Chosen = everything, codes: Mapping[str, NDArray[np.int8]] | None = None) -> Tower:
+    """The tower with the weights of the chosen roles (`block_03/query/weight`, `embed/patch/weight`) on their grids.
+
+    `codes` are those of the layers that have been rounded already (`weights.py`); the others' weights take their nearest.
+    """
 
     def layer(old: Linear, role: str) -> Linear:
-        return Linear(weight_on_grid(old.weight), old.bias) if chosen(f"{role}/weight") else old
+        if not chosen(f"{role}/weight"):
+            return old
+        return Linear(weight_on_grid(old.weight) if role not in given else decoded(old.weight, given[role]), old.bias)
+
+    def decoded(weight: Tensor, found: NDArray[np.int8]) -> Tensor:
+        values = torch.from_numpy(found.astype(np.float32) * steps(weight.flatten(1).numpy()))
+        if weight.dim() == 2:
+            return values
+        colours_last = weight.permute(0, 2, 3, 1)  # the patch layer reads its pixels in the order of the picture
+        return values.reshape(colours_last.shape).permute(0, 3, 1, 2).contiguous()
+
+    given = codes or {}
 
     def block(old: Block, role: str) -> Block:
         names = {"query": "query", "key": "key", "value": "value", "out": "attention", "fc_1": "fc_1", "fc_2": "mlp"}
@@ -61,6 +78,7 @@ def quantized_weights(tower: Tower, chosen: Chosen = everything) -> Tower:
         tower,
         patch=layer(tower.patch, "embed/patch"),
         position=constant_on_grid(tower.position) if embed else tower.position,
+        after_norm_pre=None if tower.after_norm_pre is None else layer(tower.after_norm_pre, "block_00/stream"),
         blocks=tuple(block(b, f"block_{number:02d}") for number, b in enumerate(tower.blocks, start=1)),
         projection=layer(tower.projection, "head/embedding"),
     )
@@ -69,14 +87,18 @@ def quantized_weights(tower: Tower, chosen: Chosen = everything) -> Tower:
 def quantizing_tap(grids: Mapping[str, Grid], chosen: Chosen = everything) -> Callable[[str, Tensor], Tensor | None]:
     """A tap that rounds the chosen roles to their grids and leaves the others alone.
 
-    A variance is at least one step before RSQRT (`passes/norm_floor.py`). A stream in two terms is left out by giving it no grid.
+    A variance is at least one step before RSQRT (`passes/norm_floor.py`), and an energy may have two grids (`passes/two_ranges.py`).
+    A stream in two terms is left out by giving it no grid.
     """
 
     def tap(role: str, x: Tensor) -> Tensor | None:
         grid = grids.get(role)
         if grid is None or not chosen(role):
             return None
-        return on_grid(x, grid).clamp_min(grid.scale) if kind(role) == "variance_eps" else on_grid(x, grid)
+        fine = grids.get(f"{role.removesuffix('_eps')}_fine") if kind(role) in ("energy", "energy_eps") else None
+        if fine is not None:
+            return torch.where(x < fine.maximum, on_grid(x, fine).clamp_min(fine.scale), on_grid(x, grid))
+        return on_grid(x, grid).clamp_min(grid.scale) if kind(role) in ("variance_eps", "energy_eps") else on_grid(x, grid)
 
     return tap
 

@@ -1,7 +1,8 @@
 """A tower cut at its exits into disjoint stages, as torch modules that run in float and export to ONNX.
 
 Every intermediate result passes through `tap(role, tensor)`: calibration listens there, the simulation puts quantized values in their
-place, and `roles.py` recognises the converted file's tensors by their values. A role is `block_03/scores`, `stage_1/exit/embedding`,
+place, and `roles.py` recognises the converted file's tensors by their values. What every linear layer reads passes through
+`reader(role of its result, rows)`. A role is `block_03/scores`, `stage_1/exit/embedding`,
 `image`; equal roles share one range.
 """
 
@@ -61,7 +62,10 @@ class Stage(nn.Module):
         if part.index == 0 and tower.pixel_mean is not None:
             raise ValueError("the first stage takes raw pixels: apply the input rewrite first")
         self.tower, self.part = tower, part
+        # The patch convolution as a matrix product of rows of pixels: XNNPACK's strided convolution takes 3 to 6 times as long (AVX2).
+        self.patch = Linear(tower.patch.weight.permute(0, 2, 3, 1).flatten(1).contiguous(), tower.patch.bias)
         self.tap: Tap | None = None
+        self.reader: Callable[[str, Tensor], None] | None = None
 
     @property
     def input_name(self) -> str:
@@ -104,28 +108,40 @@ class Stage(nn.Module):
         """Pixels to the stream before the first block."""
         tower, batch = self.tower, image.shape[0]
         self._tap("image", image)
-        patches = F.conv2d(image.permute(0, 3, 1, 2), tower.patch.weight, tower.patch.bias, stride=tower.patch_size)
-        x = self._tap("embed/patch", patches.permute(0, 2, 3, 1).reshape(batch, tower.tokens - 1, tower.width))
+        x = self._linear(self._patches(image), self.patch, "embed/patch").reshape(batch, tower.tokens - 1, tower.width)
         role = "embed/tokens" if tower.norm_pre else stream_role(0)
         x = self._tap(role, x + tower.position[1:])
         class_token = (tower.class_token + tower.position[0]).expand(batch, 1, tower.width)
         x = self._tap(role, torch.cat([class_token, x], 1))  # one range: a concatenation does not rescale
         if tower.norm_pre:
             x = self._norm(x.reshape(batch * tower.tokens, tower.width), tower.norm_pre, "embed/norm_pre")
-            if tower.after_norm_pre:
-                x = F.linear(x, tower.after_norm_pre.weight, tower.after_norm_pre.bias)
-            x = self._tap(stream_role(0), x).reshape(batch, tower.tokens, tower.width)
+            role = stream_role(0)
+            x = self._linear(x, tower.after_norm_pre, role) if tower.after_norm_pre else self._tap(role, x)
+            x = x.reshape(batch, tower.tokens, tower.width)
         return x
+
+    def _patches(self, image: Tensor) -> Tensor:
+        """The pixels of every patch in a row: [B * N, ph * pw * 3], pixels in the order of the picture; what no patch covers is cut off."""
+        (down, across), (height, width) = self.tower.grid, self.tower.patch_size
+        for axis, length in ((1, down * height), (2, across * width)):
+            image = image.narrow(axis, 0, length)
+            self._tap("image", image)
+        rows = image.reshape(-1, height, across, width * 3).transpose(1, 2)  # [B * down, across, ph, pw * 3]
+        return rows.reshape(-1, height * width * 3)
 
     def _norm(self, x: Tensor, norm: Norm, role: str) -> Tensor:
         """LayerNorm over channels of [rows, D], written so that the converter finds RSQRT and MUL (x*x, never a power)."""
         if not norm.centred:
             x = self._tap(f"{role}/centred", x - self._tap(f"{role}/mean", x.mean(-1, keepdim=True)))
-        square = self._tap(f"{role}/square", x * x)
-        variance = self._tap(f"{role}/variance", square.mean(-1, keepdim=True))
-        variance = self._tap(f"{role}/variance_eps", variance + norm.eps)
+        if norm.unit:
+            energy = self._tap(f"{role}/energy", _energy(x)) + norm.eps * x.shape[-1]
+            spread = self._tap(f"{role}/energy_eps", energy)
+        else:
+            square = self._tap(f"{role}/square", x * x)
+            variance = self._tap(f"{role}/variance", square.mean(-1, keepdim=True))
+            spread = self._tap(f"{role}/variance_eps", variance + norm.eps)
         # The converter makes RSQRT and MUL of a division by a root; a listener gets the same two steps.
-        x = x / torch.sqrt(variance) if self.tap is None else x * self._tap(f"{role}/rsqrt", torch.rsqrt(variance))
+        x = x / torch.sqrt(spread) if self.tap is None else x * self._tap(f"{role}/rsqrt", torch.rsqrt(spread))
         x = self._tap(f"{role}/normed", x)
         if norm.weight is not None:
             x = self._tap(f"{role}/scaled", x * norm.weight)
@@ -134,6 +150,8 @@ class Stage(nn.Module):
         return x
 
     def _linear(self, x: Tensor, layer: Linear, role: str) -> Tensor:
+        if self.reader is not None:
+            self.reader(role, x)
         return self._tap(role, F.linear(x, layer.weight, layer.bias))
 
     def _block(self, h: Tensor, block: Block, role: str, batch: int) -> Tensor:
@@ -181,12 +199,15 @@ class Stage(nn.Module):
         self._tap(stream_role(self.part.blocks_done), h)
         patches = self._tap(stream_role(self.part.blocks_done), h[:, 1:])
         embedding = self._head(self._tap(f"{role}/pooled", patches.mean(1)), role)
-        plain = Norm(None, None, tower.norm_post.eps, tower.norm_post.centred)
+        plain = Norm(None, None, tower.norm_post.eps, tower.norm_post.centred, tower.norm_post.unit)
         rows = patches.reshape(batch * (tower.tokens - 1), tower.width)
         normed = self._norm(rows, plain, f"{role}/spread").reshape(batch, tower.tokens - 1, tower.width)
         mean = self._tap(f"{role}/spread/token_mean", normed.mean(1))
-        square = self._tap(f"{role}/spread/mean_square", mean * mean)
-        power = self._tap(f"{role}/spread/power", square.mean(-1, keepdim=True))
+        if plain.unit:
+            power = self._tap(f"{role}/spread/power", _energy(mean))
+        else:
+            square = self._tap(f"{role}/spread/mean_square", mean * mean)
+            power = self._tap(f"{role}/spread/power", square.mean(-1, keepdim=True))
         return h, embedding, self._tap(f"{role}/variance", 1.0 - power)
 
     def _final(self, h: Tensor) -> Tensor:
@@ -200,6 +221,11 @@ class Stage(nn.Module):
         rows = self._norm(patches.reshape(-1, tower.width), tower.norm_post, f"{role}/norm_post")
         pooled = self._tap(f"{role}/pooled", rows.reshape(batch, tower.tokens - 1, tower.width).mean(1))
         return self._linear(pooled, tower.projection, f"{role}/embedding")
+
+
+def _energy(x: Tensor) -> Tensor:
+    """The squared length of every row of [rows, D] as [rows, 1], by one product each: summed before anything is rounded."""
+    return (x[:, None, :] @ x[:, :, None]).reshape(-1, 1)
 
 
 def build_stages(tower: Tower, exits: tuple[int, ...]) -> tuple[Stage, ...]:

@@ -35,13 +35,15 @@ class Linear:
 class Norm:
     """y = (x - mean) / sqrt(var + eps) * weight + bias over channels; without weight and bias once they are folded away.
 
-    `centred` says that x has zero mean by construction, so that the mean need not be taken (RMSNorm).
+    `centred` says that x has zero mean by construction, so that the mean need not be taken (RMSNorm). `unit` says that y has unit length
+    instead of unit variance, (x - mean) / sqrt(|x - mean|^2 + D eps): the sqrt(D) between them stands in what comes next.
     """
 
     weight: Tensor | None
     bias: Tensor | None
     eps: float
     centred: bool = False
+    unit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ class Profile:
     """What the build must know of a board.
 
     `forbidden` are operators that its kernels lack or compute wrongly, `model_mb` the largest file that leaves room to run,
-    `threads` what `classify` uses there, `sources` where each fact comes from.
+    `threads` what `classify` uses there, `stream` the residual stream that the ladder's table justifies there, `sources` where each fact
+    comes from.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Profile:
     threads: int
     memory_mb: int
     model_mb: int
+    stream: str
     forbidden: tuple[str, ...]
     sources: tuple[str, ...]
 
@@ -48,7 +50,7 @@ def load(name: str) -> Profile:
 
 def parse(name: str, table: dict[str, Any]) -> Profile:
     """The profile in a parsed TOML table; every key must be known and of its type."""
-    kinds: dict[str, type] = {"title": str, "cpu": str, "cores": int, "threads": int, "memory_mb": int, "model_mb": int}
+    kinds: dict[str, type] = {"title": str, "cpu": str, "cores": int, "threads": int, "memory_mb": int, "model_mb": int, "stream": str}
     expected = {field.name for field in dataclasses.fields(Profile)} - {"name"}
     if set(table) != expected:
         raise ProfileError(

@@ -80,6 +80,7 @@ class Calibration:
     """Where the ranges came from: digest of the image list, number of images, observer; `risk` holds alpha, delta, n.
 
     `labels` identifies the labels that gates and thresholds were fitted on (`fitted.py`), empty where they were fitted on none.
+    `observers` names the observer of each kind of tensor, where `observer` is a search's choice of them or one for all.
     """
 
     digest: str
@@ -87,6 +88,7 @@ class Calibration:
     observer: str
     labels: str = ""
     risk: dict[str, float] = field(default_factory=dict)
+    observers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from calibration.observers import mean_squared_error, min_max, percentile
+from calibration.observers import entropy, mean_squared_error, min_max, moving_average, percentile
 from calibration.relevance import Reader
 from calibration.statistics import Statistics
 
@@ -20,6 +20,8 @@ class Observer(Protocol):
 
 OBSERVERS: dict[str, Observer] = {
     "min-max": min_max.choose,
+    "moving-average": moving_average.choose,
     "percentile": percentile.choose,
     "mse": mean_squared_error.choose,
+    "entropy": entropy.choose,
 }

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from calibration.relevance import Reader
 from calibration.statistics import Statistics
 
+CODES = np.arange(-128, 128)
 SHRINK = np.linspace(1.0, 0.2, 33)
 SHRINK_FAR = np.concatenate([SHRINK, np.linspace(0.175, 0.02, 8)])  # a reader may not care for most of one side
 
@@ -41,9 +42,8 @@ def _with_reader(
         for high_end in high * SHRINK if high > 0 else [0.0]:
             step = max((high_end - low_end) / 255, 1e-12)
             zero = np.clip(np.round(-128 - low_end / step), -128, 127)
-            codes = np.clip(np.round(centres / step) + zero, -128, 127)
-            values, place = np.unique((codes - zero) * step, return_inverse=True)
-            error = float((counts * (reader(values)[place] - exact) ** 2).sum())
+            codes = np.clip(np.round(centres / step) + zero, -128, 127).astype(np.intp)
+            error = float((counts * (reader((CODES - zero) * step)[codes + 128] - exact) ** 2).sum())
             if error < best[0]:
                 best = (error, float(low_end), float(high_end))
     return best[1], best[2]

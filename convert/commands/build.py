@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from convert.bench.float_files import KINDS, float_path, write_float_files
 from convert.build import build, bundle_bytes
 from convert.commands.request import make_request
 from convert.errors import UsageError
@@ -23,30 +24,35 @@ def run(
     exits: str | None,
     out: Path | None,
     report: Path | None,
-    observer: str,
-    stream: str,
+    observer: str | None,
+    stream: str | None,
     seed: int,
     ladder: str | None,
     force: bool,
+    keep_float: bool,
     models: Path | None,
 ) -> None:
-    """The report is written, then the bundle; both paths are the last lines of standard output."""
+    """The report is written, then the bundle (with `keep_float` its float files too); paths are the last lines of standard output."""
     if out is not None:
-        _refuse_to_overwrite(out, force)
+        _refuse_to_overwrite(out, keep_float, force)
     progress = OnTerminal()
     request = make_request(target, model, pretrained, images, labels, exits, observer, stream, seed, ladder, models, progress)
     path = out or Path(f"{request.model.name}-{target}.tflite")
-    _refuse_to_overwrite(path, force)
+    _refuse_to_overwrite(path, keep_float, force)
     folder = report or path.with_name(f"{path.stem}-report")
     result = build(request, progress)
     content, _ = bundle_bytes(result)
     page = write_report(folder, result.report, path)
+    if keep_float:
+        kept = write_float_files(path, result.float_file)
+        progress.step(f"float files kept: {', '.join(file.name for file in kept)}")
     write_atomically(path, content)
     Console(highlight=False).print(summary_table(result.report))
     print(path.resolve())
     print(page.resolve())
 
 
-def _refuse_to_overwrite(path: Path, force: bool) -> None:
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists; write over it with --force, or name another file with --out")
+def _refuse_to_overwrite(path: Path, keep_float: bool, force: bool) -> None:
+    for file in (path, *(float_path(path, kind) for kind in KINDS if keep_float)):
+        if file.exists() and not force:
+            raise UsageError(f"{file} exists; write over it with --force, or name another file with --out")

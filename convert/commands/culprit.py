@@ -10,13 +10,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from calibration.samples import load, pixels, samples
+from calibration.samples import pixels
 from convert import fit
-from convert.calibrated import prepare_ranges
+from convert.calibrated import prepare_simulation
 from convert.commands.request import make_request
 from convert.culprit import Culprits, measure
 from convert.errors import UsageError
 from convert.files import write_atomically
+from convert.pictures import load_pictures
 from convert.progress import OnTerminal
 from convert.report.plots import share_plot
 
@@ -28,8 +29,8 @@ def run(
     model: str | None,
     pretrained: str | None,
     exits: str | None,
-    stream: str,
-    observer: str,
+    stream: str | None,
+    observer: str | None,
     count: int,
     out: Path,
     seed: int,
@@ -39,13 +40,13 @@ def run(
     progress = OnTerminal()
     request = make_request("rpi", model, pretrained, images, "any", exits, observer, stream, seed, None, models, progress)
     sources = images or (() if request.photographs is None else (request.photographs,))
-    found = load(samples(sources), request.model.preprocessing)
+    found = load_pictures(sources, request.model.preprocessing, progress)
     if not len(found):
         raise UsageError("no readable pictures to measure on; give some with --images FOLDER|TAR")
-    stages, grids = prepare_ranges(request, found if images else None, progress)
+    stages, grids, codes = prepare_simulation(request, found if images else None, progress)
     chosen = (fit.share_out(found).report if images else found).images[:count]
     batches = [torch.from_numpy(pixels(chosen[start : start + BATCH])) for start in range(0, len(chosen), BATCH)]
-    result = measure(stages, grids, batches, progress)
+    result = measure(stages, grids, batches, progress, codes)
     write_atomically(out / "culprit.json", json.dumps({"images": len(chosen), **dataclasses.asdict(result)}, indent=1).encode())
     write_atomically(out / "culprit.svg", share_plot(result.classes, result.blocks, result.everything).encode())
     Console(highlight=False).print(_table(result, len(chosen)))

@@ -10,7 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from convert import islands
 from convert.audit import census
+from convert.flatbuffer import read_model
+from convert.flatbuffer import signatures as signatures_of
 from tflite_runtime_app.bundle import Bundle, read_bundle
 
 
@@ -21,12 +24,16 @@ def run(file: Path, as_json: bool) -> None:
         print(json.dumps(facts, indent=1))
     else:
         console = Console(highlight=False)
+        console.width = max(console.width, 120)  # a narrow terminal wraps lines better than cells would
         for table in _tables(facts):
             console.print(table)
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
-    """The manifest's facts, with the operators of each signature and the share of MACs that XNNPACK takes."""
+    """The manifest's facts, with the operators of each signature, the share of MACs that XNNPACK takes, and the islands it makes of them.
+
+    `islands` holds for each signature what LiteRT does on this machine, and what `convert/islands.py` expects of the file alone.
+    """
     signatures = {key: dataclasses.asdict(value) for key, value in census(bundle.flatbuffer).items()}
     total = sum(entry["macs"] for entry in signatures.values())
     return {
@@ -36,7 +43,19 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "labels": 0 if bundle.labels is None else len(bundle.labels.names),
         "xnnpack_share_of_macs": sum(entry["macs_xnnpack"] for entry in signatures.values()) / total,
         "operators": signatures,
+        "islands": _islands(bundle.flatbuffer),
         "manifest": dataclasses.asdict(bundle.manifest),
+    }
+
+
+def _islands(flatbuffer: bytes) -> dict[str, Any]:
+    model = read_model(flatbuffer)
+    return {
+        key: {
+            **dataclasses.asdict(islands.measured(flatbuffer, key)),
+            "expected": dataclasses.asdict(islands.expected(model, graph)),
+        }
+        for key, graph, _, _ in signatures_of(model)
     }
 
 
@@ -67,12 +86,20 @@ def _tables(facts: dict[str, Any]) -> list[Table]:
 def _stage_table(facts: dict[str, Any]) -> Table:
     manifest = facts["manifest"]
     table = Table(title="stages")
-    for column in ("signature", "blocks", "MMAC", "head MMAC", "gate stops at", "operators"):
+    for column in (
+        "signature",
+        "blocks",
+        "MMAC",
+        "head MMAC",
+        "gate stops at",
+        "operators",
+        "XNNPACK's islands",
+        "left to plain kernels",
+    ):
         table.add_column(column)
     thresholds = [f"score >= {gate['threshold']}" for gate in manifest["gates"]]
     for index, stage in enumerate(manifest["stages"]):
-        operators = facts["operators"][stage["signature"]]["operators"]
-        shown = ", ".join(f"{count} {name}" for name, count in operators.items())
+        cut = facts["islands"][stage["signature"]]
         threshold = thresholds[index] if index < len(thresholds) else "-"
         table.add_row(
             stage["signature"],
@@ -80,9 +107,15 @@ def _stage_table(facts: dict[str, Any]) -> Table:
             f"{stage['macs'] / 1e6:.1f}",
             f"{stage['head_macs'] / 1e6:.2f}",
             threshold,
-            shown,
+            _counted(facts["operators"][stage["signature"]]["operators"]),
+            str(cut["pieces"]),
+            _counted(cut["left"]) or "none",
         )
     return table
+
+
+def _counted(operators: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in operators.items())
 
 
 def _tensor_table(manifest: dict[str, Any]) -> Table:

@@ -8,15 +8,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from calibration.samples import load, samples
 from convert import fit, parity
 from convert.calibrated import exits_of
 from convert.commands.request import make_request
-from convert.errors import CalibrationError
+from convert.errors import CalibrationError, UsageError
 from convert.files import write_atomically
 from convert.label_files import embed_labels
 from convert.ladder import Trial, climb
+from convert.pictures import load_pictures
 from convert.progress import OnTerminal
+from convert.report.data import LADDER_FILE
 from convert.report.ladder_page import render, table
 
 
@@ -28,14 +29,17 @@ def run(
     exits: str | None,
     count: int,
     out: Path,
+    keep: bool,
     seed: int,
     models: Path | None,
 ) -> None:
-    """`out` holds index.html and ladder.json; the table goes to standard output."""
+    """`out` holds index.html and ladder.json; the table goes to standard output. With `keep` the model's folder has the figures too."""
     progress = OnTerminal()
-    request = make_request("rpi", model, pretrained, images, labels, exits, "mse", "two_term", seed, None, models, progress)
+    request = make_request("rpi", model, pretrained, images, labels, exits, None, None, seed, None, models, progress)
     exits_chosen = exits_of(request)  # before any work: impossible ones are refused
-    everything = load(samples(images), request.model.preprocessing)
+    if keep and request.model.folder is None:
+        raise UsageError(f"--keep: {request.model.name} is not a model folder; name one with --model DIR")
+    everything = load_pictures(images, request.model.preprocessing, progress)
     shares = fit.share_out(everything)
     held = shares.report.part(0, count)
     if len(everything) < 20:
@@ -47,11 +51,15 @@ def run(
     rungs, factorial = climb(trial, shares, exits_chosen, seed, progress)
     data = {
         "model": request.model.name,
+        "weights_sha256": request.model.weights_sha256,
         "images": len(held),
         "ladder": [dataclasses.asdict(rung) for rung in rungs],
         "factorial": [dataclasses.asdict(rung) for rung in factorial],
     }
-    write_atomically(out / "ladder.json", json.dumps(data, indent=1).encode())
+    figures = json.dumps(data, indent=1).encode()
+    write_atomically(out / LADDER_FILE, figures)
+    if keep and request.model.folder is not None:
+        write_atomically(request.model.folder / LADDER_FILE, figures)
     write_atomically(out / "index.html", render(data).encode())
     console = Console(highlight=False)
     console.width = max(console.width, 110)  # ten columns; a narrow terminal wraps them better than cells would

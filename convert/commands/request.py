@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from calibration.observers import OBSERVERS
+from calibration.search import SEARCH
 from convert.errors import ModelError, UsageError
 from convert.integer import STREAMS
 from convert.label_files import read_label_list
 from convert.models import load_model, models_folder
 from convert.progress import Progress
+from convert.recipe import prefix
 from convert.request import Request
-from convert.rewrites import LADDER, prefix
 from targets.profile import load as load_profile
 
 
@@ -22,8 +24,8 @@ def make_request(
     images: tuple[Path, ...],
     labels: str | None,
     exits: str | None,
-    observer: str,
-    stream: str,
+    observer: str | None,
+    stream: str | None,
     seed: int,
     ladder: str | None,
     models: Path | None,
@@ -31,9 +33,10 @@ def make_request(
 ) -> Request:
     """The request, its model loaded. Raises UsageError or ModelError for options that name nothing."""
     profile = load_profile(target)
-    if observer not in OBSERVERS:
-        raise UsageError(f"--observer {observer!r} is none of {', '.join(OBSERVERS)}")
-    if stream not in STREAMS:
+    recipe = prefix(ladder, profile.stream)
+    if observer not in (None, *OBSERVERS, SEARCH):
+        raise UsageError(f"--observer {observer!r} is none of {', '.join((*OBSERVERS, SEARCH))}")
+    if stream not in (None, *STREAMS):
         raise UsageError(f"--stream {stream!r} is none of {', '.join(STREAMS)}")
     try:
         blocks = None if exits is None else tuple(int(part) for part in exits.split(","))
@@ -55,8 +58,6 @@ def make_request(
         blocks,
         images,
         photographs,
-        observer,
-        stream,
+        dataclasses.replace(recipe, observer=observer or recipe.observer, stream=stream or recipe.stream),
         seed,
-        LADDER if ladder is None else prefix(ladder),
     )

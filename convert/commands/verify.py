@@ -10,11 +10,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from calibration.samples import SampleSet, load, samples
+from calibration.samples import SampleSet
 from convert.commands.matching import matching_model
 from convert.errors import LimitMissed, UsageError
 from convert.label_files import LabelList, embed_labels, parse_labels
 from convert.parity import Parity, cascade_of, float_embeddings, measure
+from convert.pictures import load_pictures
 from convert.progress import OnTerminal
 from tflite_runtime_app.bundle import read_bundle
 from tflite_runtime_app.fitted import fits, for_labels
@@ -35,7 +36,7 @@ def run(
     bundle = read_bundle(file)
     progress = OnTerminal()
     loaded = matching_model(bundle.manifest, file, model, pretrained, models)
-    found = load(samples(images), bundle.manifest.preprocessing)
+    found = load_pictures(images, bundle.manifest.preprocessing, progress)
     part = found.part(skip, None)
     if not len(part):
         raise UsageError(f"--images holds {len(found)} readable pictures, --skip {skip} leaves none")

@@ -15,6 +15,7 @@ _OPTIONS = {
     "SUB": ("SubOptions", schema.SubOptionsT),
     "MUL": ("MulOptions", schema.MulOptionsT),
     "MAXIMUM": ("MaximumMinimumOptions", schema.MaximumMinimumOptionsT),
+    "QUANTIZE": ("QuantizeOptions", schema.QuantizeOptionsT),
     "CONCATENATION": ("ConcatenationOptions", schema.ConcatenationOptionsT),
 }
 
@@ -29,6 +30,10 @@ class Editor:
     def role(self, index: int) -> str:
         """The tensor's role, empty for a constant."""
         return self.roles.get(text(self.graph.tensors[index].name), "")
+
+    def rename(self, index: int, role: str) -> None:
+        """A tensor plays another role."""
+        self.roles[text(self.graph.tensors[index].name)] = role
 
     def tensor(self, role: str, like: int) -> int:
         """A new float tensor of that role, with the shape of tensor `like`."""

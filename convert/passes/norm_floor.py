@@ -22,7 +22,7 @@ def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
         edit = Editor(model, graph, roles)
         for operator in list(graph.operators):
             role = edit.role(int(operator.outputs[0]))
-            if kind(role) != "variance_eps" or operator_name(model, operator) != "ADD":
+            if kind(role) not in ("variance_eps", "energy_eps", "energy_fine_eps") or operator_name(model, operator) != "ADD":
                 edit.emit(operator)
                 continue
             variance, epsilon = (int(i) for i in operator.inputs)
@@ -34,6 +34,7 @@ def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
                 edit.emit(operator)  # the model's own epsilon is a step or more
                 continue
             grids[role] = grids[f"{role}/floor"] = grid
-            floor = edit.constant(f"{role}/floor", np.full((1, 1), grid.scale, np.float32), role=f"{role}/floor")
+            shape = (1,) * len(graph.tensors[variance].shape)
+            floor = edit.constant(f"{role}/floor", np.full(shape, grid.scale, np.float32), role=f"{role}/floor")
             edit.add("MAXIMUM", [variance, floor], int(operator.outputs[0]))
         edit.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 from calibration.samples import SampleSet
@@ -10,8 +11,11 @@ from calibration.stored import Stored
 from convert import noise, parity
 from convert.audit import SignatureAudit
 from convert.graph import Graph
+from convert.models import ClipModel
 from convert.request import Request
 from tflite_runtime_app.manifest import Manifest
+
+LADDER_FILE = "ladder.json"  # in a model folder
 
 
 def report_data(
@@ -42,11 +46,13 @@ def report_data(
             for stage in manifest.stages
         ],
         "ladder": [dataclasses.asdict(entry) for entry in graph.log],
+        "steps": measured_ladder(request.model),
         "conversion_difference": graph.difference,
         "calibration": {
             "digest": stored.digest,
             "images": stored.images,
             "observer": stored.observer,
+            "observers": stored.observers,
             "from": "images" if request.images else "calibration.npz",
         },
         "gates": [{"threshold": gate.threshold, "mean": gate.mean, "deviation": gate.deviation} for gate in manifest.gates],
@@ -61,6 +67,15 @@ def report_data(
         "seconds": round(seconds, 1),
         "tools": manifest.tools,
     }
+
+
+def measured_ladder(model: ClipModel) -> dict[str, Any] | None:
+    """What `convert ladder --keep` measured of a model folder's weights, None where it did not or they have changed since."""
+    path = None if model.folder is None else model.folder / LADDER_FILE
+    if path is None or not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found if found.get("weights_sha256") == model.weights_sha256 else None
 
 
 def _tower_facts(graph: Graph) -> dict[str, Any]:

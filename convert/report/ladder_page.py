@@ -61,7 +61,7 @@ def render(data: dict[str, Any]) -> str:
         title=f"{html.escape(data['model'])}: the ladder",
         images=data["images"],
         float_top1="not known" if float_top1 is None else f"{float_top1 * 100:.1f} %",
-        curve=_curve(data["ladder"]),
+        curve=curve(data["ladder"]),
         ladder=_rows(data["ladder"]),
         factorial=_rows(data["factorial"]),
     )
@@ -73,7 +73,7 @@ def _rows(rungs: list[dict[str, Any]]) -> str:
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def _curve(rungs: list[dict[str, Any]]) -> str:
+def curve(rungs: list[dict[str, Any]]) -> str:
     """NSR over blocks, one line a rung, from light to dark as the ladder rises."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure

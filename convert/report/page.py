@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from convert.report import formats, plots
+from convert.report import formats, ladder_page, plots
 from convert.report.figures import Figures, full_macs, headline, measured_here, recorded
 
 SHARES = (
@@ -31,6 +31,7 @@ class Tile:
 def render(data: dict[str, Any], bundle: Path) -> str:
     """The page for a build's data; `bundle` is named on it."""
     from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     for writer in (formats.percent, formats.interval, formats.mega, formats.megabytes, formats.cosine, formats.number):
@@ -48,6 +49,9 @@ def render(data: dict[str, Any], bundle: Path) -> str:
         tiles=_tiles(data, shown),
         plots=_plots(data, shown, here),
         stages=_stages(data, shown, here),
+        step_columns=ladder_page.COLUMNS,
+        step_rows=[ladder_page.cells(rung) for rung in data["steps"]["ladder"]] if data["steps"] else [],
+        steps_curve=Markup(ladder_page.curve(data["steps"]["ladder"])) if data["steps"] else "",
     )
 
 

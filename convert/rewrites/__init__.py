@@ -10,19 +10,21 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from convert.errors import UsageError
 from convert.rewrites import (
     attention_scale,
     centring,
+    head_rotation,
     input_normalisation,
     key_value_centring,
     layer_scale,
+    migration,
     norm_affine,
     rotation,
+    unit_length,
 )
 from convert.tower import Tower
 
-Means = Mapping[str, Tensor]  # role -> mean over images and tokens, per channel
+Means = Mapping[str, Tensor]  # role -> what calibration measured of each channel; `rotation/seed`: the rotations' seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +42,11 @@ LADDER = (
     Rewrite("layer-scale", layer_scale.apply),
     Rewrite("key-value-centring", key_value_centring.apply),
     Rewrite("centring", centring.apply),
+    Rewrite("unit-length", unit_length.apply),
     Rewrite("rotation", rotation.apply),
+    Rewrite("migration", migration.apply),
+    Rewrite("head-rotation", head_rotation.apply),
 )
-
-
-def prefix(last: str) -> tuple[Rewrite, ...]:
-    """The ladder up to and including the step of that name. Raises UsageError naming the steps."""
-    names = [step.name for step in LADDER]
-    if last not in names:
-        raise UsageError(f"--ladder {last!r} is no step; the steps are, in order: {', '.join(names)}")
-    return LADDER[: names.index(last) + 1]
 
 
 @dataclass(frozen=True, slots=True)

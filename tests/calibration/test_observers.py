@@ -4,12 +4,15 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from scipy.stats import entropy as divergence_of
+from torch.ao.quantization.observer import MovingAverageMinMaxObserver
 
-from calibration.observers import OBSERVERS, percentile
+from calibration.observers import OBSERVERS, entropy, percentile
 from calibration.observers.mean_squared_error import SHRINK, choose
 from calibration.relevance import READERS
-from calibration.statistics import BINS, observe
-from tests.reference import fake_quantization
+from calibration.statistics import AVERAGING, BINS, observe
+from tests.reference import divergence, fake_quantization
 
 
 def gelu(x: np.ndarray) -> np.ndarray:
@@ -35,7 +38,7 @@ NAMES = ("normal", "heavy tail", "one outlier", "outlier channel", "gelu", "all 
 
 
 def test_the_observers_there_are():
-    assert set(OBSERVERS) >= {"min-max", "percentile", "mse"}
+    assert list(OBSERVERS) == ["min-max", "moving-average", "percentile", "mse", "entropy"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -105,6 +108,72 @@ def test_mse_with_a_reader_looks_at_what_the_reader_makes_of_it():
     assert errors["with reader"] < 0.6 * errors["plain"]
     lows, highs = np.linspace(0.02, 1, 25) * values.min(), np.linspace(0.2, 1, 12) * values.max()
     assert errors["with reader"] <= 1.1 * min(error_after(low, high) for low in lows for high in highs)
+
+
+def batches(count: int) -> list[np.ndarray]:
+    """Batches whose extremes wander."""
+    random = np.random.default_rng(count)
+    return [random.normal(random.normal(), random.uniform(0.5, 2), 400).astype(np.float32) for _ in range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 17, 160])
+def test_moving_average_is_torchs_with_the_weight_of_each_batch(count):
+    """Their start from the first batch alone is not ours: until 1 / AVERAGING batches were seen, each weighs as much as any other."""
+    theirs = MovingAverageMinMaxObserver(dtype=torch.qint8)
+    seen = None
+    for number, batch in enumerate(batches(count), start=1):
+        theirs.averaging_constant = max(AVERAGING, 1 / number)
+        theirs(torch.from_numpy(batch))
+        seen = observe(seen, batch)
+    low, high = OBSERVERS["moving-average"](seen)
+    assert (low, high) == pytest.approx((float(theirs.min_val), float(theirs.max_val)), rel=1e-5)
+
+
+def test_moving_average_of_few_batches_is_the_mean_of_their_extremes():
+    seen, few = None, batches(13)
+    for batch in few:
+        seen = observe(seen, batch)
+    wanted = np.mean([batch.min() for batch in few]), np.mean([batch.max() for batch in few])
+    assert OBSERVERS["moving-average"](seen) == pytest.approx(wanted, rel=1e-6)
+    assert seen.minimum < wanted[0] and wanted[1] < seen.maximum
+
+
+@pytest.mark.parametrize("shrink", [(1.0, 1.0), (0.5, 0.7), (0.9, 0.2), (0.1, 0.4)])
+@pytest.mark.parametrize("name", NAMES)
+def test_divergence_is_that_of_the_definition(name, shrink):
+    seen = observe(None, data(name))
+    low, high = min(seen.minimum, 0.0) * shrink[0], max(seen.maximum, 0.0) * shrink[1]
+    wanted = divergence.divergence(seen.histogram, seen.limit, low, high)
+    assert entropy.divergence(seen.centres, seen.histogram, low, high) == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_entropy_comes_close_to_the_best_of_all_ranges(name):
+    """Both ends are searched in turn, not all pairs of them: little is lost by that."""
+    seen = observe(None, data(name))
+    low, high = min(seen.minimum, 0.0), max(seen.maximum, 0.0)
+    chosen = OBSERVERS["entropy"](seen)
+    pairs = [(low * a, high * b) for a in entropy.SHRINK[::4] for b in entropy.SHRINK[::4]]
+    costs = [entropy.divergence(seen.centres, seen.histogram, *pair) for pair in pairs]
+    found = entropy.divergence(seen.centres, seen.histogram, *chosen)
+    assert found <= entropy.divergence(seen.centres, seen.histogram, low, high)
+    assert found <= 1.05 * min(costs)
+
+
+def test_entropy_keeps_more_of_a_long_tail_in_its_codes_than_the_full_range():
+    """Told by the raw data: how far the codes' own distribution, spread over their width, is from the data's."""
+    values = np.random.default_rng(3).standard_t(3, 400_000).astype(np.float32)
+    edges = np.linspace(-80, 80, 20_001)
+    wanted = np.histogram(values, edges)[0]
+
+    def told(low: float, high: float) -> float:
+        step = (high - low) / 255
+        codes = np.clip(np.round((values - low) / step), 0, 255)
+        spread = low + (codes + np.random.default_rng(4).uniform(-0.5, 0.5, codes.size)) * step
+        return float(divergence_of(wanted + 1e-3, np.histogram(spread, edges)[0] + 1e-3))
+
+    low, high = OBSERVERS["entropy"](observe(None, values))
+    assert told(low, high) < 0.8 * told(float(values.min()), float(values.max()))
 
 
 @pytest.mark.parametrize("name", OBSERVERS)

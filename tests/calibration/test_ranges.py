@@ -80,3 +80,15 @@ def test_decide_asks_the_observer_for_every_role():
         assert found["block_01/key"].zero_point == 0
         assert found["image"] == Grid(1 / 255, -128)
     assert decide(seen, OBSERVERS["min-max"])["block_01/fc_1"] == grid_for("fc_1", float(values.min()), float(values.max()))
+
+
+def test_decide_asks_each_kind_its_own_observer():
+    values = np.random.default_rng(2).standard_t(3, 500_000).astype(np.float32)
+    seen = {role: observe(None, values) for role in ("block_01/key", "block_02/key", "block_01/fc_1", "image")}
+    found = decide(seen, {"key": "min-max", "fc_1": "percentile"})
+    for role, name in (("block_01/key", "min-max"), ("block_02/key", "min-max"), ("block_01/fc_1", "percentile")):
+        assert found[role] == decide(seen, OBSERVERS[name])[role]
+    assert found["block_01/key"] != decide(seen, OBSERVERS["percentile"])["block_01/key"]
+    assert found["image"] == Grid(1 / 255, -128), "fixed, so no observer is asked"
+    with pytest.raises(KeyError, match="fc_1"):
+        decide(seen, {"key": "mse"})

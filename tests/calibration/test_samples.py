@@ -4,10 +4,11 @@ import io
 import tarfile
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
-from calibration.samples import load, pixels, samples
+from calibration.samples import Sample, count, load, pixels, samples
 from tflite_runtime_app.manifest import Preprocessing
 from tflite_runtime_app.preprocess import image_to_tensor
 
@@ -132,6 +133,46 @@ def test_the_same_pictures_in_tar_and_folder_are_the_same_set(tmp_path, folder):
     one, other = (load(samples([source]), SMALL) for source in (tmp_path / "x.tar", folder))
     assert one.digest == other.digest
     np.testing.assert_array_equal(one.images, other.images)
+
+
+def anonymous() -> int:
+    """Bytes of this process's own memory, without what is mapped from files: those pages the system may drop at any time."""
+    used = psutil.Process().memory_info()
+    return used.rss - used.shared
+
+
+def test_memory_does_not_grow_with_the_images():
+    """2,000 pictures of 38 KB decoded: 75 MB if they were kept, 16 MB allowed."""
+    content = [picture(seed, (112, 112), "BMP") for seed in range(8)]
+    preprocessing = Preprocessing(112, 112)
+
+    def items(number: int):
+        return (Sample(f"{k}.bmp", "a", content[k % 8]) for k in range(number))
+
+    few = load(items(16), preprocessing)
+    before = anonymous()
+    found = load(items(2000), preprocessing)
+    assert found.images.nbytes == 2000 * 112 * 112 * 3
+    total = sum(float(pixels(found.images[start : start + 50]).sum()) for start in range(0, 2000, 50))  # every page is read
+    grown = anonymous() - before
+    assert grown < 16e6, f"{grown / 1e6:.0f} MB more"
+    assert total > 0
+    np.testing.assert_array_equal(found.images[1992:], few.images[:8])
+
+
+def test_images_live_as_long_as_an_array_shows_them(folder):
+    part = load(samples([folder]), SMALL).part(1, 3)
+    with Image.open(folder / "cat/9.PNG") as image:
+        np.testing.assert_array_equal(part.images[0], image_to_tensor(image, SMALL)[0])
+    with pytest.raises(ValueError, match="read-only"):
+        part.images[0, 0, 0, 0] = 1
+
+
+def test_pictures_are_counted_without_being_read(tmp_path, folder):
+    tar(tmp_path / "x.tar", [("a/1.png", b"broken"), ("a/notes.txt", b"no"), ("b/2.jpg", picture(0))])
+    sources = [folder, tmp_path / "x.tar", folder / "top.png"]
+    assert count(sources) == len(list(samples(sources))) == 5 + 2 + 1
+    assert count([tmp_path / "nowhere"]) == 0
 
 
 def test_parts(folder):

@@ -31,6 +31,7 @@ def stored(**changes) -> Stored:
         "thresholds": (100, 128),
         "none_threshold": 0.123,
         "measured": {"cosine_mean": 0.99, "exits": [{"blocks_done": 4}]},
+        "observers": {"fc_1": "mse", "scores": "entropy"},
     }
     return Stored(**{**facts, **changes})
 
@@ -65,6 +66,10 @@ def test_round_trip(changes):
         assert found.means[role].dtype == np.float32
 
 
+def test_a_file_from_before_the_search_has_no_choice_of_observers():
+    assert from_bytes(facts_with(observers=None)).observers == {}
+
+
 def test_it_holds_no_images():
     with np.load(io.BytesIO(to_bytes(stored()))) as found:
         assert sum(found[name].size for name in found.files if name.startswith("mean:")) == 8
@@ -75,6 +80,7 @@ def test_it_holds_no_images():
             "zero_points",
             "largest",
             "largest_roles",
+            "rounding",
         }
 
 

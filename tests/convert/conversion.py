@@ -11,14 +11,13 @@ import torch
 
 from calibration.gates import Gate, confidence_gate
 from calibration.ranges import Grid
-from convert import fit
+from convert import channels, fit
 from convert.export import stages_to_float_tflite
 from convert.flatbuffer import read_model, signatures, text
 from convert.gate_graph import add_gates
 from convert.integer import make_integer
 from convert.progress import Silent
 from convert.rewrites import LADDER, rewrite
-from convert.rewrites.key_value_centring import mean_roles
 from convert.roles import Roles, recognise
 from convert.stages import Stage, build_stages
 from tests.convert.small import tower_of, vit
@@ -63,16 +62,15 @@ def images(visual, count: int, seed: int) -> np.ndarray:
 def convert(visual, exits: tuple[int, ...], ladder=LADDER) -> Conversion:
     """Everything that a build does between model and bundle, with min-max ranges and a stream of one int8 tensor."""
     chosen = images(visual, 48, 0)
-    plain = build_stages(rewrite(tower_of(visual), {}, LADDER[:1])[0], exits)
-    means = fit.channel_means(plain, chosen, frozenset(mean_roles(len(visual.transformer.resblocks))), Silent())
+    means = channels.measure(tower_of(visual), exits, chosen, Silent())
     tower, _ = rewrite(tower_of(visual), {role: torch.from_numpy(mean) for role, mean in means.items()}, ladder)
     stages = build_stages(tower, exits)
     float_file = stages_to_float_tflite(stages, Silent())
     roles = recognise(float_file, stages)
-    ranges = fit.ranges(stages, chosen, frozenset(roles.by_name.values()), "min-max", Silent())
+    found = fit.ranges(stages, chosen, frozenset(roles.by_name.values()), "min-max", "int8", Silent())
     random = np.random.default_rng(1)
     gates = tuple(confidence_gate(random.uniform(0.1, 0.9, (200, 3)).astype(np.float32)) for _ in exits)
-    unfinished = Conversion(visual, stages, float_file, roles, ranges, "", {}, {}, gates, b"", chosen)
+    unfinished = Conversion(visual, stages, float_file, roles, (found.grids, found.largest), "", {}, {}, gates, b"", chosen)
     return with_stream(unfinished, "int8")
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from convert.rewrites.key_value_centring import mean_roles
+from convert.rewrites.migration import largest_role
+from convert.rewrites.rotation import SEED_KEY
 from convert.torchvision_ops import open_clip
 from convert.tower import Tower, tower_from_open_clip
 
@@ -76,9 +78,12 @@ def tower_of(visual: nn.Module) -> Tower:
 
 
 def random_means(tower: Tower, seed: int = 0) -> dict[str, Tensor]:
-    """Means for key and value centring that belong to nothing: the rewrite must be exact under any."""
+    """Numbers per channel that belong to nothing, and a seed: the rewrites must be exact under any."""
     generator = torch.Generator().manual_seed(seed + 200)
-    return {role: torch.randn(tower.width, generator=generator) for role in mean_roles(len(tower.blocks))}
+    blocks = len(tower.blocks)
+    means = {role: torch.randn(tower.width, generator=generator) for role in mean_roles(blocks)}
+    largest = {largest_role(n): torch.rand(tower.width, generator=generator) + 0.1 for n in range(1, blocks + 1)}
+    return {**means, **largest, SEED_KEY: torch.tensor(float(seed))}
 
 
 def run_stages(stages, pixels: Tensor) -> list[dict[str, Tensor]]:

@@ -77,7 +77,9 @@ def test_the_bundle_is_what_was_asked_for(built):
     assert (manifest.name, manifest.target, manifest.weights_sha256) == ("small", "rpi", loaded.weights_sha256)
     assert [stage.blocks_done for stage in manifest.stages] == [1, 2, 3]
     assert manifest.space_id == loaded.space_id
-    assert manifest.calibration.observer == "mse"
+    assert manifest.calibration.observer == "search"
+    assert set(manifest.calibration.observers) >= {"scores", "fc_1", "gelu", "stream"}
+    assert "softmax" not in manifest.calibration.observers, "its grid is prescribed"
     assert bundle.labels.names == model_folder.LABELS
     assert bundle.labels.templates == model_folder.TEMPLATES
     assert [gate.threshold for gate in manifest.gates] == [128, 128], "so few pictures cannot show that leaving early is safe"
@@ -102,14 +104,17 @@ def test_inspect_as_json(built):
     assert facts["bytes"] == built.bundle.stat().st_size
     assert facts["labels"] == 4
     assert facts["xnnpack_share_of_macs"] >= 0.99
-    assert set(facts["operators"]) == {"stage_0", "stage_1", "stage_2", "gate_0", "gate_1"}
+    assert set(facts["operators"]) == set(facts["islands"]) == {"stage_0", "stage_1", "stage_2", "gate_0", "gate_1"}
+    for cut in facts["islands"].values():
+        assert {"pieces": cut["pieces"], "left": cut["left"]} == cut["expected"]
+    assert facts["islands"]["stage_1"]["left"]["SOFTMAX"] == 1
     assert facts["manifest"]["flatbuffer_sha256"] == read_bundle(built.bundle).manifest.flatbuffer_sha256
 
 
 def test_inspect_for_people(built, capsys):
     assert main(words("inspect", built.bundle)) == 0
     shown = capsys.readouterr().out
-    for word in ("small", "stage_0", "gate_1", "FULLY_CONNECTED", "mse on", "rotation"):
+    for word in ("small", "stage_0", "gate_1", "FULLY_CONNECTED", "search on", "rotation", "islands", "1 SOFTMAX"):
         assert word in shown
 
 

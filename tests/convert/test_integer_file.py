@@ -56,7 +56,6 @@ MADE_BY = {
     "GELU": {"gelu"},
     "LOGISTIC": {"gelu_gate"},
     "BATCH_MATMUL": {"scores", "mixed"},
-    "CONV_2D": {"patch"},
 }
 
 
@@ -77,7 +76,7 @@ def test_roles_fit_the_operators_that_make_the_tensors(converted):
                 assert roles == [f"{block}/{left}", f"{block}/{right}"]
             if name in ("RESHAPE", "TRANSPOSE"):
                 assert roles[0] == made
-    assert {"SOFTMAX", "RSQRT", "BATCH_MATMUL", "CONV_2D"} < seen
+    assert {"SOFTMAX", "RSQRT", "BATCH_MATMUL"} < seen
     assert len({"GELU", "LOGISTIC"} & seen) == 1
 
 
@@ -137,7 +136,7 @@ def test_weights_are_per_channel_and_symmetric(converted):
     model, layers = read_model(converted.integer_file), 0
     for key, graph, _, _ in signatures(model):
         for operator in graph.operators:
-            if operator_name(model, operator) in ("FULLY_CONNECTED", "CONV_2D") and not key.startswith("gate_"):
+            if operator_name(model, operator) == "FULLY_CONNECTED" and not key.startswith("gate_"):
                 layers += 1
                 weights = graph.tensors[operator.inputs[1]]
                 assert len(weights.quantization.scale) == weights.shape[0]

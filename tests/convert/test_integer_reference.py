@@ -11,9 +11,9 @@ from tests.convert.conversion import images, interpreter_invoke, run
 from tests.reference import integer_graph
 
 # Share of codes that must be equal outright, fed with the same codes; the others may be one step off. Measured: products of two
-# activations 0.4 % off, RSQRT 0.4 %, MUL 0.3 to 0.7 %, MEAN 8 to 11 % (its divisor is folded into the fixed-point multiplier), the patch
-# convolution one code in 4,096; FULLY_CONNECTED, SOFTMAX, GELU, LOGISTIC, ADD, SUB and what only moves codes: none.
-EQUAL = {"MEAN": 0.8, "RSQRT": 0.98, "MUL": 0.98, "BATCH_MATMUL": 0.99, "CONV_2D": 0.99}
+# activations 0.4 % off, RSQRT 0.4 %, MUL 0.3 to 0.7 %, MEAN 8 to 11 % (its divisor is folded into the fixed-point multiplier);
+# FULLY_CONNECTED, SOFTMAX, GELU, LOGISTIC, ADD, SUB and what only moves codes: none.
+EQUAL = {"MEAN": 0.8, "RSQRT": 0.98, "MUL": 0.98, "BATCH_MATMUL": 0.99}
 EQUAL_OTHERWISE = 0.999
 # End to end every operator works on what the one before it gave. Measured: at most 4 steps on the stream, 6 on an embedding.
 STREAM_STEPS, OUTPUT_STEPS = 6, 10
@@ -51,7 +51,7 @@ def test_operator_by_operator_and_end_to_end(converted):
                     assert difference.max() <= (STREAM_STEPS if name == "hidden" else OUTPUT_STEPS), (key, name)
     for name, count in total.items():
         assert equal[name] >= EQUAL.get(name, EQUAL_OTHERWISE) * count, f"{name}: {equal[name]} of {count} codes equal"
-    expected = {"FULLY_CONNECTED", "BATCH_MATMUL", "SOFTMAX", "RSQRT", "MUL", "MEAN", "ADD", "CONV_2D", "CONCATENATION"}
+    expected = {"FULLY_CONNECTED", "BATCH_MATMUL", "SOFTMAX", "RSQRT", "MUL", "MEAN", "ADD", "TRANSPOSE", "CONCATENATION"}
     assert expected <= set(total)
     assert {"GELU", "LOGISTIC"} & set(total)
 

@@ -1,14 +1,16 @@
-"""The ladder: its prefixes, its page, and (slow) a climb on a tiny model through the command."""
+"""The ladder: its page, and (slow) a climb on a tiny model through the command."""
 
 import json
 from xml.etree import ElementTree
 
 import pytest
 
+from calibration.observers import OBSERVERS
 from convert.cli import main
-from convert.errors import UsageError
+from convert.integer import MEASURED_STREAMS
+from convert.recipe import QUANTIZER_STEPS
 from convert.report.ladder_page import cells, render, table
-from convert.rewrites import LADDER, prefix
+from convert.rewrites import LADDER
 from tests.convert import model_folder
 
 RUNG = {
@@ -25,16 +27,6 @@ RUNG = {
     "megabytes": 22.9,
     "ms": 5.5,
 }
-
-
-def test_a_prefix_ends_with_the_step_named():
-    for count, step in enumerate(LADDER, start=1):
-        assert prefix(step.name) == LADDER[:count]
-
-
-def test_an_unknown_step_names_those_that_exist():
-    with pytest.raises(UsageError, match=r"input-normalisation, .*rotation"):
-        prefix("rotatoin")
 
 
 def test_the_page_shows_every_rung_and_escapes_its_name():
@@ -63,6 +55,8 @@ def test_a_climb_through_the_command(tmp_path, capfd):
     arguments = ["ladder", "--model", str(model), "--images", str(images), "--out", str(tmp_path / "out")]
     assert main(arguments) == 0, capfd.readouterr().err
     found = json.loads((tmp_path / "out" / "ladder.json").read_text())
-    assert [rung["rewrites"] for rung in found["ladder"]] == [*range(1, len(LADDER) + 1), len(LADDER), len(LADDER)]
-    assert len(found["factorial"]) == 2 * 3 * 2
+    steps = len(LADDER)
+    assert [rung["rewrites"] for rung in found["ladder"]] == [*range(1, steps + 1), *[steps] * len(QUANTIZER_STEPS)]
+    assert [rung["name"] for rung in found["ladder"]][-len(QUANTIZER_STEPS) :] == [f"+ {step}" for step in QUANTIZER_STEPS]
+    assert len(found["factorial"]) == 2 * len(OBSERVERS) * len(MEASURED_STREAMS)
     assert found["ladder"][-1]["cosine_mean"] > found["ladder"][0]["cosine_mean"]

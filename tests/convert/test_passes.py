@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from calibration.ranges import Grid
 from calibration.samples import pixels
 from calibration.two_term import with_two_terms
-from convert.flatbuffer import constant, operator_name, prune, read_model, signatures, text, write_model
-from convert.passes import key_layout, two_term_stream
+from convert.flatbuffer import TYPE_NAMES, constant, operator_name, prune, read_model, signatures, text, write_model
+from convert.integer import make_integer
+from convert.noise import measure
+from convert.passes import key_layout, squared_length, two_ranges, two_term_stream
 from convert.roles import preserving_interpreter
 from tests.convert.conversion import Conversion, images, interpreter_invoke, run
 
@@ -16,6 +19,8 @@ def after(conversion: Conversion, *passes) -> bytes:
     """The float file after these passes."""
     model, roles = read_model(conversion.float_file), dict(conversion.roles.by_name)
     grids = with_two_terms(*conversion.ranges)
+    if two_ranges in passes:  # a second grid that no token leaves: both factors are there, and the second is 1
+        grids |= {f"{role}_fine": Grid(grid.scale * 4, -128) for role, grid in grids.items() if role.endswith("/energy")}
     for step in passes:
         step.apply(model, roles, grids)
     prune(model)
@@ -32,11 +37,23 @@ def outputs(content: bytes, image: np.ndarray) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("tower", ["rotated", "plain"])
-@pytest.mark.parametrize("passes", [(key_layout,), (two_term_stream,), (key_layout, two_term_stream)], ids=len)
+@pytest.mark.parametrize(
+    "passes",
+    [
+        (key_layout,),
+        (squared_length,),
+        (two_term_stream,),
+        (key_layout, squared_length, two_term_stream),
+        (squared_length, two_term_stream, two_ranges),
+    ],
+    ids=lambda passes: "+".join(step.__name__.rpartition(".")[2] for step in passes),
+)
 def test_the_float_network_stays_what_it_was(request, tower, passes):
     conversion = request.getfixturevalue(tower)
     content = after(conversion, *passes)
-    assert content != conversion.float_file
+    assert content != conversion.float_file or (
+        tower == "plain" and passes == (squared_length,)
+    )  # its norms square every channel
     for image in images(conversion.visual, 2, 14):
         before, now = outputs(conversion.float_file, image), outputs(content, image)
         assert set(before) == set(now)
@@ -97,3 +114,64 @@ def test_the_first_sum_loses_nothing_of_the_constants(plain_two_term):
     step = conversion.grids["block_00/stream_lo"].scale
     rest = conversion.grids["block_00/stream_rest"].scale
     assert np.abs(found - wanted).max() <= 1.5 * (step + rest)
+
+
+def test_a_squared_length_reads_one_tensor_twice(rotated):
+    """And that tensor is not transposed, nor reshaped a second time."""
+    model = read_model(after(rotated, squared_length))
+    found = 0
+    for _, graph, _, _ in signatures(model):
+        for operator in graph.operators:
+            output = graph.tensors[operator.outputs[0]]
+            if operator_name(model, operator) == "BATCH_MATMUL" and int(np.prod(output.shape[1:])) == 1:
+                found += 1
+                assert operator.inputs[0] == operator.inputs[1] and operator.builtinOptions.adjY
+    blocks, exits = len(rotated.visual.transformer.resblocks), len(rotated.stages) - 1
+    # two a block, norm_pre, the last norm_post; an exit's norm_post, its spread, and the power of its mean
+    assert found == 2 * blocks + 2 + 3 * exits
+
+
+def test_two_ranges_give_the_reciprocal_length_of_quiet_and_bold_tokens(rotated):
+    """1/|h| of every token, as the integer file has it, against the codes that it was measured on."""
+    base = rotated.ranges[0]
+    fine = {f"{role}_fine": Grid(grid.scale * 8 / 255, -128) for role, grid in base.items() if role.endswith("/norm_2/energy")}
+    worst = {}
+    for name, grids in (("one", base), ("two", {**base, **fine})):
+        built = make_integer(rotated.float_file, rotated.roles.by_name, grids, rotated.ranges[1], "int8")
+        model, interpreter = read_model(built.content), preserving_interpreter(built.content)
+        interpreter.get_signature_runner("stage_0")(image=rotated.images[:1])
+        number, graph = next((model.subgraphs.index(graph), graph) for key, graph, _, _ in signatures(model) if key == "stage_0")
+
+        def real(role: str, built=built, interpreter=interpreter, graph=graph, number=number) -> np.ndarray:
+            index = next(i for i, t in enumerate(graph.tensors) if built.by_name.get(text(t.name)) == role)
+            return (interpreter.get_tensor(index, number).astype(np.float64) - built.grids[role].zero_point) * built.grids[
+                role
+            ].scale
+
+        exact = (real("block_01/middle").reshape(-1, rotated.visual.conv1.out_channels) ** 2).sum(1)
+        found = real("block_01/norm_2/rsqrt").ravel()
+        assert exact.max() > 8 * base["block_01/norm_2/energy"].scale, "some token must be bold"
+        worst[name] = np.abs(found * np.sqrt(exact) - 1).max()
+    step = base["block_01/norm_2/rsqrt"].scale
+    assert worst["two"] < 0.06 + step * np.sqrt(exact.max()), worst
+
+
+def test_an_int16_stream_is_handed_over_in_int16_and_nearer_to_float(rotated):
+    errors = {}
+    for stream in ("int8", "int16"):
+        built = make_integer(rotated.float_file, rotated.roles.by_name, *rotated.ranges, stream)
+        model = read_model(built.content)
+        kinds = {
+            TYPE_NAMES[graph.tensors[inputs["hidden"]].type] for _, graph, inputs, _ in signatures(model) if "hidden" in inputs
+        }
+        assert kinds == {stream.upper()}
+        types = {
+            TYPE_NAMES[t.type]
+            for g in model.subgraphs
+            for o in g.operators
+            for i in (*o.inputs, *o.outputs)
+            for t in [g.tensors[i]]
+        }
+        assert types <= {"INT8", "INT16", "INT32"}
+        errors[stream] = measure(built.content, rotated.stages, built.by_name, built.grids, rotated.images[:4]).nsr
+    assert all(wide < narrow for wide, narrow in zip(errors["int16"], errors["int8"], strict=True)), errors

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from convert.report import summary_table, write_report
 from convert.report.formats import SPACE
+from convert.report.page import render
 from convert.report.plots import cosine_plot, exits_plot, noise_plot
 from convert.report.wilson import wilson
 
@@ -64,6 +65,7 @@ def report_data() -> dict:
             for k in range(3)
         ],
         "ladder": [{"name": "step-one", "refusal": None}, {"name": "step-two", "refusal": "there is nothing to fold"}],
+        "steps": None,
         "conversion_difference": 7.6e-6,
         "calibration": {"digest": "cd" * 32, "images": 321, "observer": "mse", "from": "images"},
         "gates": [
@@ -259,3 +261,13 @@ def test_the_terminal_table_holds_the_figures():
         assert number in text, number
     assert "only" not in text
     assert "ran on 9 images only (7 of 9 as in float)" in " ".join(on_terminal(on_photographs(), 80).split())
+
+
+def test_the_measured_ladder_is_shown_where_there_is_one(tmp_path):
+    rung = {"rewrites": 1, "observer": "min-max", "stream": "int8", "cosine_mean": 0.9012, "cosine_p5": 0.74, "agreement": 0.732}
+    rung |= {"top1": 0.552, "top1_float": 0.665, "nsr": [0.2, 0.63], "megabytes": 22.9, "ms": 5.5}
+    steps = {"images": 456, "ladder": [{**rung, "name": "naive <min-max>"}, {**rung, "name": "+ rotation", "nsr": [0.1, 0.099]}]}
+    without, page = (render({**report_data(), "steps": found}, Path("x.tflite")) for found in (None, steps))
+    assert "What each step earns" in page and "What each step earns" not in without
+    assert "456 images" in page and "naive &lt;min-max&gt;" in page and "63.0 %" in page and "9.9 %" in page
+    assert "<svg" in page[page.index("What each step earns") :]

@@ -1,0 +1,1 @@
+"""Speed of a bundle beside its floor and its peers, measured in one process."""

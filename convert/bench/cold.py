@@ -1,0 +1,93 @@
+"""Cold start and peak memory of `classify`, each measured in a fresh process that does nothing else.
+
+Run as a program, this module is that process: it runs the board's command line (or only imports its libraries) and prints the
+clock and its own peak memory. Nothing of the workshop is loaded in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from convert.errors import ConvertError
+
+STARTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """Medians over fresh processes. Seconds run from before the process exists to its first answer; bytes are peak resident memory.
+
+    `import_*` are those of a process that only imports the libraries of the board's program.
+    """
+
+    seconds: float
+    import_seconds: float
+    peak_bytes: int
+    import_bytes: int
+
+    @property
+    def growth_bytes(self) -> int:
+        """What bundle, interpreter and first picture add to the imported libraries."""
+        return self.peak_bytes - self.import_bytes
+
+
+def cold_start(file: Path, picture: Path, threads: int, starts: int = STARTS) -> ColdStart:
+    """`classify FILE PICTURE` in `starts` fresh processes. Raises ConvertError when it fails."""
+    answers = [_child("classify", str(file), str(picture), "--json", "--threads", str(threads)) for _ in range(starts)]
+    imports = [_child("import") for _ in range(starts)]
+    return ColdStart(
+        seconds=median(seconds for seconds, _ in answers),
+        import_seconds=median(seconds for seconds, _ in imports),
+        peak_bytes=int(median(peak for _, peak in answers)),
+        import_bytes=int(median(peak for _, peak in imports)),
+    )
+
+
+def _child(*words: str) -> tuple[float, int]:
+    """Seconds from the process's start to the end of its work, and its peak memory in bytes."""
+    paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "convert.bench.cold", *words],
+        capture_output=True,
+        text=True,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ConvertError(f"the process measured for its cold start ended with exit code {done.returncode}: {reason}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    return float(found["clock"]) - start, int(found["peak_bytes"])
+
+
+def _peak_bytes() -> int:
+    """VmHWM of this process. The resource module's ru_maxrss would not do: a child inherits its parent's peak there."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def _main(words: list[str]) -> int:
+    import ai_edge_litert.interpreter  # noqa: F401
+    import numpy  # noqa: F401
+    import PIL.Image  # noqa: F401
+
+    from tflite_runtime_app import cli
+
+    code = cli.main(words[1:]) if words[0] == "classify" else 0
+    # The monotonic clock is the machine's: it counts on from what the parent read.
+    print(json.dumps({"clock": time.monotonic(), "peak_bytes": _peak_bytes()}))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))

@@ -1,0 +1,223 @@
+"""A bundle, its floor and its peers, timed in turn in this process: from files to figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.samples import Sample, SampleSet, load, samples
+from convert.bench import peers
+from convert.bench.bars import FLOOR, FLOOR_LINEAR, TOWER, Verdict, judge
+from convert.bench.cold import ColdStart, cold_start
+from convert.bench.floor import floor_file
+from convert.bench.machine import Machine
+from convert.bench.products import Linear, Product, products
+from convert.bench.subject import Peer, Subject
+from convert.bench.timing import Run, Spread, Times, interleave
+from convert.errors import UsageError
+from convert.models import ClipModel
+from convert.parity import float_embeddings
+from convert.progress import Progress
+from convert.quiet import quiet
+from tflite_runtime_app.bundle import Bundle, read_bundle
+from tflite_runtime_app.cascade import Cascade, load_cascade
+from tflite_runtime_app.policies import Never
+
+MOST_IMAGES = 64  # to calibrate on and to compare embeddings on
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that was timed. `macs` and `size` (bytes) where they are known, cosines with open_clip where they were asked for."""
+
+    name: str
+    what: str
+    spread: Spread
+    macs: int | None = None
+    size: int | None = None
+    cosine_mean: float | None = None
+    cosine_least: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Everything that was measured. `stages` are parts of the tower, `lines` begin with the tower and its floors."""
+
+    file: str
+    model: str
+    machine: Machine
+    threads: int
+    runs: int
+    images: int
+    lines: tuple[Line, ...]
+    stages: tuple[Line, ...]
+    ratio: float
+    ratio_linear: float
+    cold: ColdStart
+    verdicts: tuple[Verdict, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for JSON."""
+        return {**dataclasses.asdict(self), "cold": {**dataclasses.asdict(self.cold), "growth_bytes": self.cold.growth_bytes}}
+
+
+def measure(
+    file: Path,
+    against: tuple[str, ...],
+    runs: int,
+    threads: int,
+    images: tuple[Path, ...],
+    model_of: Callable[[Bundle], ClipModel],
+    machine: Machine,
+    progress: Progress,
+) -> Result:
+    """Cold start first, then everything in turn. `model_of` is asked only when there are peers, whose libraries are looked for first."""
+    peers.require(against)
+    bundle = read_bundle(file)
+    manifest = bundle.manifest
+    chosen, first = _pictures(images, bundle)
+    cold = _cold_start(file, first, threads)
+    progress.step("cold start and peak memory, in fresh processes")
+    with quiet():  # LiteRT tells once that it uses XNNPACK
+        cascade = load_cascade(bundle, threads, policy=Never())
+    found = products(bundle.flatbuffer)
+    linear = tuple(product for product in found if isinstance(product, Linear))
+    what_is_timed: dict[str, Run] = {
+        TOWER: tower_run(cascade, chosen.images[:1]),
+        FLOOR: floor_run(floor_file(found), threads),
+        FLOOR_LINEAR: floor_run(floor_file(linear), threads),
+    }
+    progress.step(f"floor of {len(found)} products, {len(linear)} of them fully connected")
+    with tempfile.TemporaryDirectory(prefix="clip-rescue-") as folder:
+        ready: dict[str, Peer] = {}
+        cosines: dict[str, NDArray[np.float32]] = {}
+        if against:
+            model = model_of(bundle)
+            reference = float_embeddings(model, chosen.images, progress)
+            cosines[TOWER] = _cosines((_embedding(cascade, image[None]) for image in chosen.images), reference)
+            for name in against:
+                place = Path(folder) / name
+                place.mkdir()
+                peer = peers.prepare(name, Subject(file, manifest, model, chosen.images, threads, place))
+                cosines[name] = _cosines((peer.embed(inputs) for inputs in peer.inputs), reference)
+                ready[name] = peer
+                what_is_timed[name] = peer_run(peer)
+                progress.step(f"{name} ready: {peer.what}")
+        times = interleave(what_is_timed, runs, progress)
+    spreads = {name: timed.spread for name, timed in times.items()}
+    return Result(
+        file=str(file),
+        model=manifest.name,
+        machine=machine,
+        threads=threads,
+        runs=runs,
+        images=len(chosen),
+        lines=(
+            *_own_lines(spreads, found, linear, bundle, cosines),
+            *(_peer_line(n, ready[n], spreads, cosines) for n in against),
+        ),
+        stages=_stage_lines(times[TOWER], bundle),
+        ratio=spreads[TOWER].p50 / spreads[FLOOR].p50,
+        ratio_linear=spreads[TOWER].p50 / spreads[FLOOR_LINEAR].p50,
+        cold=cold,
+        verdicts=judge(spreads, manifest.name, machine.instruction_set),
+    )
+
+
+def tower_run(cascade: Cascade, image: NDArray[np.int8]) -> Run:
+    """All stages in turn through the board's engine, hand-over and outputs included; its parts are the stages."""
+    return lambda: tuple(output.ms for output in cascade.stage_outputs(image))
+
+
+def floor_run(content: bytes, threads: int) -> Run:
+    """The bare invocation of a floor file: inputs are set once, outputs are not fetched."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content, num_threads=threads)
+    interpreter.allocate_tensors()
+    random = np.random.default_rng(0)
+    for detail in interpreter.get_input_details():
+        interpreter.set_tensor(detail["index"], random.integers(-128, 128, detail["shape"], np.int8))
+
+    def run() -> tuple[float, ...]:
+        interpreter.invoke()
+        return ()
+
+    return run
+
+
+def peer_run(peer: Peer) -> Run:
+    """The peer's embedding of its first picture."""
+
+    def run() -> tuple[float, ...]:
+        peer.embed(peer.inputs[0])
+        return ()
+
+    return run
+
+
+def _pictures(images: tuple[Path, ...], bundle: Bundle) -> tuple[SampleSet, Sample]:
+    """The first readable pictures as tensors, and the very first as the file that it was."""
+    preprocessing = bundle.manifest.preprocessing
+    readable = [sample for sample in islice(samples(images), 2 * MOST_IMAGES) if len(load([sample], preprocessing))][:MOST_IMAGES]
+    if not readable:
+        raise UsageError("no readable pictures to run on; give some with --images FOLDER|TAR")
+    return load(readable, preprocessing), readable[0]
+
+
+def _cold_start(file: Path, picture: Sample, threads: int) -> ColdStart:
+    with tempfile.TemporaryDirectory(prefix="clip-rescue-") as folder:
+        path = Path(folder) / f"picture{Path(picture.name).suffix}"
+        path.write_bytes(picture.content)
+        return cold_start(file, path, threads)
+
+
+def _embedding(cascade: Cascade, image: NDArray[np.int8]) -> NDArray[np.float32]:
+    """At full depth."""
+    *_, last = cascade.stage_outputs(image)
+    return last.embedding
+
+
+def _cosines(embeddings: Iterable[NDArray[np.float32]], reference: NDArray[np.float32]) -> NDArray[np.float32]:
+    ours = np.stack(list(embeddings))
+    cosines: NDArray[np.float32] = (ours * reference).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(reference, axis=1)
+    return cosines
+
+
+def _own_lines(
+    spreads: Mapping[str, Spread],
+    found: tuple[Product, ...],
+    linear: tuple[Linear, ...],
+    bundle: Bundle,
+    cosines: Mapping[str, NDArray[np.float32]],
+) -> tuple[Line, ...]:
+    macs, macs_linear = sum(product.macs for product in found), sum(product.macs for product in linear)
+    tower = Line(
+        TOWER, "full-integer TFLite, this file", spreads[TOWER], macs, bundle.path.stat().st_size, *_both(cosines.get(TOWER))
+    )
+    floor = Line(FLOOR, "its int8 products alone", spreads[FLOOR], macs)
+    return tower, floor, Line(FLOOR_LINEAR, "the same without attention's", spreads[FLOOR_LINEAR], macs_linear)
+
+
+def _peer_line(name: str, peer: Peer, spreads: Mapping[str, Spread], cosines: Mapping[str, NDArray[np.float32]]) -> Line:
+    return Line(name, peer.what, spreads[name], None, peer.size, *_both(cosines[name]))
+
+
+def _both(cosines: NDArray[np.float32] | None) -> tuple[float | None, float | None]:
+    return (None, None) if cosines is None else (float(cosines.mean()), float(cosines.min()))
+
+
+def _stage_lines(times: Times, bundle: Bundle) -> tuple[Line, ...]:
+    stages = bundle.manifest.stages
+    return tuple(
+        Line(stage.signature, f"to block {stage.blocks_done}", spread, stage.macs + stage.head_macs)
+        for stage, spread in zip(stages, times.part_spreads, strict=True)
+    )

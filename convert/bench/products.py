@@ -1,0 +1,67 @@
+"""The matrix products that a file's stages are made of, read off its flatbuffer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from convert.flatbuffer import operator_name, read_model, signatures
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """[rows, depth] times a constant [columns, depth]: a fully connected layer, or a convolution as one over its patches."""
+
+    rows: int
+    depth: int
+    columns: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return self.rows * self.depth * self.columns
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """A batched product of two computed tensors; `transpose_*` say which operand enters with its last two axes swapped."""
+
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    result: tuple[int, ...]
+    transpose_left: bool
+    transpose_right: bool
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return math.prod(self.result) * self.left[-2 if self.transpose_left else -1]
+
+
+Product = Linear | Attention
+
+
+def products(content: bytes) -> tuple[Product, ...]:
+    """Every matrix product of the signatures stage_0, stage_1, … in the order in which they run."""
+    model = read_model(content)
+    stages = sorted(
+        (int(key.removeprefix("stage_")), graph) for key, graph, _, _ in signatures(model) if key.startswith("stage_")
+    )
+    found = (_product(model, graph, operator) for _, graph in stages for operator in graph.operators)
+    return tuple(product for product in found if product is not None)
+
+
+def _product(model: Any, graph: Any, operator: Any) -> Product | None:
+    name = operator_name(model, operator)
+    if name not in ("FULLY_CONNECTED", "CONV_2D", "BATCH_MATMUL"):
+        return None
+    left, right, result = (
+        tuple(int(size) for size in graph.tensors[index].shape)
+        for index in (operator.inputs[0], operator.inputs[1], operator.outputs[0])
+    )
+    if name == "BATCH_MATMUL":
+        options = operator.builtinOptions
+        return Attention(left, right, result, bool(options.adjX), bool(options.adjY))
+    columns = right[0]
+    return Linear(math.prod(result) // columns, math.prod(right[1:]), columns)

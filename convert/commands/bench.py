@@ -1,0 +1,83 @@
+"""`convert bench`: a bundle's speed beside its floor and its peers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from convert.bench.bars import require_peers
+from convert.bench.machine import this_machine
+from convert.bench.measure import Result, measure
+from convert.bench.peers import parse_names
+from convert.bench.show import chart, notes, table
+from convert.commands.matching import matching_model
+from convert.errors import LimitMissed, ModelError, UsageError
+from convert.files import write_atomically
+from convert.models import models_folder
+from convert.progress import OnTerminal
+from tflite_runtime_app.bundle import read_bundle
+
+
+def run(
+    file: Path,
+    against: str,
+    runs: int,
+    threads: int,
+    images: tuple[Path, ...],
+    check: bool,
+    as_json: bool,
+    out: Path | None,
+    model: str | None,
+    pretrained: str | None,
+    models: Path | None,
+) -> None:
+    """Shows the figures, `out` holds them and a chart; with `check` raises LimitMissed naming the bars that are missed."""
+    names, machine = parse_names(against), this_machine()
+    if check:
+        require_peers(names, read_bundle(file).manifest.name, machine.instruction_set)
+    result = measure(
+        file,
+        names,
+        runs,
+        threads,
+        images or (_photographs(models),),
+        lambda bundle: matching_model(bundle.manifest, file, model, pretrained, models),
+        machine,
+        OnTerminal(),
+    )
+    if out is not None:
+        write_atomically(out / "bench.json", json.dumps(result.to_dict(), indent=1).encode())
+        write_atomically(out / "bench.svg", chart(result).encode())
+    if as_json:
+        print(json.dumps(result.to_dict()))
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(table(result))
+        console.print("\n".join(notes(result)), markup=False)
+        if out is not None:
+            print((out / "bench.svg").resolve())
+    if check:
+        _hold(result)
+
+
+def _photographs(models: Path | None) -> Path:
+    """The photographs that the clone ships."""
+    try:
+        folder = models_folder(models) / "photographs"
+    except ModelError as error:
+        raise UsageError("no pictures to run on; give some with --images FOLDER|TAR") from error
+    if not folder.is_dir():
+        raise UsageError(f"no pictures to run on: {folder} does not exist; give some with --images FOLDER|TAR")
+    return folder
+
+
+def _hold(result: Result) -> None:
+    missed = [
+        f"{verdict.text}: missed, {verdict.ratio:.2f} times as fast"
+        for verdict in result.verdicts
+        if verdict.kept is False and verdict.ratio is not None
+    ]
+    if missed:
+        raise LimitMissed("; ".join(missed))

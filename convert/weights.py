@@ -1,0 +1,103 @@
+"""The linear layers of the stages by name, what enters them, and their weights rounded by `calibration/rounding.py`.
+
+A layer's name is the role of what it gives: `embed/patch`, `block_03/query`, `block_03/mlp`; all heads share one, `head/embedding`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from calibration.ranges import Grid, kind
+from calibration.rounding import Moments, gptq, nearest
+from convert import fit
+from convert.errors import CalibrationError
+from convert.progress import Progress
+from convert.stages import Stage, stream_role
+from convert.tower import Linear
+
+HEAD = "head/embedding"
+
+
+def layer_name(role: str) -> str:
+    """The layer whose result has this role."""
+    return HEAD if kind(role) == "embedding" else role
+
+
+def layers(stages: Sequence[Stage]) -> dict[str, Linear]:
+    """Every linear layer, weights [out, in] as the stages hold them."""
+    tower = stages[0].tower
+    found = {"embed/patch": stages[0].patch, HEAD: tower.projection}
+    if tower.after_norm_pre is not None:
+        found[stream_role(0)] = tower.after_norm_pre
+    for number, block in enumerate(tower.blocks, start=1):
+        parts = (block.query, block.key, block.value, block.out, block.fc_1, block.fc_2)
+        names = ("query", "key", "value", "attention", "fc_1", "mlp")
+        found |= {f"block_{number:02d}/{name}": layer for name, layer in zip(names, parts, strict=True)}
+    return found
+
+
+def input_role(layer: str, seen: Iterable[str]) -> str:
+    """The role of what the layer reads."""
+    block, part = layer.split("/")
+    if layer == HEAD:
+        return next(
+            role for role in sorted(seen, reverse=True) if role.startswith("stage_") and role.endswith("final/norm_post/normed")
+        )
+    known = {"patch": "image", "stream": "embed/norm_pre/normed", "attention": f"{block}/mixed", "mlp": f"{block}/gelu"}
+    norm = f"{block}/norm_2/normed" if part == "fc_1" else f"{block}/norm_1/normed"
+    return known.get(part, norm)
+
+
+def rounded(
+    stages: Sequence[Stage], grids: Mapping[str, Grid], images: NDArray[np.int8], progress: Progress
+) -> dict[str, NDArray[np.int8]]:
+    """GPTQ codes of every layer, from image tensors [n, H, W, 3]; keys and values share the moments of the queries' inputs."""
+    wanted = layers(stages)
+    shared = {name: f"{name.split('/')[0]}/query" for name in wanted if kind(name) in ("key", "value")}
+    moments = Moments(frozenset(wanted) - frozenset(shared))
+    for batch in fit.batches(images, progress, "inputs of the layers"):
+        _listen(stages, torch.from_numpy(batch), moments)
+    found = moments.result()
+    return {
+        name: gptq(layer.weight.numpy(), found[shared.get(name, name)], grids[input_role(name, grids)].scale)
+        for name, layer in progress.over(wanted.items(), len(wanted), "weights rounded, layer by layer")
+    }
+
+
+def steps_off(stages: Sequence[Stage], codes: Mapping[str, NDArray[np.int8]]) -> dict[str, NDArray[np.int8]]:
+    """How far each weight's code lies from its nearest: few and small, so it packs well."""
+    wanted = layers(stages)
+    return {
+        name: (found.astype(np.int16) - nearest(wanted[name].weight.numpy())).astype(np.int8) for name, found in codes.items()
+    }
+
+
+def codes_of(stages: Sequence[Stage], rounding: Mapping[str, NDArray[np.int8]]) -> dict[str, NDArray[np.int8]]:
+    """The codes that `steps_off` came from. Raises CalibrationError when they are another model's."""
+    wanted = layers(stages)
+    shapes = {name: tuple(layer.weight.shape) for name, layer in wanted.items()}
+    if rounding and {name: steps.shape for name, steps in rounding.items()} != shapes:
+        raise CalibrationError("the calibration's rounded weights belong to another tower; calibrate again: --images FOLDER|TAR")
+    near = {name: nearest(wanted[name].weight.numpy()).astype(np.int16) for name in rounding}
+    return {name: np.clip(near[name] + steps, -127, 127).astype(np.int8) for name, steps in rounding.items()}
+
+
+def _listen(stages: Sequence[Stage], batch: torch.Tensor, moments: Moments) -> None:
+    """Show `moments` what every layer reads; exits' heads read something else than the last one and are left out."""
+
+    def listener(role: str, x: torch.Tensor) -> None:
+        if not role.endswith("exit/embedding"):
+            moments(layer_name(role), x.reshape(-1, x.shape[-1]).numpy())
+
+    value = batch
+    with torch.no_grad():
+        for stage in stages:
+            stage.reader = listener
+            try:
+                value = stage(value)[0]
+            finally:
+                stage.reader = None
