@@ -89,7 +89,9 @@ def round_weights(request: Request, graph: Graph, images: NDArray[np.int8], stor
     From a few images both would learn what is the images' own: a mean over n of them is off by the noise of one over sqrt(n).
     """
     if len(images) < LEAST_IMAGES:
-        progress.step(f"weights and biases stay as they are: {len(images)} pictures for the ranges, rounding wants {LEAST_IMAGES}")
+        progress.step(
+            f"weights and biases stay as they are: {len(images)} pictures for the ranges, rounding wants {LEAST_IMAGES}"
+        )
         return stored
     if request.recipe.rounding:
         codes = rounded(graph.stages, stored.grids, fit.rounding_images(images), progress)

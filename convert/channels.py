@@ -14,9 +14,7 @@ from convert.stages import build_stages
 from convert.tower import Tower
 
 
-def measure(
-    tower: Tower, exits: tuple[int, ...], images: NDArray[np.int8], progress: Progress
-) -> dict[str, NDArray[np.float32]]:
+def measure(tower: Tower, exits: tuple[int, ...], images: NDArray[np.int8], progress: Progress) -> dict[str, NDArray[np.float32]]:
     """Role -> a number per channel, from the tower before any rewrite but the input's: the others leave them as they are."""
     plain = build_stages(rewrite(tower, {}, LADDER[:1])[0], exits)
     blocks = plain[-1].part.blocks_done

@@ -136,6 +136,7 @@ def ladder(
     exits: Exits = None,
     count: Annotated[int, typer.Option("--count", help="Held-apart pictures to measure each step on.", min=1)] = 400,
     out: Annotated[Path, typer.Option("--out", help="Folder for the page and the figures.")] = Path("ladder"),
+    factorial: Annotated[bool, typer.Option(help="Also measure rotation x observer x stream, thirty files more.")] = True,
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the figures in the model's folder: its builds' reports show them.")
     ] = False,
@@ -145,7 +146,7 @@ def ladder(
     """Measure every step of the ladder on one page: from naive min-max INT8 to the file that `build` makes."""
     from convert.commands.ladder import run
 
-    run(tuple(images), model, pretrained, labels, exits, count, out, keep, seed, models)
+    run(tuple(images), model, pretrained, labels, exits, count, out, factorial, keep, seed, models)
 
 
 @app.command()

@@ -25,6 +25,7 @@ __all__ = [
     "read_model",
     "schema",
     "signatures",
+    "squares",
     "text",
     "write_model",
 ]
@@ -62,6 +63,11 @@ def operator_name(model: Any, operator: Any) -> str:
     """`FULLY_CONNECTED`, `SOFTMAX`, …; for an operator that is not built in, `CUSTOM`."""
     code = model.operatorCodes[operator.opcodeIndex]
     return OPERATOR_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
+
+
+def squares(model: Any, operator: Any) -> bool:
+    """Whether the operator is the product of a tensor with itself, a squared length: part of a norm, none of the tower's products."""
+    return operator_name(model, operator) == "BATCH_MATMUL" and operator.inputs[0] == operator.inputs[1]
 
 
 def text(value: Any) -> str:

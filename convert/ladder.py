@@ -73,9 +73,9 @@ class Trial:
 
 
 def climb(
-    trial: Trial, shares: fit.Shares, exits: tuple[int, ...], seed: int, progress: Progress
+    trial: Trial, shares: fit.Shares, exits: tuple[int, ...], seed: int, factorial: bool, progress: Progress
 ) -> tuple[list[Rung], list[Rung]]:
-    """The ladder's rungs in order, and the factorial's."""
+    """The ladder's rungs in order, and the factorial's where it is wanted."""
     chosen = fit.range_images(shares.ranges.images, seed)
     measured = channels.measure(trial.model.tower(), exits, chosen, progress)
     measured = quietest(trial.model, LADDER, exits, measured, chosen, "two_term", progress)
@@ -87,10 +87,12 @@ def climb(
         integer = _file(graph, seen, "min-max", "int8")
         rungs.append(_rung(trial, graph, integer, name, count, "min-max", "int8", progress))
     rungs += _quantizer_steps(trial, graph, seen, chosen, progress)
-    factorial = _factorial(trial, graph, seen, "rotated", progress)
+    if not factorial:
+        return rungs, []
+    rotated = _factorial(trial, graph, seen, "rotated", progress)
     graph = make_graph(trial.model, UNROTATED, exits, measured, seed, progress)
     seen = fit.statistics(graph.stages, chosen, graph.roles, progress)
-    return rungs, _factorial(trial, graph, seen, "not rotated", progress) + factorial
+    return rungs, _factorial(trial, graph, seen, "not rotated", progress) + rotated
 
 
 def _quantizer_steps(

@@ -18,8 +18,8 @@ from convert.progress import Progress
 from convert.stages import Stage, build_stages
 
 BATCH = 16
-SEARCH_MACS = 70e9  # multiply-accumulates of one pass over all images of a search, at most
-FEWEST, MOST = 8, 48  # images of a search
+SEARCH_MACS = 40e9  # multiply-accumulates of one pass over all images of a search, at most
+FEWEST, MOST = 8, 24  # images of a search
 
 
 def observers_by_kind(

@@ -50,7 +50,15 @@ def load(name: str) -> Profile:
 
 def parse(name: str, table: dict[str, Any]) -> Profile:
     """The profile in a parsed TOML table; every key must be known and of its type."""
-    kinds: dict[str, type] = {"title": str, "cpu": str, "cores": int, "threads": int, "memory_mb": int, "model_mb": int, "stream": str}
+    kinds: dict[str, type] = {
+        "title": str,
+        "cpu": str,
+        "cores": int,
+        "threads": int,
+        "memory_mb": int,
+        "model_mb": int,
+        "stream": str,
+    }
     expected = {field.name for field in dataclasses.fields(Profile)} - {"name"}
     if set(table) != expected:
         raise ProfileError(

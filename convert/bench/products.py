@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from convert.flatbuffer import operator_name, read_model, signatures
+from convert.flatbuffer import operator_name, read_model, signatures, squares
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def products(content: bytes) -> tuple[Product, ...]:
 
 def _product(model: Any, graph: Any, operator: Any) -> Product | None:
     name = operator_name(model, operator)
-    if name not in ("FULLY_CONNECTED", "CONV_2D", "BATCH_MATMUL"):
+    if name not in ("FULLY_CONNECTED", "CONV_2D", "BATCH_MATMUL") or squares(model, operator):
         return None
     left, right, result = (
         tuple(int(size) for size in graph.tensors[index].shape)

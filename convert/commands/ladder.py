@@ -29,6 +29,7 @@ def run(
     exits: str | None,
     count: int,
     out: Path,
+    factorial: bool,
     keep: bool,
     seed: int,
     models: Path | None,
@@ -48,13 +49,13 @@ def run(
     trial = Trial(
         request.model, embed_labels(request.labels, request.model), held, reference, request.labels.indices(held.folders)
     )
-    rungs, factorial = climb(trial, shares, exits_chosen, seed, progress)
+    rungs, others = climb(trial, shares, exits_chosen, seed, factorial, progress)
     data = {
         "model": request.model.name,
         "weights_sha256": request.model.weights_sha256,
         "images": len(held),
         "ladder": [dataclasses.asdict(rung) for rung in rungs],
-        "factorial": [dataclasses.asdict(rung) for rung in factorial],
+        "factorial": [dataclasses.asdict(rung) for rung in others],
     }
     figures = json.dumps(data, indent=1).encode()
     write_atomically(out / LADDER_FILE, figures)

@@ -21,8 +21,10 @@ svg {{ max-width: 100%; height: auto; background: #fff }}
 of the residual stream, sqrt(sum |integer - float|² / sum |float|²), both centred over channels, on the first images of them.
 Milliseconds are medians on the machine that made this page.</p>
 <h2>Step by step</h2>{curve}<div class="wide">{ladder}</div>
-<h2>Rotation, ranges and stream</h2><div class="wide">{factorial}</div></html>
+{factorial}</html>
 """
+
+_FACTORIAL = '<h2>Rotation, ranges and stream</h2><div class="wide">{rows}</div>'
 
 
 def cells(rung: dict[str, Any]) -> tuple[str, ...]:
@@ -63,7 +65,7 @@ def render(data: dict[str, Any]) -> str:
         float_top1="not known" if float_top1 is None else f"{float_top1 * 100:.1f} %",
         curve=curve(data["ladder"]),
         ladder=_rows(data["ladder"]),
-        factorial=_rows(data["factorial"]),
+        factorial=_FACTORIAL.format(rows=_rows(data["factorial"])) if data["factorial"] else "",
     )
 
 

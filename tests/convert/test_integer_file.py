@@ -13,7 +13,17 @@ from calibration.stored import Stored
 from convert.audit import audit, census, grid_of, same_grid
 from convert.emit import quantize
 from convert.errors import EmitError
-from convert.flatbuffer import TYPE_NAMES, constant, operator_name, read_model, schema, signatures, text, write_model
+from convert.flatbuffer import (
+    TYPE_NAMES,
+    constant,
+    operator_name,
+    read_model,
+    schema,
+    signatures,
+    squares,
+    text,
+    write_model,
+)
 from convert.integer import make_integer
 from convert.models import ClipModel
 from convert.pack import describe
@@ -55,7 +65,7 @@ MADE_BY = {
     "RSQRT": {"rsqrt"},
     "GELU": {"gelu"},
     "LOGISTIC": {"gelu_gate"},
-    "BATCH_MATMUL": {"scores", "mixed"},
+    "BATCH_MATMUL": {"scores", "mixed", "energy", "power"},
 }
 
 
@@ -70,7 +80,9 @@ def test_roles_fit_the_operators_that_make_the_tensors(converted):
             if name in MADE_BY:
                 seen.add(name)
                 assert kind(made) in MADE_BY[name]
-            if name == "BATCH_MATMUL":
+            if squares(model, operator) or kind(made) in ("energy", "power"):
+                assert name != "BATCH_MATMUL" or roles[0] == roles[1]
+            elif name == "BATCH_MATMUL":
                 left, right = ("query", "key") if kind(made) == "scores" else ("softmax", "value")
                 block = made.split("/")[0]
                 assert roles == [f"{block}/{left}", f"{block}/{right}"]
@@ -105,9 +117,8 @@ def test_every_grid_arrives_exactly(converted):
                     assert (pytest.approx(quantization.scale[0], rel=1e-6), quantization.zeroPoint[0]) == FIXED[kind(role)]
                 if kind(role) in ("key", "value"):
                     assert quantization.zeroPoint[0] == 0
-                if (
-                    role in converted.ranges[0] and converted.stream == "int8" and kind(role) != "variance_eps"
-                ):  # its floor's grid
+                floored = kind(role) in ("variance_eps", "energy_eps")  # on its floor's grid
+                if role in converted.ranges[0] and converted.stream == "int8" and not floored:
                     assert decided == converted.ranges[0][role]
     assert seen <= set(converted.grids)
     assert set(converted.roles.by_name.values()) <= seen or converted.stream == "two_term"
