@@ -42,6 +42,9 @@ _NUMPY: dict[str, str] = {
 }
 
 
+SHARED_FROM = 64  # bytes; shapes and lists of tensors are shorter, and not worth looking up
+
+
 def read_model(content: bytes) -> Any:
     """The file's ModelT with every constant inside its buffer."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
@@ -53,10 +56,28 @@ def read_model(content: bytes) -> Any:
 
 
 def write_model(model: Any) -> bytes:
-    """The ModelT as the bytes of a .tflite file."""
-    builder = flatbuffers.Builder(1 << 20)
+    """The ModelT as the bytes of a .tflite file; equal vectors (the zero points of all layers of one width) are stored once."""
+    size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    builder = _SharingBuilder(size + (1 << 20))  # growing would hold two copies at a time
     builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return bytes(memoryview(builder.Bytes)[builder.Head() :])
+
+
+class _SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]
+    """A builder that refers to a long vector that it has written already instead of writing it again, and aligns constants."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._written: dict[tuple[str, bytes], int] = {}
+
+    def CreateNumpyVector(self, x: NDArray[Any]) -> int:
+        """The place of a vector with these values."""
+        key = (x.dtype.str, hashlib.sha256(x.tobytes()).digest())
+        if x.nbytes < SHARED_FROM or key not in self._written:
+            if x.dtype == np.uint8:
+                self.Prep(16, x.nbytes)  # the schema's force_align of Buffer.data, which the generated code leaves out
+            self._written[key] = int(super().CreateNumpyVector(x))
+        return self._written[key]
 
 
 def operator_name(model: Any, operator: Any) -> str:

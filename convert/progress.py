@@ -39,7 +39,7 @@ class OnTerminal:
     """A line for each finished step with the seconds since the start; bars only where standard error is a terminal."""
 
     def __init__(self) -> None:
-        # A descriptor of its own: `export.py` points file descriptor 2 elsewhere while native libraries chatter.
+        # A descriptor of its own: `quiet.py` points file descriptor 2 elsewhere while native libraries chatter.
         stream = os.fdopen(os.dup(2), "w", buffering=1)
         self._console = Console(file=stream, soft_wrap=True, highlight=False)
         self._start = time.monotonic()
