@@ -86,7 +86,7 @@ def _check_types(model: Any, key: str, graph: Any, forbidden: tuple[str, ...]) -
                 raise AuditError(
                     f"{key}: operator {name} has tensor {text(graph.tensors[index].name)} of type {kind}, expected integers"
                 )
-        if name == "BATCH_MATMUL" and not squares(model, operator):  # those are better left to plain kernels
+        if name == "BATCH_MATMUL" and not squares(model, graph, operator):  # those are better left to plain kernels
             right = graph.tensors[operator.inputs[1]]
             grid = grid_of(right)
             if grid is None or grid.zero_point != 0:
@@ -142,7 +142,7 @@ def _count(model: Any, graph: Any) -> SignatureAudit:
         if name in ("FULLY_CONNECTED", "CONV_2D"):
             amount = output * int(np.prod(tensors[1].shape[1:]))
             fits = constant(model, tensors[1]) is not None and TYPE_NAMES[tensors[0].type] == "INT8"
-        elif name == "BATCH_MATMUL" and not squares(model, operator):
+        elif name == "BATCH_MATMUL" and not squares(model, graph, operator):
             inner = tensors[0].shape[-2 if operator.builtinOptions.adjX else -1]
             amount = output * int(inner)
             grid = grid_of(tensors[1])

@@ -86,9 +86,14 @@ def operator_name(model: Any, operator: Any) -> str:
     return OPERATOR_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
-def squares(model: Any, operator: Any) -> bool:
-    """Whether the operator is the product of a tensor with itself, a squared length: part of a norm, none of the tower's products."""
-    return operator_name(model, operator) == "BATCH_MATMUL" and operator.inputs[0] == operator.inputs[1]
+def squares(model: Any, graph: Any, operator: Any) -> bool:
+    """Whether the operator gives squared lengths, rows times themselves: a part of a norm, none of the tower's products."""
+    shape = graph.tensors[operator.outputs[0]].shape
+    return (
+        operator_name(model, operator) == "BATCH_MATMUL"
+        and operator.inputs[0] == operator.inputs[1]
+        and [int(size) for size in shape[-2:]] == [1, 1]
+    )
 
 
 def text(value: Any) -> str:

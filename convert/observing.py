@@ -30,9 +30,11 @@ def observers_by_kind(
     stream: str,
     progress: Progress,
 ) -> dict[str, str]:
-    """Kind -> observer. A search looks at some of the images: every other one chooses, the rest confirm."""
+    """Kind -> observer. A search looks at some images: every other one chooses, the rest confirm; from a handful it learns nothing."""
     if observer != SEARCH:
         return everywhere(seen, observer)
+    if len(images) < FEWEST:
+        return everywhere(seen, START)
     some = images[np.linspace(0, len(images) - 1, min(len(images), search_images(stages))).astype(int)]
     first, other = (noise_of(stages, some[half::2], stream) for half in (0, 1))
     found = search(seen, first, other, lambda items, what: progress.over(items, len(items), what))

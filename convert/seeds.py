@@ -16,7 +16,7 @@ from calibration.search import START, everywhere
 from convert import fit
 from convert.graph import rewritten_stages
 from convert.models import ClipModel
-from convert.observing import noise_of, search_images
+from convert.observing import FEWEST, noise_of, search_images
 from convert.progress import Progress, Silent
 from convert.rewrites import Rewrite
 from convert.rewrites.rotation import SEED_KEY
@@ -33,8 +33,8 @@ def quietest(
     stream: str,
     progress: Progress,
 ) -> dict[str, NDArray[np.float32]]:
-    """The channels' numbers with the seed of least noise among them; as they were where the ladder does not rotate."""
-    if not any(step.name == "rotation" for step in ladder):
+    """The channels' numbers with the seed of least noise among them; as they were without a rotation, or with a handful of images."""
+    if len(images) < FEWEST or not any(step.name == "rotation" for step in ladder):
         return dict(channels)
     noise = {}
     for seed in progress.over(SEEDS, len(SEEDS), "seeds of the rotation"):

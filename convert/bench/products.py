@@ -54,7 +54,7 @@ def products(content: bytes) -> tuple[Product, ...]:
 
 def _product(model: Any, graph: Any, operator: Any) -> Product | None:
     name = operator_name(model, operator)
-    if name not in ("FULLY_CONNECTED", "CONV_2D", "BATCH_MATMUL") or squares(model, operator):
+    if name not in ("FULLY_CONNECTED", "CONV_2D", "BATCH_MATMUL") or squares(model, graph, operator):
         return None
     left, right, result = (
         tuple(int(size) for size in graph.tensors[index].shape)

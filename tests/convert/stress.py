@@ -23,7 +23,7 @@ from torch import Tensor
 from calibration.samples import pixels
 from convert.models import ClipModel
 
-LOUDNESS = 1.0  # what the planted channel carries, in norms of the token: a channel twenty to forty times the median one
+LOUDNESS = 1.0  # what the planted channel carries, in norms of the token: a channel fifteen to forty times the median one
 HIGH_NORM = 10.0  # times the median token's norm, a hundred times its variance
 SINK = 1  # the picture's upper left corner, where little is lost
 SLOPE, FIRST = 0.8, 2  # of the hidden units that make a high-norm token grow, and the block from which on they do
@@ -140,7 +140,7 @@ def length_direction(streams: list[Tensor], u: Tensor) -> Tensor:
     gram = sum((row * weight).flatten(0, 1).T @ row.flatten(0, 1) for row in rows)
     right = sum((row * weight).flatten(0, 1).sum(0) for row in rows)
     assert isinstance(gram, Tensor) and isinstance(right, Tensor)
-    w = torch.linalg.solve(gram + torch.eye(len(u)).double() * 1e-3 * gram.trace() / len(u), right)
+    w = torch.linalg.solve(gram + torch.eye(len(u)).double() * 1e-2 * gram.trace() / len(u), right)
     w = w - u * (w @ u)
     return w - w.mean()
 

@@ -80,7 +80,7 @@ def test_roles_fit_the_operators_that_make_the_tensors(converted):
             if name in MADE_BY:
                 seen.add(name)
                 assert kind(made) in MADE_BY[name]
-            if squares(model, operator) or kind(made) in ("energy", "power"):
+            if squares(model, graph, operator) or kind(made) in ("energy", "power"):
                 assert name != "BATCH_MATMUL" or roles[0] == roles[1]
             elif name == "BATCH_MATMUL":
                 left, right = ("query", "key") if kind(made) == "scores" else ("softmax", "value")

@@ -18,7 +18,7 @@ def test_what_is_left_are_the_operators_without_a_kernel_of_xnnpacks(converted):
     model = read_model(converted.integer_file)
     for stage in converted.stages:
         graph = next(graph for key, graph, _, _ in signatures(model) if key == f"stage_{stage.part.index}")
-        lengths = sum(squares(model, operator) for operator in graph.operators)  # plain kernels do these faster
+        lengths = sum(squares(model, graph, operator) for operator in graph.operators)  # plain kernels do these faster
         assert measured(converted.integer_file, f"stage_{stage.part.index}").left.get("BATCH_MATMUL", 0) <= lengths
     graph = model.subgraphs[0]
     first = [operator_name(read_model(converted.integer_file), operator) for operator in graph.operators[:4]]
