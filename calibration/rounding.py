@@ -57,7 +57,7 @@ def gptq(weight: NDArray[np.float32], moments: NDArray[np.float64], input_step: 
     damping = max(input_step**2 / 12, LEAST_DAMPING * float(diagonal.mean()), 1e-20)
     order = np.argsort(-diagonal, kind="stable")
     damped = moments[np.ix_(order, order)] + damping * np.eye(len(order))
-    upper = np.linalg.cholesky(np.linalg.inv(damped)).T.astype(np.float32)
+    upper = _inverse_factor(damped).astype(np.float32)
     rest, step = np.ascontiguousarray(weight[:, order].T), steps(weight)[:, 0]  # [in, out]: a column of W is a row here
     codes = np.zeros(rest.shape, np.int8)
     for start in range(0, len(rest), BLOCK):
@@ -71,3 +71,12 @@ def gptq(weight: NDArray[np.float32], moments: NDArray[np.float64], input_step: 
     found = np.empty_like(codes)
     found[order] = codes
     return np.ascontiguousarray(found.T)
+
+
+def _inverse_factor(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The upper U with U^T U = M^-1: a Cholesky factor from below, M = R R^T with R upper, and U = R^-1; a third of inverting M first."""
+    from scipy.linalg.lapack import dtrtri
+
+    upper = np.ascontiguousarray(np.linalg.cholesky(matrix[::-1, ::-1])[::-1, ::-1])
+    inverse: NDArray[np.float64] = dtrtri(upper, lower=0)[0]
+    return inverse

@@ -14,7 +14,7 @@ from calibration.samples import SampleSet, load, samples
 from calibration.stored import Stored
 from convert import fit, noise, parity
 from convert.audit import audit
-from convert.calibrated import channels_of, exits_of, fit_gates, round_weights, stored_calibration, unfitted
+from convert.calibrated import channels_of, exits_of, first_file, fit_gates, stored_calibration, unfitted
 from convert.errors import CalibrationError
 from convert.gate_graph import add_gates
 from convert.graph import Graph, integer_file, make_graph
@@ -66,13 +66,14 @@ def build(request: Request, progress: Progress) -> Build:
         graph = make_graph(request.model, request.recipe.rewrites, exits, means, request.seed, progress)
         ranges = fit.ranges(graph.stages, chosen, graph.roles, request.recipe.observer, request.recipe.stream, progress)
         bare = unfitted(request, exits, shares, len(chosen), means, ranges, bank)
-        stored = fit_gates(request, graph, bank, round_weights(request, graph, chosen, bare, progress), shares, progress)
+        stored, integer = first_file(request, graph, chosen, bare, progress)
+        stored = fit_gates(request, graph, integer, bank, stored, shares, progress)
         reported: SampleSet | None = shares.report
     else:
         stored = stored_calibration(request, exits)
         graph = make_graph(request.model, request.recipe.rewrites, exits, stored.means, request.seed, progress)
+        integer = integer_file(graph, stored)
         reported = _photographs(request)
-    integer = integer_file(graph, stored)
     flatbuffer = add_gates(integer.content, stored.gates)
     audited = audit(flatbuffer, integer.by_name, integer.grids, request.profile.forbidden)
     progress.step("full-integer file written and audited")

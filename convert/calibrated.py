@@ -16,6 +16,7 @@ from convert.correction import head_errors
 from convert.errors import CalibrationError, UsageError
 from convert.gate_graph import add_gates
 from convert.graph import Graph, integer_file, rewritten_stages
+from convert.integer import IntegerFile, corrected
 from convert.observing import simulated
 from convert.pack import describe
 from convert.parity import cascade_of
@@ -83,31 +84,42 @@ def unfitted(
     )
 
 
-def round_weights(request: Request, graph: Graph, images: NDArray[np.int8], stored: Stored, progress: Progress) -> Stored:
-    """The calibration with rounded weights and corrected biases, where the recipe asks for them and there are images enough.
+def first_file(
+    request: Request, graph: Graph, images: NDArray[np.int8], stored: Stored, progress: Progress
+) -> tuple[Stored, IntegerFile]:
+    """The first integer file, and the calibration with its rounded weights and corrected biases.
+
+    Both only where the recipe asks for them and there are images enough.
 
     From a few images both would learn what is the images' own: a mean over n of them is off by the noise of one over sqrt(n).
     """
-    if len(images) < LEAST_IMAGES:
+    enough = len(images) >= LEAST_IMAGES
+    if not enough and (request.recipe.rounding or request.recipe.correction):
         progress.step(
             f"weights and biases stay as they are: {len(images)} pictures for the ranges, rounding wants {LEAST_IMAGES}"
         )
-        return stored
-    if request.recipe.rounding:
+    if enough and request.recipe.rounding:
         codes = rounded(graph.stages, stored.grids, fit.rounding_images(images), progress)
         stored = dataclasses.replace(stored, rounding=steps_off(graph.stages, codes))
-    if request.recipe.correction:
-        content = integer_file(graph, stored).content
-        plain = describe(content, graph.stages, request.model, stored, request.profile.name, {})
-        errors = head_errors(cascade_of(content, plain), graph.stages, images, progress)
-        stored = dataclasses.replace(stored, corrections=errors)
-    return stored
-
-
-def fit_gates(request: Request, graph: Graph, bank: LabelBank, stored: Stored, shares: fit.Shares, progress: Progress) -> Stored:
-    """The calibration with gates and thresholds for the integer file that its ranges give."""
     integer = integer_file(graph, stored)
-    progress.step("first full-integer file, to fit the gates on")
+    progress.step("first full-integer file")
+    if enough and request.recipe.correction:
+        plain = describe(integer.content, graph.stages, request.model, stored, request.profile.name, {})
+        errors = head_errors(cascade_of(integer.content, plain), graph.stages, images, progress)
+        stored, integer = dataclasses.replace(stored, corrections=errors), corrected(integer, errors)
+    return stored, integer
+
+
+def fit_gates(
+    request: Request,
+    graph: Graph,
+    integer: IntegerFile,
+    bank: LabelBank,
+    stored: Stored,
+    shares: fit.Shares,
+    progress: Progress,
+) -> Stored:
+    """The calibration with gates and thresholds for its integer file."""
     bare = describe(integer.content, graph.stages, request.model, stored, request.profile.name, {})
     judged = []
     for part in (shares.gates, shares.thresholds):

@@ -17,6 +17,7 @@ from calibration.replay import replay
 from calibration.samples import pixels
 from convert.progress import Progress
 from convert.stages import Stage
+from convert.walk import walk
 from tflite_runtime_app.cascade import Cascade
 
 IMAGES = 128
@@ -40,12 +41,7 @@ def embedding_role(stage: Stage) -> str:
 def _float_embeddings(stages: Sequence[Stage], images: NDArray[np.int8]) -> NDArray[np.float32]:
     """[n, stages, E]."""
     found = []
-    with torch.no_grad():
-        for start in range(0, len(images), 16):
-            value, row = torch.from_numpy(pixels(images[start : start + 16])), []
-            for stage in stages:
-                outputs = dict(zip(stage.output_names, stage(value), strict=True))
-                row.append(outputs["embedding"].numpy())
-                value = outputs.get("hidden", value)
-            found.append(np.stack(row, 1))
+    for start in range(0, len(images), 16):
+        outputs = walk(stages, torch.from_numpy(pixels(images[start : start + 16])))
+        found.append(np.stack([output["embedding"].numpy() for output in outputs], 1))
     return np.concatenate(found)

@@ -27,13 +27,11 @@ def quantize(
     by_name: Mapping[str, str],
     grids: Mapping[str, Grid],
     weights: Mapping[str, NDArray[np.int8]] | None = None,
-    corrections: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> bytes:
     """The file with int8 tensors throughout (int32 biases and shapes), constants inside the flatbuffer.
 
     `by_name` gives each computed tensor's role, `grids` each role's grid, `weights` the codes of layers whose weights do not all take their
-    nearest, `corrections` what is added to the bias of the layer that gives a role. Raises EmitError when a role has no grid, or codes do
-    not fit their layer.
+    nearest. Raises EmitError when a role has no grid, or codes do not fit their layer.
     """
     missing = sorted(set(by_name.values()) - set(grids))
     if missing:
@@ -43,7 +41,6 @@ def quantize(
 
         model = read_model(float_file)
         _flatten_biases(model)
-        _correct_biases(model, by_name, corrections or {})
         ours = quantizer.Quantizer(write_model(model))
         ours.load_quantization_recipe(recipe.static_wi8_ai8())
         ranges = _calibration_result(model, by_name, grids)
@@ -70,25 +67,6 @@ def _place_constants(integer: Any, model: Any, by_name: Mapping[str, str], grids
                 integer.buffers.append(buffer)
                 tensor.buffer = len(integer.buffers) - 1
                 tensor.quantization.scale, tensor.quantization.zeroPoint = [grid.scale], [grid.zero_point]
-
-
-def _correct_biases(model: Any, by_name: Mapping[str, str], corrections: Mapping[str, NDArray[np.float32]]) -> None:
-    """Layers that give a corrected role have the correction in a bias of their own: the old one may be shared with other heads."""
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            role = by_name.get(text(graph.tensors[operator.outputs[0]].name), "")
-            if operator_name(model, operator) != "FULLY_CONNECTED" or role not in corrections:
-                continue
-            has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
-            old = constant(model, graph.tensors[operator.inputs[2]]) if has_bias else np.float32(0.0)
-            assert old is not None  # a layer's bias is never computed
-            buffer, tensor = schema.BufferT(), schema.TensorT()
-            buffer.data = np.frombuffer((old + corrections[role]).astype(np.float32).tobytes(), np.uint8)
-            model.buffers.append(buffer)
-            tensor.name, tensor.type = f"{role}/bias".encode(), schema.TensorType.FLOAT32
-            tensor.shape, tensor.hasRank, tensor.buffer = [len(corrections[role])], True, len(model.buffers) - 1
-            graph.tensors.append(tensor)
-            operator.inputs = [int(operator.inputs[0]), int(operator.inputs[1]), len(graph.tensors) - 1]
 
 
 def _place_weights(integer: Any, by_name: Mapping[str, str], weights: Mapping[str, NDArray[np.int8]]) -> None:

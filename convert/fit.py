@@ -22,6 +22,7 @@ from calibration.statistics import Statistics
 from convert.observing import observers_by_kind
 from convert.progress import Progress
 from convert.stages import Stage
+from convert.walk import walk
 from tflite_runtime_app.cascade import Cascade
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import Manifest
@@ -99,14 +100,7 @@ def ranges(
 
 def run_stages(stages: Sequence[Stage], batch: NDArray[np.float32], tap: Tap) -> None:
     """One pass of a batch [n, H, W, 3] through the float stages, every result shown to `tap`."""
-    value = torch.from_numpy(batch)
-    with torch.no_grad():
-        for stage in stages:
-            stage.tap = lambda role, x: tap(role, x.numpy())
-            try:
-                value = stage(value)[0]
-            finally:
-                stage.tap = None
+    walk(stages, torch.from_numpy(batch), lambda role, x: tap(role, x.numpy()))
 
 
 def first_gates(found: Answers) -> tuple[Gate, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from calibration.stored import Stored
 from convert.export import stages_to_float_tflite
-from convert.integer import IntegerFile, make_integer
+from convert.integer import IntegerFile, corrected, make_integer
 from convert.models import ClipModel
 from convert.progress import Progress
 from convert.rewrites import Entry, Rewrite, rewrite
@@ -63,4 +63,5 @@ def rewritten_stages(
 def integer_file(graph: Graph, stored: Stored) -> IntegerFile:
     """The full-integer file with the calibration's ranges, stream, rounded weights and corrected biases."""
     codes = codes_of(graph.stages, stored.rounding)
-    return make_integer(graph.float_file, graph.by_name, stored.grids, stored.largest, stored.stream, codes, stored.corrections)
+    plain = make_integer(graph.float_file, graph.by_name, stored.grids, stored.largest, stored.stream, codes)
+    return corrected(plain, stored.corrections)

@@ -12,7 +12,7 @@ from calibration.ranges import Grid
 from calibration.two_term import with_two_terms
 from convert.emit import quantize
 from convert.flatbuffer import constants, prune, read_model, write_model
-from convert.passes import int16_stream, key_layout, norm_floor, squared_length, two_ranges, two_term_stream
+from convert.passes import bias_correction, int16_stream, key_layout, norm_floor, squared_length, two_ranges, two_term_stream
 
 STREAMS = ("int8", "two_term")  # what a bundle may have
 MEASURED_STREAMS = (*STREAMS, "int16")
@@ -34,12 +34,10 @@ def make_integer(
     largest: Mapping[str, float],
     stream: str,
     weights: Mapping[str, NDArray[np.int8]] | None = None,
-    corrections: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> IntegerFile:
     """The full-integer file with a residual stream of that kind; `largest` are the largest values seen of every role.
 
     `weights` are the codes of layers by name (`weights.py`); without them every weight takes its nearest code.
-    `corrections` are added to the biases of the layers that give these roles (`correction.py`).
     """
     model, roles = read_model(float_file), dict(by_name)
     final = with_two_terms(grids, largest) if stream == "two_term" else dict(grids)
@@ -50,10 +48,20 @@ def make_integer(
     two_ranges.apply(model, roles, final)
     norm_floor.apply(model, roles, final)
     prune(model)
-    content = quantize(write_model(model), roles, final, weights, corrections)
+    content = quantize(write_model(model), roles, final, weights)
     if stream == "int16":
         integer = read_model(content)
         int16_stream.apply(integer, roles, final, largest, constants(model))
         prune(integer)
         content = write_model(integer)
     return IntegerFile(content, roles, final)
+
+
+def corrected(integer: IntegerFile, corrections: Mapping[str, NDArray[np.float32]]) -> IntegerFile:
+    """The file with these corrections in the biases of the layers that give the roles (`correction.py`)."""
+    if not corrections:
+        return integer
+    model = read_model(integer.content)
+    bias_correction.apply(model, integer.by_name, corrections)
+    prune(model)
+    return IntegerFile(write_model(model), integer.by_name, integer.grids)

@@ -108,7 +108,7 @@ def _quantizer_steps(
     codes = rounded(graph.stages, grids, fit.rounding_images(chosen), progress)
     files["rounding"] = make_integer(graph.float_file, graph.by_name, grids, most, "two_term", codes)
     errors = head_errors(_cascade(trial, graph, files["rounding"], "two_term"), graph.stages, chosen, progress)
-    files["bias-correction"] = make_integer(graph.float_file, graph.by_name, grids, most, "two_term", codes, errors)
+    files["bias-correction"] = corrected(files["rounding"], errors)
     streams = dict.fromkeys(QUANTIZER_STEPS, "two_term") | {"ranges": "int8"}
     return [
         _rung(trial, graph, files[step], f"+ {step}", len(LADDER), SEARCH, streams[step], progress) for step in QUANTIZER_STEPS

@@ -21,6 +21,7 @@ from convert.flatbuffer import read_model, signatures, text
 from convert.passes.int16_stream import WIDE
 from convert.roles import preserving_interpreter
 from convert.stages import Stage, stream_role
+from convert.walk import walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +93,7 @@ def _float_streams(
         if role in roles and roles[role] not in found:
             found[roles[role]] = _centred(x.numpy().astype(np.float64), mean)
 
-    value = torch.from_numpy(pixels(image[None]))
-    with torch.no_grad():
-        for stage in stages:
-            stage.tap = tap
-            value = stage(value)[0]
-            stage.tap = None
+    walk(stages, torch.from_numpy(pixels(image[None])), tap)
     return found
 
 

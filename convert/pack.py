@@ -58,7 +58,7 @@ def describe(
         calibration=Calibration(stored.digest, stored.images, stored.observer, stored.labels, observers=stored.observers),
         flatbuffer_sha256="",
         stream=stored.stream,
-        ladder=stored.ladder,
+        ladder=taken(stored),
         limits=limits,
         tools={
             "clip-rescue": __version__,
@@ -66,6 +66,12 @@ def describe(
             **{name: importlib.metadata.version(name) for name in TOOLS},
         },
     )
+
+
+def taken(stored: Stored) -> tuple[str, ...]:
+    """The steps that the file really went through: from too few pictures weights are not rounded and biases not corrected."""
+    without = {name for name, found in (("rounding", stored.rounding), ("bias-correction", stored.corrections)) if not found}
+    return tuple(step for step in stored.ladder if step not in without)
 
 
 def undecided(stream: str) -> Stored:

@@ -20,6 +20,7 @@ from convert.errors import EmitError
 from convert.flatbuffer import constant, operator_name, read_model, signatures, text
 from convert.quiet import quiet
 from convert.stages import Stage
+from convert.walk import walk
 
 TOLERANCE = 1e-3  # of the tensor's largest value; the float kernels of torch and LiteRT differ by a few 1e-6
 
@@ -84,12 +85,7 @@ def _taps(stage: Stage, value: torch.Tensor) -> dict[int, tuple[list[str], NDArr
         names.append(role)
         prints.append(_fingerprint(x.numpy()))
 
-    stage.tap = tap
-    try:
-        with torch.no_grad():
-            stage(value)
-    finally:
-        stage.tap = None
+    walk((stage,), value, tap)
     return {size: (names, np.stack(prints)) for size, (names, prints) in found.items()}
 
 

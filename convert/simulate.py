@@ -19,6 +19,7 @@ from calibration.ranges import Grid, kind
 from calibration.rounding import steps
 from convert.stages import Stage
 from convert.tower import Block, Linear, Tower
+from convert.walk import walk
 
 Chosen = Callable[[str], bool]
 
@@ -105,14 +106,4 @@ def quantizing_tap(grids: Mapping[str, Grid], chosen: Chosen = everything) -> Ca
 
 def run(stages: Sequence[Stage], batches: Iterable[Tensor], tap: Callable[[str, Tensor], Tensor | None] | None) -> Tensor:
     """The final embeddings [n, E] of batches [b, H, W, 3] in 0..1, with `tap` on every result."""
-    found = []
-    with torch.no_grad():
-        for value in batches:
-            for stage in stages:
-                stage.tap = tap
-                try:
-                    value = stage(value)[0]
-                finally:
-                    stage.tap = None
-            found.append(value)
-    return torch.cat(found)
+    return torch.cat([walk(stages, batch, tap)[-1]["embedding"] for batch in batches])

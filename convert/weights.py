@@ -6,6 +6,7 @@ A layer's name is the role of what it gives: `embed/patch`, `block_03/query`, `b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from convert.errors import CalibrationError
 from convert.progress import Progress
 from convert.stages import Stage, stream_role
 from convert.tower import Linear
+from convert.walk import walk
 
 HEAD = "head/embedding"
 
@@ -60,7 +62,7 @@ def rounded(
     shared = {name: f"{name.split('/')[0]}/query" for name in wanted if kind(name) in ("key", "value")}
     moments = Moments(frozenset(wanted) - frozenset(shared))
     for batch in fit.batches(images, progress, "inputs of the layers"):
-        _listen(stages, torch.from_numpy(batch), moments)
+        walk(stages, torch.from_numpy(batch), reader=partial(_listen, moments))
     found = moments.result()
     return {
         name: gptq(layer.weight.numpy(), found[shared.get(name, name)], grids[input_role(name, grids)].scale)
@@ -86,18 +88,7 @@ def codes_of(stages: Sequence[Stage], rounding: Mapping[str, NDArray[np.int8]]) 
     return {name: np.clip(near[name] + steps, -127, 127).astype(np.int8) for name, steps in rounding.items()}
 
 
-def _listen(stages: Sequence[Stage], batch: torch.Tensor, moments: Moments) -> None:
-    """Show `moments` what every layer reads; exits' heads read something else than the last one and are left out."""
-
-    def listener(role: str, x: torch.Tensor) -> None:
-        if not role.endswith("exit/embedding"):
-            moments(layer_name(role), x.reshape(-1, x.shape[-1]).numpy())
-
-    value = batch
-    with torch.no_grad():
-        for stage in stages:
-            stage.reader = listener
-            try:
-                value = stage(value)[0]
-            finally:
-                stage.reader = None
+def _listen(moments: Moments, role: str, rows: torch.Tensor) -> None:
+    """Show `moments` what a layer reads; exits' heads read something else than the last one and are left out."""
+    if not role.endswith("exit/embedding"):
+        moments(layer_name(role), rows.reshape(-1, rows.shape[-1]).numpy())

@@ -16,6 +16,7 @@ import torch
 from calibration.samples import load, pixels, samples
 from convert.cli import main
 from convert.models import load_model
+from convert.recipe import STEPS
 from tests.convert import model_folder
 from tflite_runtime_app.bundle import pack, read_bundle
 from tflite_runtime_app.labels import labels_to_bytes, read_labels
@@ -84,6 +85,9 @@ def test_the_bundle_is_what_was_asked_for(built):
     assert bundle.labels.templates == model_folder.TEMPLATES
     assert [gate.threshold for gate in manifest.gates] == [128, 128], "so few pictures cannot show that leaving early is safe"
     assert manifest.policy.name == "never"
+    assert manifest.ladder == STEPS[: STEPS.index("two-term-stream") + 1], (
+        "so few pictures round no weights and correct no biases"
+    )
     assert set(manifest.limits) == {"cosine_mean", "agreement"}
     assert bundle.report == json.loads((built.report / "report.json").read_text())
 

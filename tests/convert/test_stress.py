@@ -20,8 +20,8 @@ from calibration.ranges import decide
 from calibration.replay import replay
 from calibration.samples import SampleSet, load, pixels, samples
 from convert import channels, fit, parity, simulate
-from convert.calibrated import channels_of, round_weights, unfitted
-from convert.graph import integer_file, make_graph, rewritten_stages
+from convert.calibrated import channels_of, first_file, unfitted
+from convert.graph import make_graph, rewritten_stages
 from convert.label_files import LabelList, embed_labels, parse_labels
 from convert.models import ClipModel, load_model
 from convert.observing import simulated
@@ -191,8 +191,8 @@ def measure(
     graph = make_graph(model, recipe.rewrites, EXITS, means, 0, Silent())
     ranges = fit.ranges(graph.stages, images.images, graph.roles, recipe.observer, recipe.stream, Silent())
     bare = unfitted(request, EXITS, shares, len(images), means, ranges, bank)
-    stored = round_weights(request, graph, images.images, bare, Silent())
-    content = integer_file(graph, stored).content
+    stored, integer = first_file(request, graph, images.images, bare, Silent())
+    content = integer.content
     cascade = parity.cascade_of(content, describe(content, graph.stages, model, stored, "rpi", {}))
     reference = parity.float_embeddings(model, held.images, Silent())
     answers = (reference / np.linalg.norm(reference, axis=1, keepdims=True) @ bank.vectors.T).argmax(1)

@@ -11,7 +11,7 @@ from calibration.samples import pixels
 from convert.correction import embedding_role, head_errors
 from convert.errors import CalibrationError, EmitError
 from convert.flatbuffer import constant, operator_name, read_model, signatures, text
-from convert.integer import make_integer
+from convert.integer import corrected, make_integer
 from convert.models import ClipModel
 from convert.pack import describe, undecided
 from convert.parity import cascade_of
@@ -94,7 +94,7 @@ def test_corrected_heads_are_right_on_average(converted):
 
     before = errors(build(converted).content)
     assert set(before) == {embedding_role(stage) for stage in converted.stages}
-    after = errors(build(converted, corrections=before).content)
+    after = errors(corrected(build(converted), before).content)
     for role, error in before.items():
         assert np.abs(after[role]).mean() < 0.5 * np.abs(error).mean() + 0.05 * converted.grids[role].scale, role
 
