@@ -21,7 +21,7 @@ from calibration.statistics import Statistics
 from convert import channels, fit, noise, parity
 from convert.correction import head_errors
 from convert.graph import Graph, make_graph
-from convert.integer import MEASURED_STREAMS, IntegerFile, make_integer
+from convert.integer import MEASURED_STREAMS, IntegerFile, corrected, make_integer
 from convert.models import ClipModel
 from convert.observing import observers_by_kind
 from convert.pack import describe, undecided
