@@ -1,11 +1,13 @@
-"""Gates: what an exit's features are standardised by, the linear score over them, and the thresholds that go with it.
+"""Gates: the chance that stopping at an exit is at least as right as going on, learned from what is seen there.
 
-A gate scores standardised features x (confidence, margin, variance) as w·x + b. Here w reads the confidence alone; a learned gate
-has other weights and nothing else changes. Thresholds are fitted to the scores that the integer gates themselves give.
+A gate reads (confidence, margin, variance), standardised, and scores the log odds of "at least as right": logistic regression (one layer)
+or a tiny perceptron (three inputs, a few rectified units, one output), both fitted by scikit-learn. The scores of all exits lie on one grid
+of log odds, so that one threshold means the same at each; thresholds are fitted to what the integer gates themselves give.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,103 +15,102 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.ranges import Grid, grid_for
-from tflite_runtime_app.fitted import NEVER
 
+KINDS = ("logistic", "mlp")
+FEATURES = ("confidence", "margin", "variance")
 SMALLEST_DEVIATION = 1e-6
+FURTHEST = 4.0  # deviations that the features' grid covers at most
+LOG_ODDS = 6.0  # ends of the scores' grid: one in four hundred
+SCORE = Grid(2 * LOG_ODDS / 255, 0)
+UNITS = 6  # of the perceptron
+FEWEST = 50  # images, and 5 of each outcome: below that nothing is learned
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One linear layer: rows of `weights` [out][in], and `bias` [out]."""
+
+    weights: tuple[tuple[float, ...], ...]
+    bias: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One exit's gate: standardisation (mean, deviation), weights and bias of the score, and the grids of features and score."""
+    """One exit's gate: standardisation (mean, deviation), one layer or two with ReLU between, and the grids of what goes in and out.
 
-    mean: tuple[float, float, float]
-    deviation: tuple[float, float, float]
-    weights: tuple[float, float, float]
-    bias: float
+    `hidden` is the grid of what lies between two layers, None with one.
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    layers: tuple[Layer, ...]
     features: Grid
-    score: Grid
+    hidden: Grid | None
+    score: Grid = SCORE
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return sum(len(row) for layer in self.layers for row in layer.weights)
 
 
-def confidence_gate(features: NDArray[np.float32]) -> Gate:
-    """The gate whose score is the standardised confidence, for features [n, 3] seen at this exit."""
-    mean, deviation = features.mean(0), np.maximum(features.std(0), SMALLEST_DEVIATION)
-    standard = (features - mean) / deviation
-    # Confidence lies in 0..1, so the grid covers all scores that can ever come; the other two are clipped to it.
-    ends = (np.array([0.0, 1.0]) - mean[0]) / deviation[0]
-    grid = grid_for("features", float(min(ends[0], standard.min())), float(max(ends[1], standard.max())))
-    score = grid_for("score", float(ends[0]), float(ends[1]))
-    return Gate(_triple(mean), _triple(deviation), (1.0, 0.0, 0.0), 0.0, grid, score)
+def fit_gate(features: NDArray[np.float32], worth: NDArray[np.bool_], kind: str = "logistic", seed: int = 0) -> Gate:
+    """The gate of an exit where `features` [n, 3] were seen and stopping was `worth` it [n].
 
-
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """What would happen to n images at every exit: int8 `scores` [n, exits], and whether the answer is `good` there and at full depth.
-
-    Good means right where the label is known, else equal to the float tower's answer at full depth.
+    From fewer than `FEWEST` images, or of one outcome alone, the gate is the confidence, standardised, and says nothing of odds.
     """
-
-    scores: NDArray[np.int64]
-    good: NDArray[np.bool_]
-    good_full: NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Integer thresholds per exit, and what they cost: `loss` is the drop of the share of good answers on the images not fitted on."""
-
-    values: tuple[int, ...]
-    loss: float
-    images: int
+    mean, deviation, standard = standardise(features)
+    rare = min(int(worth.sum()), int((~worth).sum()))
+    if len(worth) < FEWEST or rare < 5:
+        layers: tuple[Layer, ...] = (Layer(((1.0, 0.0, 0.0),), (0.0,)),)
+    else:
+        layers = _logistic(standard, worth) if kind == "logistic" else _mlp(standard, worth, seed)
+    span = np.clip([standard.min(), standard.max()], -FURTHEST, FURTHEST)
+    grid, hidden = grid_for("features", float(span[0]), float(span[1])), None
+    if len(layers) > 1:
+        hidden = grid_for("hidden", 0.0, float(np.maximum(_apply(layers[0], standard), 0.0).max()))
+    return Gate(_floats(mean), _floats(deviation), layers, grid, hidden)
 
 
-def leaves_at(scores: NDArray[np.int64], thresholds: Sequence[int]) -> NDArray[np.int64]:
-    """For each image the exit that it leaves at; the number of exits stands for full depth."""
-    stops = scores >= np.asarray(thresholds)
-    return np.where(stops.any(1), stops.argmax(1), scores.shape[1])
+def standardise(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation of each feature, and the features in deviations from the mean."""
+    values = features.astype(np.float64)
+    mean, deviation = values.mean(0), np.maximum(values.std(0), SMALLEST_DEVIATION)
+    return mean, deviation, (values - mean) / deviation
 
 
-def loss(outcomes: Outcomes, thresholds: Sequence[int]) -> tuple[float, float]:
-    """Share of good answers at full depth minus that with exits (negative when exits rescue more than they harm), and its standard error.
-
-    Standard error of the mean of the paired differences: each image counts 1 (harmed), -1 (rescued) or 0.
-    """
-    left = leaves_at(outcomes.scores, thresholds)
-    good = np.column_stack([outcomes.good, outcomes.good_full])[np.arange(len(left)), left]
-    difference = outcomes.good_full.astype(np.float64) - good
-    return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
+def log_odds(gate: Gate, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What the gate says in float, [n], of features [n, 3]."""
+    x = (features.astype(np.float64) - np.array(gate.mean)) / np.array(gate.deviation)
+    for layer in gate.layers[:-1]:
+        x = np.maximum(_apply(layer, x), 0.0)
+    return _apply(gate.layers[-1], x)[:, 0]
 
 
-def fit_thresholds(fit: Outcomes, held: Outcomes, allowed: float = 0.01, smallest: int = 100) -> Thresholds:
-    """The boldest thresholds of a rising series of budgets that cost at most `allowed` on `held`, images they were not fitted on.
+def _logistic(standard: NDArray[np.float64], worth: NDArray[np.bool_]) -> tuple[Layer, ...]:
+    from sklearn.linear_model import LogisticRegression
 
-    For each budget every exit gets the lowest threshold at which the images leaving there lose no more than its share of it. What they cost
-    on `held` is taken with one standard error on top, since other images will differ. With fewer than `smallest` images a loss that small
-    cannot be shown: then every threshold is NEVER.
-    """
-    exits, held_images = fit.scores.shape[1], len(held.good_full)
-    best = Thresholds((NEVER,) * exits, 0.0, held_images)
-    if held_images < smallest or len(fit.good_full) < smallest:
-        return best
-    for budget in np.linspace(0.0, 2 * allowed, 21):
-        values = tuple(_lowest(fit, exit_index, budget / exits) for exit_index in range(exits))
-        cost, error = loss(held, values)
-        if cost + error <= allowed:
-            best = Thresholds(values, cost, held_images)
-    return best
+    model = LogisticRegression(C=1.0).fit(standard, worth)
+    return (Layer((_floats(model.coef_[0]),), (float(model.intercept_[0]),)),)
 
 
-def _lowest(outcomes: Outcomes, exit_index: int, budget: float) -> int:
-    """The lowest threshold of one exit, going down from NEVER, before the net loss of those that leave there exceeds the budget."""
-    scores = outcomes.scores[:, exit_index]
-    harm = outcomes.good_full.astype(np.int64) - outcomes.good[:, exit_index].astype(np.int64)
-    threshold = NEVER
-    for candidate in range(NEVER - 1, -129, -1):
-        if harm[scores >= candidate].sum() / len(scores) > budget:
-            break
-        threshold = candidate
-    return threshold
+def _mlp(standard: NDArray[np.float64], worth: NDArray[np.bool_], seed: int) -> tuple[Layer, ...]:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    model = MLPClassifier((UNITS,), solver="lbfgs", alpha=1.0, max_iter=500, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # five hundred steps are enough for thirty numbers
+        model.fit(standard, worth)
+    return tuple(
+        Layer(tuple(_floats(row) for row in w.T), _floats(b)) for w, b in zip(model.coefs_, model.intercepts_, strict=True)
+    )
 
 
-def _triple(values: NDArray[np.float32]) -> tuple[float, float, float]:
-    first, second, third = (float(v) for v in values)
-    return first, second, third
+def _apply(layer: Layer, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    result: NDArray[np.float64] = x @ np.array(layer.weights).T + np.array(layer.bias)
+    return result
+
+
+def _floats(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

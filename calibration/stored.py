@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.gates import Gate
+from calibration.gates import Gate, Layer
 from calibration.ranges import Grid
+from tflite_runtime_app.remembered import Remembered
 
-FORMAT = 1
+FORMAT = 2
 PRESET = 1  # of lzma: higher ones take minutes and save a tenth
 _PLAIN = (
     "weights_sha256",
@@ -30,6 +31,10 @@ _PLAIN = (
     "images",
     "observer",
     "thresholds",
+    "policy",
+    "parameters",
+    "risk",
+    "evidence",
     "none_threshold",
     "measured",
     "labels",
@@ -45,6 +50,8 @@ class StoredError(ValueError):
 class Stored:
     """A calibration: `means` and other numbers per channel, `grids` and `largest` values per role, `thresholds` and `gates` per exit.
 
+    `policy` and its `parameters` say how thresholds are used, `risk` what the bound found, `evidence` what exits were chosen by;
+    `remembered` are the outputs of some images.
     `measured` are the figures on held-apart images that the report shows; `labels` identifies the labels that gates and figures are for;
     `rounding` are the steps that each layer's weights lie off their nearest codes, `corrections` what is added to the heads' biases;
     `observers` names the observer of each kind of tensor (none in files older than the search).
@@ -68,6 +75,11 @@ class Stored:
     observers: dict[str, str] = field(default_factory=dict)
     rounding: dict[str, NDArray[np.int8]] = field(default_factory=dict)
     corrections: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    policy: str = "never"
+    parameters: dict[str, float] = field(default_factory=dict)
+    risk: dict[str, float] = field(default_factory=dict)
+    evidence: dict[str, Any] = field(default_factory=dict)
+    remembered: Remembered | None = None
 
 
 def to_bytes(stored: Stored) -> bytes:
@@ -78,10 +90,12 @@ def to_bytes(stored: Stored) -> bytes:
         "gates": [dataclasses.asdict(gate) for gate in stored.gates],
     }
     roles = sorted(stored.grids)
-    arrays = {f"mean:{role}": value for role, value in stored.means.items()}
+    arrays: dict[str, NDArray[Any]] = {f"mean:{role}": value for role, value in stored.means.items()}
     arrays |= {f"correction:{role}": value for role, value in stored.corrections.items()}
     arrays |= {f"shape:{layer}": np.array(value.shape, np.int32) for layer, value in sorted(stored.rounding.items())}
     steps = b"".join(value.tobytes() for _, value in sorted(stored.rounding.items()))
+    if stored.remembered is not None:
+        arrays |= {"embeddings": stored.remembered.embeddings, "variances": stored.remembered.variances}
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -110,6 +124,7 @@ def from_bytes(content: bytes) -> Stored:
             corrections = _named("correction", arrays)
             rounding = _rounding(arrays["rounding"].tobytes(), _named("shape", arrays)) if "rounding" in arrays else {}
             means = _named("mean", arrays)
+            remembered = Remembered(arrays["embeddings"], arrays["variances"]) if "embeddings" in arrays else None
         return Stored(
             weights_sha256=facts["weights_sha256"],
             exits=tuple(facts["exits"]),
@@ -129,6 +144,11 @@ def from_bytes(content: bytes) -> Stored:
             observers=facts.get("observers", {}),
             rounding=rounding,
             corrections=corrections,
+            policy=facts["policy"],
+            parameters=facts["parameters"],
+            risk=facts["risk"],
+            evidence=facts["evidence"],
+            remembered=remembered,
         )
     except Exception as error:  # damaged zips, array headers and JSON fail in a dozen ways; none is a calibration
         raise StoredError(f"no calibration of format {FORMAT}: {error}") from error
@@ -156,8 +176,8 @@ def _gate(entry: dict[str, Any]) -> Gate:
     return Gate(
         mean=tuple(entry["mean"]),
         deviation=tuple(entry["deviation"]),
-        weights=tuple(entry["weights"]),
-        bias=entry["bias"],
+        layers=tuple(Layer(tuple(map(tuple, layer["weights"])), tuple(layer["bias"])) for layer in entry["layers"]),
         features=Grid(**entry["features"]),
+        hidden=Grid(**entry["hidden"]) if entry["hidden"] else None,
         score=Grid(**entry["score"]),
     )

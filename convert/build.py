@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
+from calibration.choose import Aim
 from calibration.samples import SampleSet, load, samples
 from calibration.stored import Stored
 from convert import fit, noise, parity
 from convert.audit import audit
-from convert.calibrated import channels_of, exits_of, first_file, fit_gates, stored_calibration, unfitted
+from convert.calibrated import channels_of, exits_of, first_file, fit_exits, stored_calibration, unfitted
 from convert.errors import CalibrationError
 from convert.gate_graph import add_gates
 from convert.graph import Graph, integer_file, make_graph
@@ -26,10 +27,13 @@ from convert.pictures import load_pictures
 from convert.progress import Progress
 from convert.report.data import report_data
 from convert.request import Request
-from tflite_runtime_app.bundle import REPORT, pack
+from tflite_runtime_app import remembered
+from tflite_runtime_app.bundle import REMEMBERED, REPORT, pack
 from tflite_runtime_app.fitted import fits, for_labels
 from tflite_runtime_app.labels import LabelBank, labels_to_bytes
 from tflite_runtime_app.manifest import Manifest
+from tflite_runtime_app.refit import refit
+from tflite_runtime_app.replay import replayed
 
 NOISE_IMAGES = 32
 
@@ -67,7 +71,7 @@ def build(request: Request, progress: Progress) -> Build:
         ranges = fit.ranges(graph.stages, chosen, graph.roles, request.recipe.observer, request.recipe.stream, progress)
         bare = unfitted(request, exits, shares, len(chosen), means, ranges, bank)
         stored, integer = first_file(request, graph, chosen, bare, progress)
-        stored = fit_gates(request, graph, integer, bank, stored, shares, progress)
+        stored = fit_exits(request, graph, integer, bank, stored, shares, progress)
         reported: SampleSet | None = shares.report
     else:
         stored = stored_calibration(request, exits)
@@ -78,17 +82,31 @@ def build(request: Request, progress: Progress) -> Build:
     audited = audit(flatbuffer, integer.by_name, integer.grids, request.profile.forbidden)
     progress.step("full-integer file written and audited")
     manifest = describe(flatbuffer, graph.stages, request.model, stored, request.profile.name, {})
-    if not fits(manifest, bank):
-        progress.step("the exits were fitted for other labels: every image will go to full depth; --images fits them for these")
+    fitted = fits(manifest, bank)
+    if not fitted:
+        manifest = _for_other_labels(manifest, flatbuffer, stored, bank, progress)
     usable = for_labels(manifest, bank)
     measured, noisy = _measure(request, graph, integer, flatbuffer, usable, bank, reported, progress)
     if request.images and measured is not None:
         stored = dataclasses.replace(stored, measured={**measured.to_dict(), "cosines": []})
     manifest = dataclasses.replace(manifest, limits=_limits(stored.measured or (measured.to_dict() if measured else {})))
-    recorded = stored.measured if not request.images and fits(manifest, bank) else {}
+    recorded = stored.measured if not request.images and fitted else {}
     seconds = time.monotonic() - start
     report = report_data(request, graph, manifest, stored, audited, measured, noisy, reported, recorded, len(flatbuffer), seconds)
     return Build(flatbuffer, graph.float_file, manifest, bank, stored, report)
+
+
+def _for_other_labels(manifest: Manifest, flatbuffer: bytes, stored: Stored, bank: LabelBank, progress: Progress) -> Manifest:
+    """The manifest with exits fitted anew for these labels, on the images that the calibration remembers."""
+    if stored.remembered is None or not stored.gates:
+        progress.step("the exits were fitted for other labels: every image will go to full depth; --images fits them for these")
+        return manifest
+    aim = Aim()
+    seen = replayed(stored.remembered, manifest)
+    refitted, bound = refit(cascade_of(flatbuffer, manifest), manifest, seen, bank, aim.alpha, aim.delta)
+    told = f"they change {bound.losses} of {bound.images} answers" if bound.kept >= 0 else "none is safe, all go to full depth"
+    progress.step(f"exits fitted anew for these labels on the images that the calibration remembers: {told}")
+    return refitted
 
 
 def _require(images: SampleSet) -> None:
@@ -142,4 +160,6 @@ def bundle_bytes(result: Build) -> tuple[bytes, Manifest]:
     import json
 
     members = {"labels.npz": labels_to_bytes(result.bank), REPORT: json.dumps(result.report).encode()}
+    if result.stored.remembered is not None:
+        members[REMEMBERED] = remembered.to_bytes(result.stored.remembered)
     return pack(result.flatbuffer, result.manifest, members)

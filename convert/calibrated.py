@@ -8,10 +8,11 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration import inr
 from calibration.ranges import Grid
 from calibration.samples import SampleSet
 from calibration.stored import Stored, StoredError, from_bytes
-from convert import channels, fit, parity
+from convert import channels, early_exits, fit
 from convert.correction import head_errors
 from convert.errors import CalibrationError, UsageError
 from convert.gate_graph import add_gates
@@ -25,8 +26,12 @@ from convert.request import Request
 from convert.seeds import quietest
 from convert.stages import Stage, default_exits, split
 from convert.weights import codes_of, rounded, steps_off
-from tflite_runtime_app.fitted import NEVER, labels_digest
+from tflite_runtime_app.fitted import labels_digest
 from tflite_runtime_app.labels import LabelBank
+from tflite_runtime_app.policies.spec import spec_of
+from tflite_runtime_app.refit import facts
+from tflite_runtime_app.replay import remember, replay
+from tflite_runtime_app.thresholds import NEVER
 
 LEAST_IMAGES = 64
 
@@ -110,7 +115,7 @@ def first_file(
     return stored, integer
 
 
-def fit_gates(
+def fit_exits(
     request: Request,
     graph: Graph,
     integer: IntegerFile,
@@ -119,28 +124,44 @@ def fit_gates(
     shares: fit.Shares,
     progress: Progress,
 ) -> Stored:
-    """The calibration with gates and thresholds for its integer file."""
+    """The calibration with gates, policy and thresholds for its integer file."""
     bare = describe(integer.content, graph.stages, request.model, stored, request.profile.name, {})
-    judged = []
-    for part in (shares.gates, shares.thresholds):
-        if not len(part):
+    parts, floats = [], []
+    for share in (shares.gates, shares.thresholds):
+        if not len(share):
             return stored
-        reference = parity.float_embeddings(request.model, part.images, progress)
-        labels = request.labels.indices(part.folders)
-        judged.append(fit.judge(cascade_of(integer.content, bare), bare, bank, part, reference, labels, progress))
-    gates = fit.first_gates(judged[0].found)
-    gated = add_gates(integer.content, gates)
+        found = replay(cascade_of(integer.content, bare), progress.over(share.images, len(share), "integer file"))
+        floats.append(fit.float_stages(graph.stages, share.images, progress))
+        labels = request.labels.indices(share.folders)
+        parts.append(early_exits.part_of(found, bank, request.model.logit_scale, floats[-1][:, -1], labels))
+    gates, compared = early_exits.fit_gates(parts[0], request.gate, request.seed)
     closed = dataclasses.replace(stored, gates=gates, thresholds=(NEVER,) * len(gates))
-    manifest = describe(gated, graph.stages, request.model, closed, request.profile.name, {})
-    chosen, none = fit.thresholds(cascade_of(gated, manifest), manifest, *judged)
-    progress.step(f"thresholds {list(chosen.values)}: {chosen.loss * 100:+.2f} points lost on {chosen.images} held-apart images")
-    return dataclasses.replace(closed, thresholds=chosen.values, none_threshold=none)
+    content = add_gates(integer.content, gates)
+    manifest = describe(content, graph.stages, request.model, closed, request.profile.name, {})
+    cascade = cascade_of(content, manifest)
+    learned, held = (early_exits.observe(part, cascade, manifest, bank) for part in parts)
+    ratios = inr.information_to_noise(floats[0], parts[0].found.embeddings, bank.vectors)
+    offsets, choice, noise = early_exits.fit_policy(gates, learned, held, ratios[:-1], request.policy, request.aim)
+    spec, thresholds = spec_of(choice.policy, len(gates), offsets)
+    progress.step(
+        f"policy {spec.name}: {choice.share * 100:.1f} % of the MACs, {choice.loss * 100:+.2f} points lost on {choice.images} images"
+    )
+    return dataclasses.replace(
+        closed,
+        thresholds=thresholds,
+        policy=spec.name,
+        parameters=spec.parameters,
+        risk=facts(choice.bound, parts[1].wanted is None) if choice.bound else {},
+        none_threshold=early_exits.none_threshold(parts[1], held.leaves(choice.policy)),
+        evidence={"gates": {**compared, "exits": early_exits.gate_report(gates, parts[1], held, thresholds)}, "lact": noise},
+        remembered=remember(parts[1].found, manifest),
+    )
 
 
 def exits_of(request: Request) -> tuple[int, ...]:
     """The exits asked for, or the default ones. Raises UsageError for impossible ones."""
     blocks = len(request.model.tower().blocks)
-    exits = request.exits or default_exits(blocks)
+    exits = request.exits or tuple(sorted(request.model.heads)) or default_exits(blocks)
     try:
         split(blocks, exits)
     except ValueError as error:

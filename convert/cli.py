@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from calibration.families import DEFAULT, FAMILIES
+from calibration.gates import KINDS as GATES
 from calibration.observers import OBSERVERS
 from calibration.search import SEARCH
 from convert.errors import ConvertError, UsageError
@@ -16,6 +18,7 @@ from targets.profile import ProfileError
 from targets.profile import names as target_names
 from tflite_runtime_app import __version__
 from tflite_runtime_app.errors import AppError
+from tflite_runtime_app.risk import ALPHA
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,6 +60,10 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of everything drawn at r
 Ladder = Annotated[
     str | None, typer.Option("--ladder", help="The last step of the ladder to take, all by default; an unknown name lists them.")
 ]
+Policy = Annotated[str, typer.Option("--policy", help=f"Who decides when an image leaves: {', '.join(FAMILIES)}.")]
+Risk = Annotated[float, typer.Option("--risk", help="Share of images that leaving early may harm, held with 90 % confidence.")]
+Budget = Annotated[float | None, typer.Option("--budget", help="Share of the full depth's MACs to aim for, as in 0.75.")]
+GateKind = Annotated[str | None, typer.Option("--gate", help=f"Kind of gate: {', '.join(GATES)}; default: the better one.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over files that exist.")]
 
 
@@ -74,6 +81,10 @@ def build(
     stream: Stream = None,
     seed: Seed = 0,
     ladder: Ladder = None,
+    policy: Policy = DEFAULT,
+    risk: Risk = ALPHA,
+    budget: Budget = None,
+    gate: GateKind = None,
     force: Force = False,
     keep_float: Annotated[
         bool, typer.Option("--keep-float", help="Keep the float and the dynamic-range file beside the bundle, for bench.")
@@ -82,11 +93,11 @@ def build(
 ) -> None:
     """Build the bundle for a board: one .tflite with all stages, gates, labels and manifest; and its report."""
     from convert.commands.build import run
+    from convert.commands.request import Leaving
 
-    pictures = tuple(images or ())
-    run(
-        target, model, pretrained, pictures, labels, exits, out, report, observer, stream, seed, ladder, force, keep_float, models
-    )
+    leaving = Leaving(policy, risk, budget, gate)
+    options = (labels, exits, out, report, observer, stream, seed, ladder, force, keep_float, models, leaving)
+    run(target, model, pretrained, tuple(images or ()), *options)
 
 
 @app.command()
@@ -100,12 +111,33 @@ def calibrate(
     stream: Stream = None,
     seed: Seed = 0,
     ladder: Ladder = None,
+    policy: Policy = DEFAULT,
+    risk: Risk = ALPHA,
+    budget: Budget = None,
+    gate: GateKind = None,
     models: Models = None,
 ) -> None:
     """Calibrate a model folder on images and keep the numbers in its calibration.npz, so that it builds without them."""
     from convert.commands.calibrate import run
+    from convert.commands.request import Leaving
 
-    run(tuple(images), model, labels, exits, target, observer, stream, seed, ladder, models)
+    leaving = Leaving(policy, risk, budget, gate)
+    run(tuple(images), model, labels, exits, target, observer, stream, seed, ladder, models, leaving)
+
+
+@app.command()
+def heads(
+    images: Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")],
+    exits: Annotated[str, typer.Option("--exits", help="Blocks to make heads for.")] = "4,6,8,10",
+    model: Model = None,
+    labels: Labels = None,
+    seed: Seed = 0,
+    models: Models = None,
+) -> None:
+    """Train heads of the exits' own on pictures, thousands of them, and keep them in the model's folder."""
+    from convert.commands.heads import run
+
+    run(tuple(images), model, labels, exits, seed, models)
 
 
 @app.command()

@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from calibration.replay import replay
-from calibration.samples import pixels
-from convert.progress import Progress
-from convert.stages import Stage
-from convert.walk import walk
+from convert import fit
+from convert.progress import Progress, Silent
+from convert.stages import Stage, head_role
 from tflite_runtime_app.cascade import Cascade
+from tflite_runtime_app.replay import replay
 
 IMAGES = 128
 
@@ -29,19 +27,12 @@ def head_errors(
     """Role of each stage's embedding -> E[e - ê] over at most IMAGES of the images."""
     some = images[np.linspace(0, len(images) - 1, min(len(images), IMAGES)).astype(int)]
     found = replay(cascade, progress.over(some, len(some), "integer file, for the bias correction")).embeddings
-    exact = _float_embeddings(stages, some)
+    exact = fit.float_stages(stages, some, Silent())
     return {embedding_role(stage): (exact[:, k] - found[:, k]).mean(0) for k, stage in enumerate(stages)}
 
 
 def embedding_role(stage: Stage) -> str:
     """The role of the embedding that a stage puts out."""
+    if stage.part.blocks_done in stage.tower.exit_heads and not stage.part.last:
+        return f"{head_role(stage.part.blocks_done)}/embedding"
     return f"stage_{stage.part.index}/{'final' if stage.part.last else 'exit'}/embedding"
-
-
-def _float_embeddings(stages: Sequence[Stage], images: NDArray[np.int8]) -> NDArray[np.float32]:
-    """[n, stages, E]."""
-    found = []
-    for start in range(0, len(images), 16):
-        outputs = walk(stages, torch.from_numpy(pixels(images[start : start + 16])))
-        found.append(np.stack([output["embedding"].numpy() for output in outputs], 1))
-    return np.concatenate(found)

@@ -1,4 +1,4 @@
-"""Calibration from images: channel means, ranges, gates and thresholds, each from a share of the images of its own.
+"""Calibration from images: the shares that ranges, gates, thresholds and report have of them, and what the float stages show of each.
 
 The images are cut by position: one fifth for the ranges, one fifth for the gates, one fifth for the thresholds, the rest for reporting.
 """
@@ -13,24 +13,17 @@ import torch
 from numpy.typing import NDArray
 
 from calibration.collect import Tap, collect
-from calibration.gates import Gate, Outcomes, Thresholds, confidence_gate, fit_thresholds, leaves_at
 from calibration.ranges import Grid, decide, largest
-from calibration.replay import Answers, answers, gate_scores
-from calibration.replay import replay as run_replay
 from calibration.samples import SampleSet, pixels
 from calibration.statistics import Statistics
 from convert.observing import observers_by_kind
 from convert.progress import Progress
 from convert.stages import Stage
 from convert.walk import walk
-from tflite_runtime_app.cascade import Cascade
-from tflite_runtime_app.labels import LabelBank
-from tflite_runtime_app.manifest import Manifest
 
 BATCH = 32
 RANGE_IMAGES = 256  # more change no range by a step worth having, and cost time
 ROUNDING_IMAGES = 256  # some thousand tokens: twice as many as the widest layer has inputs
-NONE_QUANTILE = 0.02  # share of good answers that "none of these" may wrongly take
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,50 +96,13 @@ def run_stages(stages: Sequence[Stage], batch: NDArray[np.float32], tap: Tap) ->
     walk(stages, torch.from_numpy(batch), lambda role, x: tap(role, x.numpy()))
 
 
-def first_gates(found: Answers) -> tuple[Gate, ...]:
-    """A confidence gate per exit, standardised by what was seen there."""
-    return tuple(confidence_gate(found.features[:, k]) for k in range(found.features.shape[1]))
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """Images replayed through the integer file, and what a good answer for each would be."""
-
-    found: Answers
-    wanted: NDArray[np.int64]
-
-
-def judge(
-    cascade: Cascade,
-    manifest: Manifest,
-    bank: LabelBank,
-    part: SampleSet,
-    reference: NDArray[np.float32],
-    labels: Sequence[int] | None,
-    progress: Progress,
-) -> Judged:
-    """The integer file's answers on a part; good is the label where known, else the float tower's own top-1."""
-    found = answers(run_replay(cascade, progress.over(part.images, len(part), "integer file")), bank, manifest.logit_scale)
-    wanted = np.asarray(labels) if labels is not None else (reference @ bank.vectors.T).argmax(1)
-    return Judged(found, wanted)
-
-
-def outcomes(cascade: Cascade, manifest: Manifest, judged: Judged) -> Outcomes:
-    """Gate scores, and where the answers are good."""
-    good = judged.found.top1 == judged.wanted[:, None]
-    return Outcomes(gate_scores(cascade, manifest, judged.found.features), good[:, :-1], good[:, -1])
-
-
-def thresholds(cascade: Cascade, manifest: Manifest, fit: Judged, held: Judged) -> tuple[Thresholds, float]:
-    """Exit thresholds that cost at most a point on `held`, and the cosine below which an answer counts as none of the labels."""
-    fitted = outcomes(cascade, manifest, fit)
-    chosen = fit_thresholds(fitted, outcomes(cascade, manifest, held))
-    left = leaves_at(fitted.scores, chosen.values)
-    place = np.arange(len(left))
-    good = np.column_stack([fitted.good, fitted.good_full])[place, left]
-    cosine = fit.found.cosine[place, left]
-    none = float(np.quantile(cosine[good], NONE_QUANTILE)) if good.any() else -1.0
-    return chosen, none
+def float_stages(stages: Sequence[Stage], images: NDArray[np.int8], progress: Progress) -> NDArray[np.float32]:
+    """The float stages' embeddings [n, stages, E] of int8 image tensors [n, H, W, 3]."""
+    found = []
+    for batch in batches(images, progress, "float stages"):
+        outputs = walk(stages, torch.from_numpy(batch))
+        found.append(np.stack([output["embedding"].numpy() for output in outputs], 1))
+    return np.concatenate(found)
 
 
 def batches(images: NDArray[np.int8], progress: Progress, what: str) -> Iterator[NDArray[np.float32]]:

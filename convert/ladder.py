@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from calibration.observers import OBSERVERS
 from calibration.ranges import Grid, decide, largest
-from calibration.replay import replay
 from calibration.samples import SampleSet
 from calibration.search import SEARCH
 from calibration.statistics import Statistics
@@ -32,6 +31,7 @@ from convert.seeds import quietest
 from convert.weights import rounded
 from tflite_runtime_app.cascade import Cascade
 from tflite_runtime_app.labels import LabelBank
+from tflite_runtime_app.replay import replay
 
 NOISE_IMAGES = 16
 FACTORIAL_IMAGES = 200

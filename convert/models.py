@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from convert.errors import ModelError, UsageError
+from convert.heads import files as heads
 from convert.quiet import quiet
-from convert.tower import Tower, tower_from_open_clip
+from convert.tower import Head, Tower, tower_from_open_clip
 from tflite_runtime_app.manifest import Preprocessing
 
 DEFAULT_MODEL = "boot"
@@ -23,7 +26,10 @@ RANDOM = "random"  # --pretrained random: an untrained network, to try out a con
 
 @dataclass(frozen=True, slots=True)
 class ClipModel:
-    """A loaded model. `folder` is its model folder, None for one of open_clip's; `space_id` identifies its embedding space."""
+    """A loaded model. `folder` is its model folder, None for one of open_clip's; `space_id` identifies its embedding space.
+
+    `heads` are the exits' own, by blocks done; `weights_sha256` is theirs too.
+    """
 
     name: str
     folder: Path | None
@@ -35,9 +41,14 @@ class ClipModel:
     logit_scale: float
     weights_sha256: str
     space_id: str
+    heads: Mapping[int, Head] = field(default_factory=dict)
 
     def tower(self) -> Tower:
-        """The image tower as data. Raises UnsupportedTower naming what cannot be converted."""
+        """The image tower as data, with the exits' own heads. Raises UnsupportedTower naming what cannot be converted."""
+        return dataclasses.replace(self.tower_without_heads(), exit_heads=self.heads)
+
+    def tower_without_heads(self) -> Tower:
+        """The image tower as open_clip has it. Raises UnsupportedTower naming what cannot be converted."""
         return tower_from_open_clip(self.module.visual, self.mean, self.deviation)
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -84,6 +95,7 @@ def load_model(model: str | None, pretrained: str | None, models: Path | None) -
     size = settings["size"]
     height, width = (size, size) if isinstance(size, int) else size
     digest = _digest(module)
+    own = read_heads(folder, module)
     return ClipModel(
         name=name,
         folder=folder,
@@ -93,9 +105,16 @@ def load_model(model: str | None, pretrained: str | None, models: Path | None) -
         mean=tuple(settings["mean"]),
         deviation=tuple(settings["std"]),
         logit_scale=float(module.logit_scale.detach().exp()),
-        weights_sha256=digest,
+        weights_sha256=hashlib.sha256(f"{digest} {heads.digest(own)}".encode()).hexdigest() if own else digest,
+        heads=own,
         space_id=hashlib.sha256(f"space {digest}".encode()).hexdigest()[:16],
     )
+
+
+def read_heads(folder: Path | None, module: Any) -> dict[int, Head]:
+    """The exits' own heads in a model folder."""
+    width, embedding = getattr(module.visual, "proj", torch.zeros(0, 0)).shape if folder is not None else (0, 0)
+    return heads.read(folder, int(width), int(embedding))
 
 
 def _existing(folder: Path, origin: str) -> Path:

@@ -14,7 +14,6 @@ from convert.flatbuffer import read_model, signatures, text
 from convert.models import ClipModel
 from convert.stages import Stage
 from tflite_runtime_app import __version__
-from tflite_runtime_app.fitted import NEVER
 from tflite_runtime_app.manifest import Calibration, GateSpec, Manifest, PolicySpec, StageSpec, TensorSpec
 
 TOOLS = ("torch", "open_clip_torch", "onnx", "onnx2tf", "tensorflow", "ai-edge-quantizer", "ai-edge-litert", "numpy", "Pillow")
@@ -32,7 +31,7 @@ def describe(
             signature=f"stage_{stage.part.index}",
             blocks_done=stage.part.blocks_done,
             macs=stage.macs(),
-            head_macs=stage.tower.head_macs(),
+            head_macs=stage.tower.head_macs(stage.part.blocks_done),
             inputs=tensors[f"stage_{stage.part.index}"][0],
             outputs=tensors[f"stage_{stage.part.index}"][1],
         )
@@ -42,7 +41,6 @@ def describe(
         _gate(f"gate_{k}", gate, threshold, tensors)
         for k, (gate, threshold) in enumerate(zip(stored.gates, stored.thresholds, strict=True))
     )
-    stops = any(threshold < NEVER for threshold in stored.thresholds)
     return Manifest(
         name=model.name,
         target=target,
@@ -54,8 +52,8 @@ def describe(
         none_threshold=stored.none_threshold,
         stages=stage_specs,
         gates=gates,
-        policy=PolicySpec("confidence" if stops else "never"),
-        calibration=Calibration(stored.digest, stored.images, stored.observer, stored.labels, observers=stored.observers),
+        policy=PolicySpec(stored.policy, stored.parameters),
+        calibration=Calibration(stored.digest, stored.images, stored.observer, stored.labels, stored.risk, stored.observers),
         flatbuffer_sha256="",
         stream=stored.stream,
         ladder=taken(stored),

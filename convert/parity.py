@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from calibration.gates import leaves_at
-from calibration.replay import Replay, answers, gate_scores, replay
 from calibration.samples import pixels
 from convert.models import ClipModel
 from convert.progress import Progress
@@ -19,7 +17,9 @@ from tflite_runtime_app.cascade import Cascade
 from tflite_runtime_app.engine import LiteRtEngine
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import Manifest
-from tflite_runtime_app.policies import Never
+from tflite_runtime_app.observed import Observed
+from tflite_runtime_app.policies import Never, policy_from_manifest
+from tflite_runtime_app.replay import Replay, answers, gate_scores, replay
 
 BATCH = 32
 
@@ -100,8 +100,9 @@ def compare(
     ours = answers(found, bank, manifest.logit_scale)
     float_top1 = (_unit(reference) @ bank.vectors.T).argmax(1)
     cosine = (_unit(found.embeddings) * _unit(reference)[:, None]).sum(-1)
+    macs = (*(manifest.macs_until(k) for k in range(len(manifest.stages) - 1)), manifest.total_macs)
     scores = gate_scores(cascade, manifest, ours.features)
-    left = leaves_at(scores, [gate.threshold for gate in manifest.gates])
+    left = Observed(ours.features, scores, ours.top1, None, macs, len(bank.names)).leaves(policy_from_manifest(manifest))
     chosen = ours.top1[np.arange(len(left)), left]
     truth = None if labels is None else np.asarray(labels)
 

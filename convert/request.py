@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from calibration.choose import Aim
+from calibration.families import DEFAULT
 from convert.label_files import LabelList
 from convert.models import ClipModel
 from convert.recipe import Recipe
@@ -13,7 +15,10 @@ from targets.profile import Profile
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the command line asks for. `images` empty: the model folder's calibration is used and `photographs` are measured on."""
+    """What the command line asks for. `images` empty: the model folder's calibration is used and `photographs` are measured on.
+
+    `gate` is the kind of gate, None for the better one.
+    """
 
     model: ClipModel
     profile: Profile
@@ -23,3 +28,6 @@ class Request:
     photographs: Path | None
     recipe: Recipe
     seed: int
+    policy: str = DEFAULT
+    aim: Aim = field(default_factory=Aim)
+    gate: str | None = None

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from calibration.ranges import Grid, kind
 from calibration.rounding import steps
-from convert.stages import Stage
-from convert.tower import Block, Linear, Tower
+from convert.stages import Stage, head_role
+from convert.tower import Block, Head, Linear, Tower
 from convert.walk import walk
 
 Chosen = Callable[[str], bool]
@@ -74,6 +74,10 @@ def quantized_weights(tower: Tower, chosen: Chosen = everything, codes: Mapping[
         layers: dict[str, Any] = {name: layer(getattr(old, name), f"{role}/{part}") for name, part in names.items()}
         return dataclasses.replace(old, **layers)
 
+    def own(old: Head, role: str) -> Head:
+        *first, last = old.layers
+        return Head((*(layer(part, f"{role}/fc_1") for part in first), layer(last, f"{role}/embedding")))
+
     embed = chosen("embed/tokens/weight")
     return dataclasses.replace(
         tower,
@@ -82,6 +86,7 @@ def quantized_weights(tower: Tower, chosen: Chosen = everything, codes: Mapping[
         after_norm_pre=None if tower.after_norm_pre is None else layer(tower.after_norm_pre, "block_00/stream"),
         blocks=tuple(block(b, f"block_{number:02d}") for number, b in enumerate(tower.blocks, start=1)),
         projection=layer(tower.projection, "head/embedding"),
+        exit_heads={done: own(head, head_role(done)) for done, head in tower.exit_heads.items()},
     )
 
 

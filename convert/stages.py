@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convert.tower import Block, Linear, Norm, Tower
+from convert.tower import Block, Head, Linear, Norm, Tower
 
 Tap = Callable[[str, Tensor], Tensor | None]
 
@@ -183,22 +183,35 @@ class Stage(nn.Module):
 
     def _mlp(self, h: Tensor, block: Block, role: str) -> Tensor:
         x = self._linear(self._norm(h, block.norm_2, f"{role}/norm_2"), block.fc_1, f"{role}/fc_1")
+        return self._linear(self._gelu(x, role), block.fc_2, f"{role}/mlp")
+
+    def _gelu(self, x: Tensor, role: str) -> Tensor:
         if self.tower.activation == "quick_gelu":
             slope = self._tap(f"{role}/gelu_slope", x * 1.702)
             x = x * self._tap(f"{role}/gelu_gate", torch.sigmoid(slope))
         else:
             x = F.gelu(x)
-        return self._linear(self._tap(f"{role}/gelu", x), block.fc_2, f"{role}/mlp")
+        return self._tap(f"{role}/gelu", x)
 
     def _head(self, x: Tensor, role: str) -> Tensor:
         """P^T LN_post(x) of [B, D]."""
         return self._linear(self._norm(x, self.tower.norm_post, f"{role}/norm_post"), self.tower.projection, f"{role}/embedding")
 
+    def _own_head(self, x: Tensor, head: Head) -> Tensor:
+        """An exit's own head of [B, D]; its roles are those of an MLP in a block `head_06`."""
+        role = head_role(self.part.blocks_done)
+        x = self._norm(x, self.tower.norm_post, f"{role}/norm_post")
+        if len(head.layers) > 1:
+            x = self._gelu(self._linear(x, head.layers[0], f"{role}/fc_1"), role)
+        return self._linear(x, head.layers[-1], f"{role}/embedding")
+
     def _exit(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         tower, batch, role = self.tower, h.shape[0], f"stage_{self.part.index}/exit"
         self._tap(stream_role(self.part.blocks_done), h)
         patches = self._tap(stream_role(self.part.blocks_done), h[:, 1:])
-        embedding = self._head(self._tap(f"{role}/pooled", patches.mean(1)), role)
+        pooled = self._tap(f"{role}/pooled", patches.mean(1))
+        own = tower.exit_heads.get(self.part.blocks_done)
+        embedding = self._head(pooled, role) if own is None else self._own_head(pooled, own)
         plain = Norm(None, None, tower.norm_post.eps, tower.norm_post.centred, tower.norm_post.unit)
         rows = patches.reshape(batch * (tower.tokens - 1), tower.width)
         normed = self._norm(rows, plain, f"{role}/spread").reshape(batch, tower.tokens - 1, tower.width)
@@ -226,6 +239,11 @@ class Stage(nn.Module):
 def _energy(x: Tensor) -> Tensor:
     """The squared length of every row of [rows, D] as [rows, 1], by one product each: summed before anything is rounded."""
     return (x[:, None, :] @ x[:, :, None]).reshape(-1, 1)
+
+
+def head_role(blocks_done: int) -> str:
+    """The role of an exit's own head."""
+    return f"head_{blocks_done:02d}"
 
 
 def build_stages(tower: Tower, exits: tuple[int, ...]) -> tuple[Stage, ...]:

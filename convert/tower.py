@@ -6,7 +6,9 @@ tokens), E embedding, M hidden width of the MLP; a linear layer holds weight [ou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -63,14 +65,30 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """What an exit has of its own in the projection's place: one linear layer, or two with the tower's GELU between.
+
+    It reads what the projection reads, the pooled patch tokens behind norm_post, and gives an embedding in the same space.
+    """
+
+    layers: tuple[Linear, ...]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all layers."""
+        return sum(layer.weight.numel() for layer in self.layers)
+
+
+@dataclass(frozen=True, slots=True)
 class Tower:
     """A whole image tower. `patch` is the patch convolution's [D, 3, ph, pw] with a bias [D].
 
     `pixel_mean` and `pixel_deviation` normalise a picture in 0..1 before `patch`; None once they are folded into it.
     `attention_scale` multiplies the scores; 1.0 once it is folded into the queries.
     `after_norm_pre`, [D, D], takes the place of norm_pre's weight and bias once the stream is centred or rotated behind it.
-    `projection` maps the normed, pooled token to the embedding. `mean_direction` is the unit vector [D] along which the original
-    tower's mean over channels lies in this tower's basis: ones / sqrt(D), until a rotation turns it.
+    `projection` maps the normed, pooled token to the embedding; exits share it, but for those that have a head of their own in
+    `exit_heads`, by blocks done. `mean_direction` is the unit vector [D] along which the original tower's mean over channels lies in this
+    tower's basis: ones / sqrt(D), until a rotation turns it.
     """
 
     image_size: tuple[int, int]
@@ -89,6 +107,7 @@ class Tower:
     norm_post: Norm
     projection: Linear
     mean_direction: Tensor
+    exit_heads: Mapping[int, Head] = field(default_factory=dict)
 
     @property
     def width(self) -> int:
@@ -127,9 +146,15 @@ class Tower:
         after = 0 if self.after_norm_pre is None else self.tokens * self.after_norm_pre.weight.numel()
         return (self.tokens - 1) * self.patch.weight.numel() + after
 
-    def head_macs(self) -> int:
-        """Multiply-accumulates of one embedding head."""
-        return self.projection.weight.numel()
+    def head_macs(self, blocks_done: int) -> int:
+        """Multiply-accumulates of the embedding head after so many blocks."""
+        head = self.exit_heads.get(blocks_done)
+        return self.projection.weight.numel() if head is None else head.macs
+
+    def with_readers_of_norm_post(self, change: Callable[[Linear], Linear]) -> Tower:
+        """The tower whose projection and whose heads' first layers are changed alike: all of them read norm_post."""
+        heads = {done: Head((change(head.layers[0]), *head.layers[1:])) for done, head in self.exit_heads.items()}
+        return dataclasses.replace(self, projection=change(self.projection), exit_heads=heads)
 
 
 def tower_from_open_clip(visual: nn.Module, mean: Any, deviation: Any) -> Tower:

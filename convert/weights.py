@@ -1,11 +1,12 @@
 """The linear layers of the stages by name, what enters them, and their weights rounded by `calibration/rounding.py`.
 
-A layer's name is the role of what it gives: `embed/patch`, `block_03/query`, `block_03/mlp`; all heads share one, `head/embedding`.
+A layer's name is the role of what it gives: `embed/patch`, `block_03/query`, `block_03/mlp`; the heads share `head/embedding`, but for
+exits with layers of their own, `head_06/fc_1`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -17,8 +18,8 @@ from calibration.rounding import Moments, gptq, nearest
 from convert import fit
 from convert.errors import CalibrationError
 from convert.progress import Progress
-from convert.stages import Stage, stream_role
-from convert.tower import Linear
+from convert.stages import Stage, head_role, stream_role
+from convert.tower import Head, Linear
 from convert.walk import walk
 
 HEAD = "head/embedding"
@@ -26,7 +27,7 @@ HEAD = "head/embedding"
 
 def layer_name(role: str) -> str:
     """The layer whose result has this role."""
-    return HEAD if kind(role) == "embedding" else role
+    return HEAD if role.startswith("stage_") and kind(role) == "embedding" else role
 
 
 def layers(stages: Sequence[Stage]) -> dict[str, Linear]:
@@ -39,16 +40,27 @@ def layers(stages: Sequence[Stage]) -> dict[str, Linear]:
         parts = (block.query, block.key, block.value, block.out, block.fc_1, block.fc_2)
         names = ("query", "key", "value", "attention", "fc_1", "mlp")
         found |= {f"block_{number:02d}/{name}": layer for name, layer in zip(names, parts, strict=True)}
+    for stage in stages[:-1]:
+        own, role = tower.exit_heads.get(stage.part.blocks_done), head_role(stage.part.blocks_done)
+        if own is not None:
+            found |= {f"{role}/{name}": layer for name, layer in zip(_names(own), own.layers, strict=True)}
     return found
 
 
-def input_role(layer: str, seen: Iterable[str]) -> str:
+def _names(head: Head) -> tuple[str, ...]:
+    return ("fc_1", "embedding") if len(head.layers) > 1 else ("embedding",)
+
+
+def input_role(layer: str, seen: Collection[str]) -> str:
     """The role of what the layer reads."""
     block, part = layer.split("/")
     if layer == HEAD:
         return next(
             role for role in sorted(seen, reverse=True) if role.startswith("stage_") and role.endswith("final/norm_post/normed")
         )
+    if block.startswith("head_"):
+        hidden = f"{block}/gelu"
+        return hidden if part == "embedding" and hidden in seen else f"{block}/norm_post/normed"
     known = {"patch": "image", "stream": "embed/norm_pre/normed", "attention": f"{block}/mixed", "mlp": f"{block}/gelu"}
     norm = f"{block}/norm_2/normed" if part == "fc_1" else f"{block}/norm_1/normed"
     return known.get(part, norm)

@@ -17,10 +17,11 @@ from tflite_runtime_app.digest import sha256_hex
 from tflite_runtime_app.errors import BundleCorrupt, BundleIncompatible
 from tflite_runtime_app.labels import LabelBank, check_space, read_labels
 from tflite_runtime_app.manifest import Manifest, from_json, to_json
+from tflite_runtime_app.remembered import Remembered, from_bytes
 from tflite_runtime_app.structure import check_structure
 
-MANIFEST, LABELS, REPORT = "manifest.json", "labels.npz", "report.json"
-_EXTRA_MEMBERS = frozenset({LABELS, REPORT})
+MANIFEST, LABELS, REPORT, REMEMBERED = "manifest.json", "labels.npz", "report.json", "remembered.npz"
+_EXTRA_MEMBERS = frozenset({LABELS, REPORT, REMEMBERED})
 _DIGEST_BYTES = 64  # a SHA-256 in hex: the zip's comment, hence the file's last bytes
 _END_RECORD = struct.Struct("<4s4H2LH")  # the zip's end record, up to its comment
 _END_MAGIC, _MEMBER_MAGIC = b"PK\x05\x06", b"PK\x03\x04"
@@ -30,13 +31,17 @@ _ZIP_ERRORS = (zipfile.BadZipFile, ValueError, RuntimeError, OSError, EOFError, 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """A bundle whose every byte was checked. `labels` is None when it was built without any, `report` then may be {}."""
+    """A bundle whose every byte was checked. `labels` is None when it was built without any, `report` then may be {}.
+
+    `remembered` are the outputs of calibration images, None in a bundle that was calibrated on none.
+    """
 
     path: Path
     flatbuffer: bytes
     manifest: Manifest
     labels: LabelBank | None
     report: dict[str, Any]
+    remembered: Remembered | None = None
 
 
 def read_bundle(path: str | os.PathLike[str]) -> Bundle:
@@ -60,13 +65,14 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     labels = read_labels(members[LABELS]) if LABELS in members else None
     if labels is not None:
         check_space(labels, manifest)
-    return Bundle(path, flatbuffer, manifest, labels, _read_report(members, path))
+    remembered = from_bytes(members[REMEMBERED], manifest) if REMEMBERED in members else None
+    return Bundle(path, flatbuffer, manifest, labels, _read_report(members, path), remembered)
 
 
 def write_bundle(path: str | os.PathLike[str], flatbuffer: bytes, manifest: Manifest, members: Mapping[str, bytes]) -> Manifest:
     """The file at `path` is a bundle of these parts, whole or not at all; returns its manifest, digests filled in.
 
-    `members` may hold labels.npz and report.json. The same parts give the same bytes on every machine. Raises
+    `members` may hold labels.npz, report.json and remembered.npz. The same parts give the same bytes on every machine. Raises
     BundleIncompatible for parts that no bundle can hold, OSError when the file cannot be written.
     """
     path = Path(path)
@@ -138,7 +144,7 @@ def _split(data: bytes, path: Path) -> tuple[bytes, dict[str, bytes]]:
             packed = sorted(entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED)
             if unknown or packed or len(set(names)) != len(names):
                 raise BundleIncompatible(
-                    f"{path}: expected {MANIFEST}, {LABELS}, {REPORT}, each once and uncompressed, found {', '.join(names)}"
+                    f"{path}: expected {MANIFEST}, {LABELS}, {REPORT}, {REMEMBERED}, each once and uncompressed, found {', '.join(names)}"
                     f"{' (compressed)' if packed else ''}; {_AGAIN}"
                 )
             members = {name: archive.read(name) for name in names}

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from types import FrameType, ModuleType
 
 import tflite_runtime_app
-from tflite_runtime_app import run
+from tflite_runtime_app import recalibrate, run
 from tflite_runtime_app.errors import AppError
 
 # A new command is a module with HELP, add_arguments(parser) and run(arguments), named here.
-COMMANDS: dict[str, ModuleType] = {"run": run}
+COMMANDS: dict[str, ModuleType] = {"run": run, "recalibrate": recalibrate}
 DEFAULT = "run"
 EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 130, 143
 

@@ -11,8 +11,7 @@ import dataclasses
 from tflite_runtime_app.digest import sha256_hex
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import Manifest, PolicySpec
-
-NEVER = 128  # a threshold one above the largest int8 score
+from tflite_runtime_app.thresholds import NEVER
 
 
 def labels_digest(names: tuple[str, ...]) -> str:

@@ -14,8 +14,11 @@ from tflite_runtime_app.decide import answer
 from tflite_runtime_app.errors import LabelError, SourceError
 from tflite_runtime_app.fitted import fits, for_labels
 from tflite_runtime_app.labels import LabelBank, check_space, read_labels
-from tflite_runtime_app.policies import Never
+from tflite_runtime_app.policies import Never, policy_from_manifest
 from tflite_runtime_app.preprocess import image_to_tensor
+from tflite_runtime_app.refit import refit
+from tflite_runtime_app.replay import replayed
+from tflite_runtime_app.risk import ALPHA, DELTA
 from tflite_runtime_app.sinks.base import Failure, Result, Sink
 from tflite_runtime_app.sinks.jsonl import JsonLinesSink
 from tflite_runtime_app.sinks.line import LineSink
@@ -42,16 +45,32 @@ def run(arguments: argparse.Namespace) -> int:
     """Every source was answered or reported on the sink; 0 when all were answered, 1 when some were not."""
     bundle = read_bundle(arguments.file)
     bank = choose_labels(bundle, arguments.labels)
-    if not fits(bundle.manifest, bank) and not arguments.full_depth:
-        print("classify: the exits were fitted for other labels; every image goes to full depth", file=sys.stderr)
-    bundle = dataclasses.replace(bundle, manifest=for_labels(bundle.manifest, bank))
-    cascade = load_cascade(bundle, arguments.threads, policy=Never() if arguments.full_depth else None)
+    cascade = cascade_for(bundle, bank, arguments.threads, arguments.full_depth)
     sink: Sink = JsonLinesSink(sys.stdout) if arguments.json else LineSink(sys.stdout, sys.stderr)
     failed = False
     for word in arguments.sources:
         failed |= not _run_source(word, cascade, bank, arguments.top, sink)
     sink.close()
     return 1 if failed else 0
+
+
+def cascade_for(bundle: Bundle, bank: LabelBank, threads: int, full_depth: bool) -> Cascade:
+    """The bundle's cascade for these labels; for others than its own, exits are fitted anew on what the bundle remembers, or taken off."""
+    if full_depth or fits(bundle.manifest, bank):
+        usable = dataclasses.replace(bundle, manifest=for_labels(bundle.manifest, bank))
+        return load_cascade(usable, threads, policy=Never() if full_depth else None)
+    said = "classify: the exits were fitted for other labels"
+    if bundle.remembered is None or not bundle.manifest.gates:
+        print(f"{said}; every image goes to full depth", file=sys.stderr)
+        return load_cascade(dataclasses.replace(bundle, manifest=for_labels(bundle.manifest, bank)), threads)
+    cascade = load_cascade(bundle, threads, policy=Never())
+    risk = bundle.manifest.calibration.risk
+    alpha, delta = risk.get("alpha", ALPHA), risk.get("delta", DELTA)
+    manifest, bound = refit(cascade, bundle.manifest, replayed(bundle.remembered, bundle.manifest), bank, alpha, delta)
+    held = f"they now change {bound.losses} of the answers to {bound.images} calibration images, at most {alpha:.1%}"
+    found = held if bound.kept >= 0 else "under these no exit is safe, every image goes to full depth"
+    print(f"{said}; {found}", file=sys.stderr)
+    return Cascade(cascade.engine, manifest, policy_from_manifest(manifest))
 
 
 def choose_labels(bundle: Bundle, path: str | None) -> LabelBank:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from convert.bench.float_files import KINDS, float_path, write_float_files
 from convert.build import build, bundle_bytes
-from convert.commands.request import make_request
+from convert.commands.request import Leaving, make_request
 from convert.errors import UsageError
 from convert.files import write_atomically
 from convert.progress import OnTerminal
@@ -31,12 +31,17 @@ def run(
     force: bool,
     keep_float: bool,
     models: Path | None,
+    leaving: Leaving,
 ) -> None:
     """The report is written, then the bundle (with `keep_float` its float files too); paths are the last lines of standard output."""
     if out is not None:
         _refuse_to_overwrite(out, keep_float, force)
+    if leaving != Leaving() and not images:
+        raise UsageError("--policy, --risk, --budget and --gate are fitted to pictures: give --images FOLDER|TAR")
     progress = OnTerminal()
-    request = make_request(target, model, pretrained, images, labels, exits, observer, stream, seed, ladder, models, progress)
+    request = make_request(
+        target, model, pretrained, images, labels, exits, observer, stream, seed, ladder, models, progress, leaving
+    )
     path = out or Path(f"{request.model.name}-{target}.tflite")
     _refuse_to_overwrite(path, keep_float, force)
     folder = report or path.with_name(f"{path.stem}-report")

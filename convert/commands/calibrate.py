@@ -8,7 +8,7 @@ from rich.console import Console
 
 from calibration.stored import to_bytes
 from convert.build import build
-from convert.commands.request import make_request
+from convert.commands.request import Leaving, make_request
 from convert.errors import UsageError
 from convert.files import write_atomically
 from convert.progress import OnTerminal
@@ -26,10 +26,11 @@ def run(
     seed: int,
     ladder: str | None,
     models: Path | None,
+    leaving: Leaving,
 ) -> None:
     """The model folder's calibration.npz is the one found on these images."""
     progress = OnTerminal()
-    request = make_request(target, model, None, images, labels, exits, observer, stream, seed, ladder, models, progress)
+    request = make_request(target, model, None, images, labels, exits, observer, stream, seed, ladder, models, progress, leaving)
     if request.model.folder is None:
         raise UsageError(f"{request.model.name} is not a model folder; calibrate one with --model DIR, or build with --images")
     result = build(request, progress)

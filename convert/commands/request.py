@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 
+from calibration.choose import Aim
+from calibration.families import DEFAULT, FAMILIES
+from calibration.gates import KINDS
 from calibration.observers import OBSERVERS
 from calibration.search import SEARCH
 from convert.errors import ModelError, UsageError
@@ -15,6 +19,17 @@ from convert.progress import Progress
 from convert.recipe import prefix
 from convert.request import Request
 from targets.profile import load as load_profile
+from tflite_runtime_app.risk import ALPHA
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """How images are to leave early: the policy's family, the bound on harm, the budget as a share of full MACs, the kind of gate."""
+
+    policy: str = DEFAULT
+    risk: float = ALPHA
+    budget: float | None = None
+    gate: str | None = None
 
 
 def make_request(
@@ -30,8 +45,11 @@ def make_request(
     ladder: str | None,
     models: Path | None,
     progress: Progress,
+    leaving: Leaving | None = None,
 ) -> Request:
     """The request, its model loaded. Raises UsageError or ModelError for options that name nothing."""
+    wanted = leaving or Leaving()
+    _check(wanted)
     profile = load_profile(target)
     recipe = prefix(ladder, profile.stream)
     if observer not in (None, *OBSERVERS, SEARCH):
@@ -60,4 +78,17 @@ def make_request(
         photographs,
         dataclasses.replace(recipe, observer=observer or recipe.observer, stream=stream or recipe.stream),
         seed,
+        wanted.policy,
+        Aim(alpha=wanted.risk, budget=wanted.budget),
+        wanted.gate,
     )
+
+
+def _check(leaving: Leaving) -> None:
+    if leaving.policy not in FAMILIES:
+        raise UsageError(f"--policy {leaving.policy!r} is none of {', '.join(FAMILIES)}")
+    if leaving.gate not in (None, *KINDS):
+        raise UsageError(f"--gate {leaving.gate!r} is none of {', '.join(KINDS)}")
+    for name, value in (("--risk", leaving.risk), ("--budget", leaving.budget)):
+        if value is not None and not 0 < value < 1:
+            raise UsageError(f"{name} is a share between 0 and 1, found {value}")

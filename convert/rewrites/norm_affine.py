@@ -1,7 +1,7 @@
 """A norm's weight and bias go into the layers that read it: W (g * n + b) + c = (W diag(g)) n + (c + W b), exact.
 
-Every reader of a norm in a block is a linear layer; ln_post's only reader is the projection, before or after pooling, which is a mean
-and commutes with the affine. ln_pre has no such reader: the stream itself takes what it puts out.
+Every reader of a norm in a block is a linear layer; ln_post's are the projection and the first layers of exits' heads, before or after
+pooling, which is a mean and commutes with the affine. ln_pre has no such reader: the stream itself takes what it puts out.
 """
 
 from __future__ import annotations
@@ -20,11 +20,9 @@ def apply(tower: Tower, means: Mapping[str, Tensor]) -> Tower | str:
         block.norm_1.weight is None and block.norm_2.weight is None for block in tower.blocks
     ):
         return "the norms have neither weight nor bias"
+    read = tower.with_readers_of_norm_post(lambda reader: _fold(tower.norm_post, reader))
     return dataclasses.replace(
-        tower,
-        blocks=tuple(_fold_block(block) for block in tower.blocks),
-        norm_post=_plain(tower.norm_post),
-        projection=_fold(tower.norm_post, tower.projection),
+        read, blocks=tuple(_fold_block(block) for block in tower.blocks), norm_post=_plain(tower.norm_post)
     )
 
 

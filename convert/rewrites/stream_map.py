@@ -43,7 +43,8 @@ def map_readers(tower: Tower, matrix: Tensor) -> Tower:
         query, key, value, fc_1 = (_right(layer, m) for layer in (old.query, old.key, old.value, old.fc_1))
         return dataclasses.replace(old, query=query, key=key, value=value, fc_1=fc_1)
 
-    return dataclasses.replace(tower, blocks=tuple(block(b) for b in tower.blocks), projection=_right(tower.projection, m))
+    read = tower.with_readers_of_norm_post(lambda reader: _right(reader, m))
+    return dataclasses.replace(read, blocks=tuple(block(b) for b in tower.blocks))
 
 
 def _after_norm_pre(tower: Tower, m: Tensor) -> Linear | None:

@@ -31,12 +31,11 @@ def apply(tower: Tower, means: Mapping[str, Tensor]) -> Tower | str:
     gain = math.sqrt(tower.width)
     norm_pre, after = _before_the_blocks(tower, gain)
     return dataclasses.replace(
-        tower,
+        tower.with_readers_of_norm_post(lambda reader: _times(reader, gain)),
         norm_pre=norm_pre,
         after_norm_pre=after,
         blocks=tuple(_block(block, gain) for block in tower.blocks),
         norm_post=_unit(tower.norm_post),
-        projection=_times(tower.projection, gain),
     )
 
 

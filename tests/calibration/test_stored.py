@@ -7,12 +7,15 @@ import zipfile
 import numpy as np
 import pytest
 
-from calibration.gates import confidence_gate
+from calibration.gates import fit_gate
 from calibration.ranges import Grid
 from calibration.stored import FORMAT, Stored, StoredError, from_bytes, to_bytes
+from tflite_runtime_app.remembered import Remembered
 
 RANDOM = np.random.default_rng(0)
-GATE = confidence_gate(RANDOM.random((40, 3)).astype(np.float32))
+FEATURES = RANDOM.random((200, 3)).astype(np.float32)
+GATE, MLP = (fit_gate(FEATURES, FEATURES[:, 0] > FEATURES[:, 1], kind) for kind in ("logistic", "mlp"))
+MEMORY = Remembered(RANDOM.integers(-128, 128, (5, 3, 8), np.int8), RANDOM.integers(-128, 128, (5, 2), np.int8))
 
 
 def stored(**changes) -> Stored:
@@ -27,11 +30,16 @@ def stored(**changes) -> Stored:
         "observer": "mse",
         "means": {"block_01/key": RANDOM.normal(size=8).astype(np.float32)},
         "grids": {"image": Grid(1 / 255, -128), "block_01/key": Grid(float(np.float32(0.0123)), 0), "b/λ": Grid(1e-8, 127)},
-        "gates": (GATE, GATE),
+        "gates": (GATE, MLP),
         "thresholds": (100, 128),
         "none_threshold": 0.123,
         "measured": {"cosine_mean": 0.99, "exits": [{"blocks_done": 4}]},
         "observers": {"fc_1": "mse", "scores": "entropy"},
+        "policy": "ltt-lact",
+        "parameters": {"offset_0": 3.0},
+        "risk": {"alpha": 0.02, "images": 700.0},
+        "evidence": {"lact": {"inr": [3.5, 4.5]}},
+        "remembered": MEMORY,
     }
     return Stored(**{**facts, **changes})
 
@@ -58,12 +66,14 @@ def test_round_trip(changes):
     wanted = stored(**changes)
     found = from_bytes(to_bytes(wanted))
     for name in Stored.__slots__:
-        if name != "means":
+        if name not in ("means", "remembered"):
             assert getattr(found, name) == getattr(wanted, name), name
     assert set(found.means) == set(wanted.means)
     for role, mean in wanted.means.items():
         np.testing.assert_array_equal(found.means[role], mean)
         assert found.means[role].dtype == np.float32
+    np.testing.assert_array_equal(found.remembered.embeddings, MEMORY.embeddings)
+    np.testing.assert_array_equal(found.remembered.variances, MEMORY.variances)
 
 
 def test_a_file_from_before_the_search_has_no_choice_of_observers():
@@ -81,6 +91,8 @@ def test_it_holds_no_images():
             "largest",
             "largest_roles",
             "rounding",
+            "embeddings",
+            "variances",
         }
 
 

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tflite_runtime_app.affine import dequantize, quantize
 from tflite_runtime_app.cascade import Cascade
 from tflite_runtime_app.features import gate_features, score
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import Manifest
+from tflite_runtime_app.remembered import Remembered, output_specs
+
+REMEMBERED = 384  # images
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,9 @@ def replay(cascade: Cascade, images: Iterable[NDArray[np.int8]]) -> Replay:
         embeddings.append(np.stack([output.embedding for output in outputs]))
         variances.append([output.variance for output in outputs if output.variance is not None])
         ms.append([output.ms for output in outputs])
-    return Replay(np.stack(embeddings), np.array(variances, np.float32), np.array(ms, np.float32))
+    stages, exits = len(cascade.manifest.stages), len(output_specs(cascade.manifest, "variance"))
+    vectors = np.stack(embeddings) if embeddings else np.zeros((0, stages, cascade.manifest.embedding_size), np.float32)
+    return Replay(vectors, np.array(variances, np.float32).reshape(-1, exits), np.array(ms, np.float32).reshape(-1, stages))
 
 
 def answers(found: Replay, bank: LabelBank, logit_scale: float) -> Answers:
@@ -67,3 +73,22 @@ def gate_scores(cascade: Cascade, manifest: Manifest, features: NDArray[np.float
     """The integer gates' scores [n, exits] for features [n, exits, 3]."""
     scores = [[cascade.gate_score(gate, row[k]) for k, gate in enumerate(manifest.gates)] for row in features]
     return np.array(scores, np.int64).reshape(len(features), len(manifest.gates))
+
+
+def remember(found: Replay, manifest: Manifest, images: int = REMEMBERED) -> Remembered:
+    """At most that many images of a replay, evenly spread, as the codes that the stages put out."""
+    chosen = np.linspace(0, len(found.ms) - 1, min(len(found.ms), images)).astype(int) if len(found.ms) else np.zeros(0, int)
+    embeddings = [quantize(found.embeddings[chosen, k], spec) for k, spec in enumerate(output_specs(manifest, "embedding"))]
+    variances = [quantize(found.variances[chosen, k], spec) for k, spec in enumerate(output_specs(manifest, "variance"))]
+    shape = (len(chosen), len(variances))
+    return Remembered(np.stack(embeddings, 1), np.stack(variances, 1) if variances else np.zeros(shape, np.int8))
+
+
+def replayed(memory: Remembered, manifest: Manifest) -> Replay:
+    """The outputs in real values, as the stages gave them; no time was taken."""
+    embeddings = [dequantize(memory.embeddings[:, k], spec) for k, spec in enumerate(output_specs(manifest, "embedding"))]
+    variances = [dequantize(memory.variances[:, k], spec) for k, spec in enumerate(output_specs(manifest, "variance"))]
+    shape = (len(memory), len(variances))
+    return Replay(
+        np.stack(embeddings, 1), np.stack(variances, 1) if variances else np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    )

@@ -1,0 +1,19 @@
+"""Layer-adaptive thresholds on the gates' scores (`tflite_runtime_app/thresholds.py`), without a bound and with one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tflite_runtime_app.observed import Observed
+from tflite_runtime_app.policies import LttLact, Policy
+from tflite_runtime_app.thresholds import family
+
+
+def members(seen: Observed, offsets: Sequence[int]) -> tuple[Policy, ...]:
+    """From never leaving to always."""
+    return family(offsets)
+
+
+def bounded_members(seen: Observed, offsets: Sequence[int]) -> tuple[Policy, ...]:
+    """The same, to be walked by Learn then Test (`calibration/choose.py`)."""
+    return tuple(LttLact(policy.thresholds) for policy in family(offsets))

@@ -1,0 +1,43 @@
+"""Exit policies: who decides, after each stage but the last, whether the answer is good enough to stop.
+
+A new policy is one file with one class of `name`, `needs_score`, `decide` and `from_manifest`, added to `POLICIES`.
+"""
+
+from __future__ import annotations
+
+from tflite_runtime_app.errors import BundleIncompatible
+from tflite_runtime_app.manifest import Manifest
+from tflite_runtime_app.policies.always import Always
+from tflite_runtime_app.policies.base import Policy
+from tflite_runtime_app.policies.class_based import ClassBased
+from tflite_runtime_app.policies.confidence import Confidence
+from tflite_runtime_app.policies.lact import Lact, LttLact
+from tflite_runtime_app.policies.never import Never
+from tflite_runtime_app.policies.patience import Patience
+
+__all__ = [
+    "POLICIES",
+    "Always",
+    "ClassBased",
+    "Confidence",
+    "Lact",
+    "LttLact",
+    "Never",
+    "Patience",
+    "Policy",
+    "policy_from_manifest",
+]
+
+POLICIES = (Never, Always, Confidence, ClassBased, Patience, Lact, LttLact)
+
+
+def policy_from_manifest(manifest: Manifest) -> Policy:
+    """The policy that the bundle asks for. Raises BundleIncompatible for a name or parameters that this program does not know."""
+    for kind in POLICIES:
+        if kind.name == manifest.policy.name:
+            return kind.from_manifest(manifest)
+    known = ", ".join(kind.name for kind in POLICIES)
+    raise BundleIncompatible(
+        f"this program knows the policies {known}, the bundle asks for {manifest.policy.name!r}; "
+        "install the version that built it"
+    )

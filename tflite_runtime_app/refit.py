@@ -1,0 +1,82 @@
+"""Exits fitted anew on the board, for other labels or for the pictures of its own camera, without a right answer being known.
+
+Each gate is standardised by what the first quarter of the images shows under these labels; Learn then Test walks the thresholds on the rest
+(`thresholds.py`, `risk.py`). The loss is the one that needs no labels: an answer that differs from full depth's. A rescue counts as a loss,
+so fewer images leave than with known labels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from tflite_runtime_app.cascade import Cascade
+from tflite_runtime_app.fitted import labels_digest
+from tflite_runtime_app.labels import LabelBank
+from tflite_runtime_app.manifest import Manifest, PolicySpec
+from tflite_runtime_app.observed import Observed
+from tflite_runtime_app.replay import Answers, Replay, answers, gate_scores
+from tflite_runtime_app.risk import Bound
+from tflite_runtime_app.thresholds import NEVER, bounded, family
+
+STANDARD = 4  # the first of so many parts gives mean and deviation
+SMALLEST_DEVIATION = 1e-6
+
+
+def refit(
+    cascade: Cascade, manifest: Manifest, seen: Replay, bank: LabelBank, alpha: float, delta: float
+) -> tuple[Manifest, Bound]:
+    """The manifest with thresholds for these labels and images, and the bound; where none holds, every image goes to full depth."""
+    found = answers(seen, bank, manifest.logit_scale)
+    first = max(len(found.top1) // STANDARD, 1)
+    standardised = standardise(manifest, found.features[:first])
+    rest = Answers(found.top1[first:], found.cosine[first:], found.features[first:])
+    scores = gate_scores(cascade, standardised, rest.features)
+    macs = (*(manifest.macs_until(k) for k in range(len(manifest.stages) - 1)), manifest.total_macs)
+    observed = Observed(rest.features, scores, rest.top1, None, macs, len(bank.names))
+    policies = family(offsets_of(manifest))
+    bound = bounded(observed, policies, alpha, delta)
+    thresholds = policies[bound.kept].thresholds if bound.kept >= 0 else (NEVER,) * len(manifest.gates)
+    gates = tuple(
+        dataclasses.replace(gate, threshold=threshold) for gate, threshold in zip(standardised.gates, thresholds, strict=True)
+    )
+    policy = PolicySpec("ltt-lact" if bound.kept >= 0 else "never", manifest.policy.parameters)
+    calibration = dataclasses.replace(manifest.calibration, labels=labels_digest(bank.names), risk=facts(bound, label_free=True))
+    fitted = dataclasses.replace(standardised, gates=gates, policy=policy, calibration=calibration)
+    return fitted if labels_digest(bank.names) == manifest.calibration.labels else dataclasses.replace(
+        fitted, none_threshold=-1.0
+    ), bound
+
+
+def standardise(manifest: Manifest, features: npt.NDArray[np.float32]) -> Manifest:
+    """The manifest whose gates are standardised by these features [n, exits, 3]."""
+    gates = tuple(
+        dataclasses.replace(
+            gate,
+            mean=tuple(float(v) for v in features[:, k].mean(0)),
+            deviation=tuple(float(v) for v in np.maximum(features[:, k].std(0), SMALLEST_DEVIATION)),
+        )
+        for k, gate in enumerate(manifest.gates)
+    )
+    return dataclasses.replace(manifest, gates=gates)
+
+
+def offsets_of(manifest: Manifest) -> tuple[int, ...]:
+    """The exits' offsets, which the workshop fitted; 0 where it says nothing."""
+    return tuple(int(manifest.policy.parameters.get(f"offset_{k}", 0)) for k in range(len(manifest.gates)))
+
+
+def facts(bound: Bound, label_free: bool) -> dict[str, float]:
+    """The bound as numbers for the manifest."""
+    return {
+        "alpha": bound.alpha,
+        "delta": bound.delta,
+        "images": float(bound.images),
+        "losses": float(bound.losses),
+        "risk": bound.risk,
+        "tested": float(bound.tested),
+        "passed": float(bound.kept + 1),
+        "label_free": float(label_free),
+    }
