@@ -126,6 +126,30 @@ def calibrate(
 
 
 @app.command()
+def evaluate(
+    file: Path,
+    images: Images = None,
+    labels: Labels = None,
+    imagenet: Annotated[
+        Path | None,
+        typer.Option("--imagenet", help="ImageNet-1k's validation folder, a folder per WordNet id, in place of --images."),
+    ] = None,
+    skip: Annotated[int, typer.Option("--skip", help="Leave out the first pictures.", min=0)] = 0,
+    out: Annotated[Path, typer.Option("--out", help="Folder for page, figures and pictures; a run cut off goes on.")] = Path(
+        "evaluation"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    model: Model = None,
+    pretrained: Pretrained = None,
+    models: Models = None,
+) -> None:
+    """Measure what leaving early does: rescued and harmed images in float and INT8, accuracy over cost, every policy."""
+    from convert.commands.evaluate import run
+
+    run(file, tuple(images or ()), labels, imagenet, skip, out, as_json, model, pretrained, models)
+
+
+@app.command()
 def heads(
     images: Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")],
     exits: Annotated[str, typer.Option("--exits", help="Blocks to make heads for.")] = "4,6,8,10",

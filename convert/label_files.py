@@ -42,6 +42,20 @@ def parse_labels(text: str) -> LabelList:
     return _checked(names, ids)
 
 
+def imagenet_labels(folder: Path) -> LabelList:
+    """ImageNet-1k's names as open_clip has them, for a validation folder with a folder per WordNet id: sorted ids are the label order.
+
+    Raises UsageError unless there are a thousand.
+    """
+    from convert.torchvision_ops import open_clip
+
+    ids = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    names = tuple(open_clip.IMAGENET_CLASSNAMES)
+    if len(ids) != len(names):
+        raise UsageError(f"--imagenet {folder} holds {len(ids)} folders, expected one for each of {len(names)} WordNet ids")
+    return LabelList(names, tuple(ids))
+
+
 def read_label_list(option: str | None, model: ClipModel) -> LabelList:
     """The labels that --labels means: a file, or names separated by commas; without it the model folder's labels.txt."""
     if option is None:

@@ -1,5 +1,7 @@
 """Families of policies, the choice among their members, and layer-adaptive thresholds."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ def test_members_get_bolder(name):
     assert shares
     assert all(member.name == name for member in FAMILIES[name](seen, (0, 0)))
     if name != "patience":
-        assert all(after <= before for before, after in zip(shares, shares[1:], strict=False))
+        assert all(after <= before for before, after in itertools.pairwise(shares))
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if name not in ("never", "always", "patience")])

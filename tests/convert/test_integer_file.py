@@ -303,7 +303,7 @@ def bank(conversion: Conversion) -> LabelBank:
 )
 def test_nothing_is_invoked_after_an_early_exit(rotated, thresholds, names):
     manifest, engine = manifest_of(rotated, thresholds), Recorder(rotated.integer_file)
-    policy = policy_from_manifest(replace(manifest, policy=replace(manifest.policy, name="confidence")))
+    policy = policy_from_manifest(replace(manifest, policy=replace(manifest.policy, name="lact")))
     found = Cascade(engine, manifest, policy).run(rotated.images[:1], bank(rotated))
     assert [name for name, _, _ in engine.calls] == names
     stages = [name for name in names if name.startswith("stage")]
@@ -340,7 +340,7 @@ def test_the_manifest_describes_the_file(converted):
     check_signatures(LiteRtEngine(converted.integer_file).signatures, manifest)
     assert [stage.blocks_done for stage in manifest.stages] == [stage.part.blocks_done for stage in converted.stages]
     assert [gate.threshold for gate in manifest.gates] == list(thresholds)
-    assert manifest.policy.name == "confidence"
+    assert manifest.policy.name == "lact"
     assert manifest_of(converted, (128,) * len(thresholds)).policy.name == "never"
     image = manifest.stages[0].inputs[0]
     assert (image.name, image.zero_point, pytest.approx(image.scale)) == ("image", -128, 1 / 255)

@@ -29,7 +29,9 @@ def test_leaving_is_counted_image_by_image(policy):
     for i in range(len(seen)):
         stage = 2
         for exit in (0, 1):
-            if policy.decide(exit, seen.features[i, exit], int(seen.scores[i, exit]), seen.top1[i, exit], tuple(seen.top1[i, :exit])):
+            if policy.decide(
+                exit, seen.features[i, exit], int(seen.scores[i, exit]), seen.top1[i, exit], tuple(seen.top1[i, :exit])
+            ):
                 stage = exit
                 break
         assert left[i] == stage

@@ -59,7 +59,15 @@ def test_class_based_asks_for_the_predicted_class():
 
 @pytest.mark.parametrize(
     ("in_a_row", "history", "stops"),
-    [(1, (), True), (2, (), False), (2, (3,), True), (2, (3, 4), False), (2, (4, 3), True), (3, (3, 3), True), (3, (4, 3), False)],
+    [
+        (1, (), True),
+        (2, (), False),
+        (2, (3,), True),
+        (2, (3, 4), False),
+        (2, (4, 3), True),
+        (3, (3, 3), True),
+        (3, (4, 3), False),
+    ],
 )
 def test_patience_waits_for_the_same_answer_in_a_row(in_a_row, history, stops):
     assert Patience(in_a_row).decide(len(history), FEATURES, None, 3, history) is stops
@@ -82,7 +90,9 @@ def test_what_no_policy_can_be_is_refused(tiny):
     def named(name, **parameters):
         return policy_from_manifest(replace(with_thresholds(tiny.manifest, 5, -6), policy=PolicySpec(name, parameters)))
 
-    with pytest.raises(BundleIncompatible, match=r"never, always, confidence, class-based, patience, lact, ltt-lact.*'telepathy'"):
+    with pytest.raises(
+        BundleIncompatible, match=r"never, always, confidence, class-based, patience, lact, ltt-lact.*'telepathy'"
+    ):
         named("telepathy")
     for wrong in ({}, {"exit": 3.0}, {"exit": 0.5}, {"exit": -1.0}):
         with pytest.raises(BundleIncompatible, match="exit from 0 to 2"):

@@ -1,0 +1,134 @@
+"""Any number of labelled images through the integer file and the float stages, in chunks, so that a run that was cut off goes on.
+
+Only what comes out is kept, a kilobyte or two an image; pictures are read again where some are to be shown.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from calibration.samples import Sample, pixels
+from convert.files import write_atomically
+from convert.progress import Progress
+from convert.stages import Stage
+from convert.walk import walk
+from tflite_runtime_app.cascade import Cascade
+from tflite_runtime_app.errors import SourceError
+from tflite_runtime_app.manifest import Preprocessing
+from tflite_runtime_app.preprocess import image_to_tensor
+from tflite_runtime_app.replay import Replay, replay
+
+CHUNK = 128
+_ARRAYS = ("embeddings", "variances", "ms", "float_embeddings", "float_variances")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """Images through both networks at full depth; `float_found` took no time worth the name. `skipped` could not be read."""
+
+    names: tuple[str, ...]
+    folders: tuple[str, ...]
+    found: Replay
+    float_found: Replay
+    skipped: tuple[str, ...]
+
+
+def through_both(
+    items: Iterator[Sample],
+    total: int,
+    preprocessing: Preprocessing,
+    cascade: Cascade,
+    stages: Sequence[Stage],
+    kept: Path,
+    key: str,
+    progress: Progress,
+) -> Seen:
+    """All images seen. What `kept` holds of an earlier run with the same `key` is not computed again; it is brought up to date."""
+    seen = _read(kept, key)
+    done = 0 if seen is None else len(seen.names) + len(seen.skipped)
+    watched = progress.over(items, total, "images through both networks")
+    chunk: list[Sample] = []
+    for number, item in enumerate(watched):
+        if number < done:
+            continue
+        chunk.append(item)
+        if len(chunk) == CHUNK:
+            seen = _grown(seen, _chunk(chunk, preprocessing, cascade, stages))
+            write_atomically(kept, _bytes(seen, key))
+            chunk = []
+    if chunk:
+        seen = _grown(seen, _chunk(chunk, preprocessing, cascade, stages))
+        write_atomically(kept, _bytes(seen, key))
+    if seen is None:
+        return _chunk([], preprocessing, cascade, stages)
+    return seen
+
+
+def tensor_of(item: Sample, preprocessing: Preprocessing) -> NDArray[np.int8]:
+    """The picture as the board makes it, [H, W, 3]. Raises OSError, ValueError, SyntaxError or SourceError when it cannot be read."""
+    with Image.open(io.BytesIO(item.content)) as image:
+        tensor: NDArray[np.int8] = image_to_tensor(image, preprocessing)[0]
+    return tensor
+
+
+def _chunk(chunk: Sequence[Sample], preprocessing: Preprocessing, cascade: Cascade, stages: Sequence[Stage]) -> Seen:
+    names, folders, tensors, skipped = [], [], [], []
+    for item in chunk:
+        try:
+            tensors.append(tensor_of(item, preprocessing))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, SourceError) as error:
+            skipped.append(f"{item.name}: {error}")
+            continue
+        names.append(item.name)
+        folders.append(item.folder)
+    return Seen(tuple(names), tuple(folders), replay(cascade, tensors), _float(stages, tensors, cascade), tuple(skipped))
+
+
+def _float(stages: Sequence[Stage], tensors: Sequence[NDArray[np.int8]], cascade: Cascade) -> Replay:
+    if not tensors:
+        return replay(cascade, ())
+    outputs = walk(stages, torch.from_numpy(pixels(np.stack(tensors))))
+    embeddings = np.stack([output["embedding"].numpy() for output in outputs], 1)
+    variances = [output["variance"].numpy().reshape(-1) for output in outputs if "variance" in output]
+    columns = np.stack(variances, 1) if variances else np.zeros((len(tensors), 0), np.float32)
+    return Replay(embeddings, columns, np.zeros((len(tensors), len(stages)), np.float32))
+
+
+def _grown(seen: Seen | None, more: Seen) -> Seen:
+    if seen is None:
+        return more
+    found, floats = (
+        Replay(*(np.concatenate([getattr(a, name), getattr(b, name)]) for name in ("embeddings", "variances", "ms")))
+        for a, b in ((seen.found, more.found), (seen.float_found, more.float_found))
+    )
+    return Seen(seen.names + more.names, seen.folders + more.folders, found, floats, seen.skipped + more.skipped)
+
+
+def _bytes(seen: Seen, key: str) -> bytes:
+    values = (seen.found.embeddings, seen.found.variances, seen.found.ms, seen.float_found.embeddings, seen.float_found.variances)
+    texts = {name: np.array(getattr(seen, name), np.str_) for name in ("names", "folders", "skipped")}
+    buffer = io.BytesIO()
+    np.savez(buffer, key=np.array(key), **texts, **dict(zip(_ARRAYS, values, strict=True)))
+    return buffer.getvalue()
+
+
+def _read(kept: Path, key: str) -> Seen | None:
+    """What an earlier run left, None where there is nothing of the same key that can be read."""
+    try:
+        with np.load(kept, allow_pickle=False) as arrays:
+            if str(arrays["key"]) != key:
+                return None
+            names, folders, skipped = (tuple(map(str, arrays[name])) for name in ("names", "folders", "skipped"))
+            embeddings, variances, ms, float_embeddings, float_variances = (arrays[name] for name in _ARRAYS)
+    except Exception:  # missing, cut short, another format: it is computed again
+        return None
+    floats = Replay(float_embeddings, float_variances, np.zeros_like(ms))
+    return Seen(names, folders, Replay(embeddings, variances, ms), floats, skipped)
