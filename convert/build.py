@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from calibration.choose import Aim
@@ -15,8 +16,11 @@ from calibration.samples import SampleSet, load, samples
 from calibration.stored import Stored
 from convert import fit, noise, parity
 from convert.audit import audit
-from convert.calibrated import channels_of, exits_of, first_file, fit_exits, stored_calibration, unfitted
+from convert.calibrated import Splits, channels_of, exits_of, first_file, fit_exits, stored_calibration, unfitted
 from convert.errors import CalibrationError
+from convert.evidence import curves
+from convert.evidence.study import observe, study
+from convert.float_replay import float_replay
 from convert.gate_graph import add_gates
 from convert.graph import Graph, integer_file, make_graph
 from convert.integer import IntegerFile
@@ -32,8 +36,8 @@ from tflite_runtime_app.bundle import REMEMBERED, REPORT, pack
 from tflite_runtime_app.fitted import fits, for_labels
 from tflite_runtime_app.labels import LabelBank, labels_to_bytes
 from tflite_runtime_app.manifest import Manifest
-from tflite_runtime_app.refit import refit
-from tflite_runtime_app.replay import replayed
+from tflite_runtime_app.refit import offsets_of, refit
+from tflite_runtime_app.replay import replay, replayed
 
 NOISE_IMAGES = 32
 
@@ -71,12 +75,12 @@ def build(request: Request, progress: Progress) -> Build:
         ranges = fit.ranges(graph.stages, chosen, graph.roles, request.recipe.observer, request.recipe.stream, progress)
         bare = unfitted(request, exits, shares, len(chosen), means, ranges, bank)
         stored, integer = first_file(request, graph, chosen, bare, progress)
-        stored = fit_exits(request, graph, integer, bank, stored, shares, progress)
+        stored, splits = fit_exits(request, graph, integer, bank, stored, shares, progress)
         reported: SampleSet | None = shares.report
     else:
         stored = stored_calibration(request, exits)
         graph = make_graph(request.model, request.recipe.rewrites, exits, stored.means, request.seed, progress)
-        integer = integer_file(graph, stored)
+        integer, splits = integer_file(graph, stored), None
         reported = _photographs(request)
     flatbuffer = add_gates(integer.content, stored.gates)
     audited = audit(flatbuffer, integer.by_name, integer.grids, request.profile.forbidden)
@@ -86,9 +90,10 @@ def build(request: Request, progress: Progress) -> Build:
     if not fitted:
         manifest = _for_other_labels(manifest, flatbuffer, stored, bank, progress)
     usable = for_labels(manifest, bank)
-    measured, noisy = _measure(request, graph, integer, flatbuffer, usable, bank, reported, progress)
+    measured, noisy, leaving = _measure(request, graph, integer, flatbuffer, usable, bank, reported, splits, progress)
     if request.images and measured is not None:
-        stored = dataclasses.replace(stored, measured={**measured.to_dict(), "cosines": []})
+        kept = {**stored.evidence, "leaving": leaving}
+        stored = dataclasses.replace(stored, measured={**measured.to_dict(), "cosines": []}, evidence=kept)
     manifest = dataclasses.replace(manifest, limits=_limits(stored.measured or (measured.to_dict() if measured else {})))
     recorded = stored.measured if not request.images and fitted else {}
     seconds = time.monotonic() - start
@@ -133,19 +138,30 @@ def _measure(
     manifest: Manifest,
     bank: LabelBank,
     reported: SampleSet | None,
+    splits: Splits | None,
     progress: Progress,
-) -> tuple[parity.Parity | None, noise.Noise | None]:
-    """Parity with open_clip and noise per block, on images that nothing was fitted to."""
+) -> tuple[parity.Parity | None, noise.Noise | None, dict[str, Any]]:
+    """Parity with open_clip, noise per block, and what leaving early does, on images that nothing was fitted to."""
     if reported is None:
-        return None, None
+        return None, None, {}
     reference = parity.float_embeddings(request.model, reported.images, progress)
     labels: Sequence[int] | None = request.labels.indices(reported.folders)
-    measured = parity.measure(cascade_of(flatbuffer, manifest), manifest, bank, reported.images, reference, labels, progress)
+    cascade = cascade_of(flatbuffer, manifest)
+    found = replay(cascade, progress.over(reported.images, len(reported), "integer file"))
+    measured = parity.compare(found, cascade, manifest, bank, reference, labels)
     some = reported.images[:NOISE_IMAGES]
     noisy = noise.measure(
         flatbuffer, graph.stages, integer.by_name, integer.grids, progress.over(some, len(some), "noise per block")
     )
-    return measured, noisy
+    if splits is None or not manifest.gates:
+        return measured, noisy, {}
+    floats = float_replay(graph.stages, reported.images, progress)
+    wanted = None if labels is None else np.array(labels, np.int64)
+    leaving = study(found, floats, wanted, cascade, manifest, bank)
+    seen = observe(found, wanted, cascade, manifest, bank)
+    rows = curves.compared(seen, splits.learned, splits.held, offsets_of(manifest), leaving["ms"], request.aim)
+    brief = {key: value for key, value in leaving.items() if key not in ("left", "rescued", "harmed", "classes")}
+    return measured, noisy, {**brief, "policies": [dataclasses.asdict(row) for row in rows]}
 
 
 def _limits(measured: dict[str, Any]) -> dict[str, float]:

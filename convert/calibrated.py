@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from calibration.stored import Stored, StoredError, from_bytes
 from convert import channels, early_exits, fit
 from convert.correction import head_errors
 from convert.errors import CalibrationError, UsageError
+from convert.float_replay import float_replay
 from convert.gate_graph import add_gates
 from convert.graph import Graph, integer_file, rewritten_stages
 from convert.integer import IntegerFile, corrected
@@ -28,12 +30,21 @@ from convert.stages import Stage, default_exits, split
 from convert.weights import codes_of, rounded, steps_off
 from tflite_runtime_app.fitted import labels_digest
 from tflite_runtime_app.labels import LabelBank
+from tflite_runtime_app.observed import Observed
 from tflite_runtime_app.policies.spec import spec_of
 from tflite_runtime_app.refit import facts
 from tflite_runtime_app.replay import remember, replay
 from tflite_runtime_app.thresholds import NEVER
 
 LEAST_IMAGES = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Splits:
+    """The images that gates and strength were learned on, and those that the policy was chosen on."""
+
+    learned: Observed
+    held: Observed
 
 
 def stored_calibration(request: Request, exits: tuple[int, ...]) -> Stored:
@@ -123,15 +134,15 @@ def fit_exits(
     stored: Stored,
     shares: fit.Shares,
     progress: Progress,
-) -> Stored:
-    """The calibration with gates, policy and thresholds for its integer file."""
+) -> tuple[Stored, Splits | None]:
+    """The calibration with gates, policy and thresholds for its integer file, and what they were fitted to."""
     bare = describe(integer.content, graph.stages, request.model, stored, request.profile.name, {})
     parts, floats = [], []
     for share in (shares.gates, shares.thresholds):
         if not len(share):
-            return stored
+            return stored, None
         found = replay(cascade_of(integer.content, bare), progress.over(share.images, len(share), "integer file"))
-        floats.append(fit.float_stages(graph.stages, share.images, progress))
+        floats.append(float_replay(graph.stages, share.images, progress).embeddings)
         labels = request.labels.indices(share.folders)
         parts.append(early_exits.part_of(found, bank, request.model.logit_scale, floats[-1][:, -1], labels))
     gates, compared = early_exits.fit_gates(parts[0], request.gate, request.seed)
@@ -146,7 +157,7 @@ def fit_exits(
     progress.step(
         f"policy {spec.name}: {choice.share * 100:.1f} % of the MACs, {choice.loss * 100:+.2f} points lost on {choice.images} images"
     )
-    return dataclasses.replace(
+    fitted = dataclasses.replace(
         closed,
         thresholds=thresholds,
         policy=spec.name,
@@ -156,6 +167,7 @@ def fit_exits(
         evidence={"gates": {**compared, "exits": early_exits.gate_report(gates, parts[1], held, thresholds)}, "lact": noise},
         remembered=remember(parts[1].found, manifest),
     )
+    return fitted, Splits(learned, held)
 
 
 def exits_of(request: Request) -> tuple[int, ...]:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from convert import fit
-from convert.progress import Progress, Silent
+from convert.float_replay import float_replay
+from convert.progress import Progress
 from convert.stages import Stage, head_role
 from tflite_runtime_app.cascade import Cascade
 from tflite_runtime_app.replay import replay
@@ -27,7 +27,7 @@ def head_errors(
     """Role of each stage's embedding -> E[e - ê] over at most IMAGES of the images."""
     some = images[np.linspace(0, len(images) - 1, min(len(images), IMAGES)).astype(int)]
     found = replay(cascade, progress.over(some, len(some), "integer file, for the bias correction")).embeddings
-    exact = fit.float_stages(stages, some, Silent())
+    exact = float_replay(stages, some).embeddings
     return {embedding_role(stage): (exact[:, k] - found[:, k]).mean(0) for k, stage in enumerate(stages)}
 
 

@@ -96,15 +96,6 @@ def run_stages(stages: Sequence[Stage], batch: NDArray[np.float32], tap: Tap) ->
     walk(stages, torch.from_numpy(batch), lambda role, x: tap(role, x.numpy()))
 
 
-def float_stages(stages: Sequence[Stage], images: NDArray[np.int8], progress: Progress) -> NDArray[np.float32]:
-    """The float stages' embeddings [n, stages, E] of int8 image tensors [n, H, W, 3]."""
-    found = []
-    for batch in batches(images, progress, "float stages"):
-        outputs = walk(stages, torch.from_numpy(batch))
-        found.append(np.stack([output["embedding"].numpy() for output in outputs], 1))
-    return np.concatenate(found)
-
-
 def batches(images: NDArray[np.int8], progress: Progress, what: str) -> Iterator[NDArray[np.float32]]:
     """The images in real values, a batch at a time, while a bar shows how many are done."""
     starts = range(0, len(images), BATCH)

@@ -49,9 +49,11 @@ def replay(cascade: Cascade, images: Iterable[NDArray[np.int8]]) -> Replay:
         embeddings.append(np.stack([output.embedding for output in outputs]))
         variances.append([output.variance for output in outputs if output.variance is not None])
         ms.append([output.ms for output in outputs])
-    stages, exits = len(cascade.manifest.stages), len(output_specs(cascade.manifest, "variance"))
-    vectors = np.stack(embeddings) if embeddings else np.zeros((0, stages, cascade.manifest.embedding_size), np.float32)
-    return Replay(vectors, np.array(variances, np.float32).reshape(-1, exits), np.array(ms, np.float32).reshape(-1, stages))
+    if not embeddings:
+        stages, exits = len(cascade.manifest.stages), len(output_specs(cascade.manifest, "variance"))
+        empty = np.zeros((0, stages, cascade.manifest.embedding_size), np.float32)
+        return Replay(empty, np.zeros((0, exits), np.float32), np.zeros((0, stages), np.float32))
+    return Replay(np.stack(embeddings), np.array(variances, np.float32), np.array(ms, np.float32))
 
 
 def answers(found: Replay, bank: LabelBank, logit_scale: float) -> Answers:

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from calibration.samples import Sample, pixels
+from calibration.samples import Sample
 from convert.files import write_atomically
+from convert.float_replay import float_replay
 from convert.progress import Progress
 from convert.stages import Stage
-from convert.walk import walk
 from tflite_runtime_app.cascade import Cascade
 from tflite_runtime_app.errors import SourceError
 from tflite_runtime_app.manifest import Preprocessing
@@ -89,17 +88,12 @@ def _chunk(chunk: Sequence[Sample], preprocessing: Preprocessing, cascade: Casca
             continue
         names.append(item.name)
         folders.append(item.folder)
-    return Seen(tuple(names), tuple(folders), replay(cascade, tensors), _float(stages, tensors, cascade), tuple(skipped))
+    return Seen(tuple(names), tuple(folders), replay(cascade, tensors), _floats(stages, tensors), tuple(skipped))
 
 
-def _float(stages: Sequence[Stage], tensors: Sequence[NDArray[np.int8]], cascade: Cascade) -> Replay:
-    if not tensors:
-        return replay(cascade, ())
-    outputs = walk(stages, torch.from_numpy(pixels(np.stack(tensors))))
-    embeddings = np.stack([output["embedding"].numpy() for output in outputs], 1)
-    variances = [output["variance"].numpy().reshape(-1) for output in outputs if "variance" in output]
-    columns = np.stack(variances, 1) if variances else np.zeros((len(tensors), 0), np.float32)
-    return Replay(embeddings, columns, np.zeros((len(tensors), len(stages)), np.float32))
+def _floats(stages: Sequence[Stage], tensors: Sequence[NDArray[np.int8]]) -> Replay:
+    shape = stages[0].input_shape()[1:]
+    return float_replay(stages, np.stack(tensors) if tensors else np.zeros((0, *shape), np.int8))
 
 
 def _grown(seen: Seen | None, more: Seen) -> Seen:

@@ -57,6 +57,8 @@ def report_data(
         },
         "gates": [{"threshold": gate.threshold, "mean": gate.mean, "deviation": gate.deviation} for gate in manifest.gates],
         "policy": manifest.policy.name,
+        "risk": manifest.calibration.risk,
+        "exits": stored.evidence,
         "limits": manifest.limits,
         "measured_on": "held-apart images" if request.images else "the photographs in models/photographs",
         "parity": None if measured is None else measured.to_dict(),

@@ -33,11 +33,14 @@ def render(data: dict[str, Any], bundle: Path) -> str:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
+    from convert.evidence import page as evidence  # its plots are drawn in this package's style
+
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     for writer in (formats.percent, formats.interval, formats.mega, formats.megabytes, formats.cosine, formats.number):
         environment.filters[writer.__name__] = writer
     template = environment.from_string(files("convert.report").joinpath("page.html").read_text("utf-8"))
     shown, here = headline(data), measured_here(data)
+    leaving = data["exits"].get("leaving")
     return template.render(
         data=data,
         bundle=bundle.name,
@@ -47,7 +50,10 @@ def render(data: dict[str, Any], bundle: Path) -> str:
         shares=SHARES,
         accuracy=_accuracy(shown),
         tiles=_tiles(data, shown),
-        plots=_plots(data, shown, here),
+        plots={**_plots(data, shown, here), **_exit_plots(data)},
+        leaving=leaving,
+        quadrant_head=evidence.QUADRANTS,
+        quadrant_rows=evidence.quadrant_rows(leaving) if leaving and leaving["quadrants"] else [],
         stages=_stages(data, shown, here),
         step_columns=ladder_page.COLUMNS,
         step_rows=[ladder_page.cells(rung) for rung in data["steps"]["ladder"]] if data["steps"] else [],
@@ -101,6 +107,22 @@ def _plots(data: dict[str, Any], shown: Figures | None, here: Figures | None) ->
         found["exits"] = plots.exits_plot(blocks, shares, macs, shown.values["mean_macs"])
     if here and here.values["cosines"]:
         found["cosine"] = plots.cosine_plot(here.values["cosines"], here.values["cosine_mean"], here.values["cosine_p5"])
+    return found
+
+
+def _exit_plots(data: dict[str, Any]) -> dict[str, str]:
+    """How policies compare, and how honest the gates are, where that was measured."""
+    from convert.evidence.curves import Point
+    from convert.evidence.plots import pareto, reliability_plot
+
+    found, leaving, gates = {}, data["exits"].get("leaving"), data["exits"].get("gates")
+    if leaving:
+        curves = {name: [Point(**p) for p in points] for name, points in leaving["curves"].items()}
+        exact = leaving["float_exits"][-1]["accuracy"] if leaving["labelled"] else None
+        exits, taken = [Point(**p) for p in leaving["exits"]], Point(**leaving["taken"])
+        found["pareto"] = pareto(curves, exits, leaving["blocks"], taken, exact)
+    if gates:
+        found["reliability"] = reliability_plot(gates["exits"], _exit_blocks(data))
     return found
 
 

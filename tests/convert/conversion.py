@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,7 @@ from convert.progress import Silent
 from convert.rewrites import LADDER, rewrite
 from convert.roles import Roles, recognise
 from convert.stages import Stage, build_stages
+from convert.tower import Head, Linear, Tower
 from tests.convert.small import tower_of, vit
 from tflite_runtime_app.engine import Codes
 
@@ -59,11 +61,13 @@ def images(visual, count: int, seed: int) -> np.ndarray:
     return np.clip(np.round(found), -128, 127).astype(np.int8)
 
 
-def convert(visual, exits: tuple[int, ...], ladder=LADDER) -> Conversion:
+def convert(visual, exits: tuple[int, ...], ladder=LADDER, heads: dict[int, Head] | None = None) -> Conversion:
     """Everything that a build does between model and bundle, with min-max ranges and a stream of one int8 tensor."""
     chosen = images(visual, 48, 0)
     means = channels.measure(tower_of(visual), exits, chosen, Silent())
-    tower, _ = rewrite(tower_of(visual), {role: torch.from_numpy(mean) for role, mean in means.items()}, ladder)
+    tower, _ = rewrite(
+        replace(tower_of(visual), exit_heads=heads or {}), {role: torch.from_numpy(mean) for role, mean in means.items()}, ladder
+    )
     stages = build_stages(tower, exits)
     float_file = stages_to_float_tflite(stages, Silent())
     roles = recognise(float_file, stages)
@@ -86,8 +90,21 @@ def with_stream(conversion: Conversion, stream: str) -> Conversion:
 
 
 def rotated() -> Conversion:
-    """Exact GELU, ln_pre, class token, two exits, the whole ladder."""
-    return convert(vit(0), (1, 2))
+    """Exact GELU, ln_pre, class token, two exits, one with a head of its own, the whole ladder."""
+    visual = vit(0)
+    return convert(visual, (1, 2), heads={2: random_head(tower_of(visual), 40)})
+
+
+def random_head(tower: Tower, hidden: int) -> Head:
+    """A head of two layers with random weights."""
+    random = torch.Generator().manual_seed(7)
+    sizes = (tower.width, hidden, tower.embedding_size)
+    return Head(
+        tuple(
+            Linear(torch.randn(b, a, generator=random) / a**0.5, 0.1 * torch.randn(b, generator=random))
+            for a, b in itertools.pairwise(sizes)
+        )
+    )
 
 
 def plain() -> Conversion:

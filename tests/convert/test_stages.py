@@ -105,7 +105,7 @@ def test_macs_count_every_product_once():
         visual.train()(normalised(pictures(visual, 1)))  # in training mode the fast path, which it cannot count, is off
     tower = rewrite(tower_of(visual), {}, LADDER[:1])[0]
     stages = build_stages(tower, (1,))
-    assert 2 * (sum(stage.macs() for stage in stages) + tower.head_macs()) == counter.get_total_flops()
+    assert 2 * (sum(stage.macs() for stage in stages) + tower.head_macs(0)) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("exits", [(2, 1), (1, 1), (0, 2), (3,), (1, 4), (-1,)])

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tflite_runtime_app import tiny_bundle
 from tests.tflite_runtime_app.test_cli import words
 from tests.tflite_runtime_app.test_fitted import renamed
 from tflite_runtime_app import remembered
