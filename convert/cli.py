@@ -150,6 +150,23 @@ def evaluate(
 
 
 @app.command()
+def exits(
+    images: Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")],
+    model: Model = None,
+    pretrained: Pretrained = None,
+    labels: Labels = None,
+    count: Annotated[int, typer.Option("--count", help="Held-apart pictures to measure on.", min=1)] = 1000,
+    out: Annotated[Path, typer.Option("--out", help="The table as JSON.")] = Path("exits.json"),
+    seed: Seed = 0,
+    models: Models = None,
+) -> None:
+    """Show which token and which head read every block best: class token or SSA, shared or fitted, float or INT8."""
+    from convert.commands.exits import run
+
+    run(tuple(images), model, pretrained, labels, count, out, seed, models)
+
+
+@app.command()
 def heads(
     images: Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")],
     exits: Annotated[str, typer.Option("--exits", help="Blocks to make heads for.")] = "4,6,8,10",

@@ -372,3 +372,41 @@ def test_the_same_command_gives_the_same_flatbuffer(built, tmp_path):
     arguments = ("--model", built.model, "--images", built.images, "--target", "rpi", "--out", tmp_path / "again.tflite")
     assert python("convert", "build", *arguments).returncode == 0
     assert read_bundle(tmp_path / "again.tflite").flatbuffer == read_bundle(built.bundle).flatbuffer
+
+
+def test_evaluate_writes_page_figures_and_goes_on(built, tmp_path, capsys):
+    out = tmp_path / "evaluation"
+    arguments = ("evaluate", built.bundle, "--images", built.images, "--model", built.model, "--out", out)
+    assert main(words(*arguments)) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines()[-2:] == [str((out / "evaluation.json").resolve()), str((out / "index.html").resolve())]
+    found = json.loads((out / "evaluation.json").read_text())
+    assert (found["images"], len(found["skipped"])) == (20, 1)
+    assert found["labelled"], "folders are named as the labels are"
+    for key in ("int8", "float"):
+        assert found["quadrants"][key]["harmed"] == found["quadrants"][key]["rescued"] == 0, "no exit is open"
+    assert len(found["inr"]) == len(found["exits"]) == 3
+    page = (out / "index.html").read_text()
+    assert page.count("<svg") == 2
+    assert "rescued" in page
+    assert main(words(*arguments, "--json")) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["exits"] == found["exits"], "milliseconds too: nothing was computed again"
+
+
+def test_evaluate_wants_one_kind_of_source(built, tmp_path, capsys):
+    assert main(words("evaluate", built.bundle, "--model", built.model)) == 2
+    assert main(words("evaluate", built.bundle, "--imagenet", built.images, "--model", built.model, "--out", tmp_path)) == 2
+    assert "expected one for each of 1000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--policy", "telepathy"), ("--gate", "oracle"), ("--risk", "1.5"), ("--budget", "0")]
+)
+def test_odd_wishes_for_exits_are_refused(built, tmp_path, option, value):
+    arguments = ("--model", built.model, "--images", built.images, "--out", tmp_path / "x.tflite")
+    assert main(words("build", *arguments, option, value)) == 2
+    assert not (tmp_path / "x.tflite").exists()
+    assert main(words("build", "--model", built.model, "--budget", "0.7", "--out", tmp_path / "x.tflite")) == 2, (
+        "without pictures"
+    )
