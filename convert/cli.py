@@ -1,4 +1,4 @@
-"""The workshop's command line: `convert build`, `calibrate`, `inspect`, `labels`, `verify`."""
+"""The workshop's command line: every command with its options, each a function of `convert.commands`."""
 
 from __future__ import annotations
 

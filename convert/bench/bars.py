@@ -10,7 +10,7 @@ from convert.bench.timing import Spread
 from convert.errors import UsageError
 from convert.models import DEFAULT_MODEL
 
-TOWER, FLOOR, FLOOR_LINEAR = "tower", "floor", "floor_linear"
+TOWER, FLOOR, FLOOR_LINEAR, DECISIONS = "tower", "floor", "floor_linear", "decisions"
 BASE_32 = ("ViT-B-32", "ViT-B-32-openai")  # wider layers: what stands between products weighs less
 
 
@@ -28,6 +28,8 @@ class Bar:
 BARS = (
     Bar("at most 1.2 times its floor", FLOOR, lambda ratio: ratio >= 1 / 1.2, sets=None, models=(DEFAULT_MODEL,)),
     Bar("at most 1.15 times its floor", FLOOR, lambda ratio: ratio >= 1 / 1.15, sets=None, models=BASE_32),
+    Bar("decides at its exits in 5 % of its time", DECISIONS, lambda ratio: ratio <= 0.05, sets=None, models=(DEFAULT_MODEL,)),
+    Bar("decides at its exits in 2 % of its time", DECISIONS, lambda ratio: ratio <= 0.02, sets=None, models=BASE_32),
     Bar("at least 2.5 times as fast as float", "float", lambda ratio: ratio >= 2.5),
     Bar("faster than dynamic", "dynamic", lambda ratio: ratio > 1),
     Bar("faster than onnxruntime", "onnxruntime", lambda ratio: ratio > 1),
@@ -53,7 +55,7 @@ def judge(spreads: Mapping[str, Spread], model: str, instruction_set: str, bars:
 def require_peers(against: Sequence[str], model: str, instruction_set: str, bars: Sequence[Bar] = BARS) -> None:
     """Returns when every bar that holds here will be judged; raises UsageError naming the peers that are missing."""
     holding = [bar.other for bar in bars if not _excused(bar, model, instruction_set)]
-    missing = [other for other in holding if other != FLOOR and other not in against]
+    missing = [other for other in holding if other not in (FLOOR, DECISIONS) and other not in against]
     if missing:
         raise UsageError(
             f"--check on {instruction_set} also judges {', '.join(missing)}; add: --against {','.join((*against, *missing))}"

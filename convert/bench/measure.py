@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from calibration.samples import Sample, SampleSet, load, samples
 from convert.bench import peers
-from convert.bench.bars import FLOOR, FLOOR_LINEAR, TOWER, Verdict, judge
+from convert.bench.bars import DECISIONS, FLOOR, FLOOR_LINEAR, TOWER, Verdict, judge
 from convert.bench.cold import ColdStart, cold_start
+from convert.bench.decisions import LABELS, decisions_run
 from convert.bench.floor import floor_file
 from convert.bench.machine import Machine
 from convert.bench.products import Linear, Product, products
@@ -95,6 +96,8 @@ def measure(
         FLOOR: floor_run(floor_file(found), threads),
         FLOOR_LINEAR: floor_run(floor_file(linear), threads),
     }
+    if manifest.gates:
+        what_is_timed[DECISIONS] = decisions_run(cascade, chosen.images[:1])
     progress.step(f"floor of {len(found)} products, {len(linear)} of them fully connected")
     with tempfile.TemporaryDirectory(prefix="clip-rescue-") as folder:
         ready: dict[str, Peer] = {}
@@ -204,7 +207,11 @@ def _own_lines(
         TOWER, "full-integer TFLite, this file", spreads[TOWER], macs, bundle.path.stat().st_size, *_both(cosines.get(TOWER))
     )
     floor = Line(FLOOR, "its int8 products alone", spreads[FLOOR], macs)
-    return tower, floor, Line(FLOOR_LINEAR, "the same without attention's", spreads[FLOOR_LINEAR], macs_linear)
+    shorter = Line(FLOOR_LINEAR, "the same without attention's", spreads[FLOOR_LINEAR], macs_linear)
+    host = (
+        Line(DECISIONS, f"the host's work at every exit, {LABELS} labels", spreads[DECISIONS]) if DECISIONS in spreads else None
+    )
+    return (tower, floor, shorter) if host is None else (tower, floor, shorter, host)
 
 
 def _peer_line(name: str, peer: Peer, spreads: Mapping[str, Spread], cosines: Mapping[str, NDArray[np.float32]]) -> Line:

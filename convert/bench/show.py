@@ -10,12 +10,17 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from convert.bench.bars import FLOOR, FLOOR_LINEAR, TOWER, Verdict
+from convert.bench.bars import DECISIONS, FLOOR, FLOOR_LINEAR, TOWER, Verdict
 from convert.bench.measure import Line, Result
 from convert.report import formats
 from convert.report.plots import BLUE
 
-NAMES = {TOWER: "INT8, this file", FLOOR: "floor: its products", FLOOR_LINEAR: "floor without attention"}
+NAMES = {
+    TOWER: "INT8, this file",
+    FLOOR: "floor: its products",
+    FLOOR_LINEAR: "floor without attention",
+    DECISIONS: "exit decisions, 1,000 labels",
+}
 ORANGE, GREY = "#d55e00", "#999999"
 DIGITS = 3
 

@@ -11,14 +11,18 @@ from calibration.choose import Aim
 from calibration.families import FAMILIES
 from calibration.samples import Sample
 from convert.evidence import curves
+from convert.evidence.factorial import measure
 from convert.evidence.quadrants import mcnemar, quadrants
 from convert.evidence.sheet import MOST, contact_sheet
 from convert.evidence.stream import through_both
+from convert.float_replay import float_replay
 from convert.progress import Silent
+from tests.convert.conversion import images
 from tests.convert.test_integer_file import manifest_of
 from tests.tflite_runtime_app.test_observed import observed
 from tflite_runtime_app.cascade import Cascade
 from tflite_runtime_app.engine import LiteRtEngine
+from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.policies import Lact, Never
 
 
@@ -136,3 +140,22 @@ def test_a_stream_goes_on_where_it_was_cut_off_and_skips_what_is_broken(converte
     np.testing.assert_array_equal(resumed.found.embeddings, fresh.found.embeddings)
     np.testing.assert_allclose(resumed.float_found.embeddings, fresh.float_found.embeddings, atol=1e-5)
     assert run(items, "another file")[1] == 298
+
+
+def test_the_factorial_asks_what_the_stages_answer(rotated):
+    """The shared head on the mean patch token is the exit's own embedding, the last block's class token the tower's; no grid, no noise."""
+    learned, asked = rotated.images[:40], images(rotated.visual, 30, 9)
+    vectors = np.random.default_rng(0).normal(size=(6, 24)).astype(np.float32)
+    bank = LabelBank(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), tuple("abcdef"), ("{}",), "small")
+    outputs = float_replay(rotated.stages, asked).embeddings
+    exit_top1, final_top1 = ((outputs[:, k] @ bank.vectors.T).argmax(1) for k in (0, -1))
+
+    def accuracy(wanted, grids, **cell):
+        cells = measure(rotated.stages, grids, "int8", {}, learned, asked, wanted, bank, Silent())
+        assert len(cells) == 3 * 2 * 2 * 2
+        return next(c.accuracy for c in cells if all(getattr(c, name) == value for name, value in cell.items()))
+
+    assert accuracy(exit_top1, {}, block=1, token="SSA", head="shared", arithmetic="float") == 1.0
+    assert accuracy(final_top1, {}, block=3, token="class token", head="shared", arithmetic="float") == 1.0
+    assert accuracy(final_top1, {}, block=3, token="class token", head="fitted", arithmetic="float") > 0.5
+    assert accuracy(final_top1, rotated.grids, block=3, token="class token", head="shared", arithmetic="INT8") > 0.8
