@@ -99,10 +99,10 @@ def fit_policy(
     family: str,
     aim: Aim,
 ) -> tuple[tuple[int, ...], Choice, dict[str, Any]]:
-    """The offsets and the policy of that family that keeps to the aim on `held`, its numbers learned on `learned`."""
+    """The offsets and the policy of that family that keeps to the aim, its numbers learned on `learned`, its bound proved on `held`."""
     strength, shares = inr.strength(learned, ratios)
     offsets = inr.offsets(ratios, strength)
-    choice = choose(FAMILIES[family](learned, offsets), held, aim, bound=family == DEFAULT)
+    choice = choose(FAMILIES[family](learned, offsets), held, aim, bound=family == DEFAULT, learned=learned)
     return offsets, choice, {"inr": list(ratios), "strength": strength, "strengths": {str(s): v for s, v in shares.items()}}
 
 

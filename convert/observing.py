@@ -45,9 +45,9 @@ def observers_by_kind(
     return found
 
 
-def search_images(stages: Sequence[Stage]) -> int:
-    """As many as `SEARCH_MACS` allow, an even number between `FEWEST` and `MOST`."""
-    return int(np.clip(SEARCH_MACS // sum(stage.macs() for stage in stages), FEWEST, MOST)) // 2 * 2
+def search_images(stages: Sequence[Stage], most: int = MOST) -> int:
+    """As many as `SEARCH_MACS` allow, an even number between `FEWEST` and `most`."""
+    return int(np.clip(SEARCH_MACS // sum(stage.macs() for stage in stages), FEWEST, most)) // 2 * 2
 
 
 def noise_of(stages: Sequence[Stage], images: NDArray[np.int8], stream: str) -> Noise:

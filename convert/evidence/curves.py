@@ -62,10 +62,10 @@ def curves(seen: Observed, learned: Observed, offsets: Sequence[int], ms: Sequen
 def compared(
     seen: Observed, learned: Observed, held: Observed, offsets: Sequence[int], ms: Sequence[float], aim: Aim
 ) -> list[Row]:
-    """A row per family: its policy for the aim, chosen on `held`, measured on `seen`."""
+    """A row per family: its policy for the aim, chosen on `learned` and `held`, measured on `seen`."""
     rows = []
     for name, family in FAMILIES.items():
-        policy = choose(family(learned, offsets), held, aim, bound=name == DEFAULT).policy
+        policy = choose(family(learned, offsets), held, aim, bound=name == DEFAULT, learned=learned).policy
         left = seen.leaves(policy)
         rows.append(
             Row(name, point(seen, left, ms), seen.loss(left), float(seen.harmed(left).mean()), float(seen.rescued(left).mean()))

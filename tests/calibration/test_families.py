@@ -9,6 +9,7 @@ from calibration import inr
 from calibration.choose import Aim, choose
 from calibration.families import DEFAULT, FAMILIES
 from tests.tflite_runtime_app.test_observed import observed
+from tflite_runtime_app.observed import joined
 from tflite_runtime_app.policies import ClassBased, LttLact, Never
 
 
@@ -99,3 +100,14 @@ def test_the_strength_is_the_one_that_saves_most():
     strength, shares = inr.strength(seen, (200.0, 50.0))
     assert shares[strength] == min(shares.values())
     assert set(shares) == set(inr.STRENGTHS)
+
+
+def test_the_loss_is_known_better_on_more_images_and_the_bound_rests_on_the_held_ones_alone():
+    learned, held = observed(1000, 1), observed(1000, 2)
+    members = FAMILIES[DEFAULT](learned, (0, 0))
+    found = choose(members, held, Aim(alpha=0.05), bound=True, learned=learned)
+    alone = choose(members, held, Aim(alpha=0.05), bound=True)
+    assert found.bound == alone.bound
+    both = joined(learned, held)
+    assert found.images == 2000
+    assert found.loss == pytest.approx(both.loss(both.leaves(found.policy)))
