@@ -170,15 +170,18 @@ def exits(
 def heads(
     images: Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")],
     exits: Annotated[str, typer.Option("--exits", help="Blocks to make heads for.")] = "4,6,8,10",
+    kind: Annotated[
+        str, typer.Option("--kind", help="trained: two layers, by gradient; fitted: one, by ridge regression in closed form.")
+    ] = "trained",
     model: Model = None,
     labels: Labels = None,
     seed: Seed = 0,
     models: Models = None,
 ) -> None:
-    """Train heads of the exits' own on pictures, thousands of them, and keep them in the model's folder."""
+    """Make heads of the exits' own from pictures, thousands of them, and keep them in the model's folder."""
     from convert.commands.heads import run
 
-    run(tuple(images), model, labels, exits, seed, models)
+    run(tuple(images), model, labels, exits, kind, seed, models)
 
 
 @app.command()

@@ -32,13 +32,13 @@ class Remembered:
 def to_bytes(memory: Remembered) -> bytes:
     """As an npz file; the same images give the same bytes on every run."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for key in ("embeddings", "variances"):
             member = io.BytesIO()
             np.save(member, getattr(memory, key), allow_pickle=False)
             info = zipfile.ZipInfo(f"{key}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             info.create_system = 3  # else the bytes would depend on the machine's system
-            archive.writestr(info, member.getvalue())
+            archive.writestr(info, member.getvalue(), zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 

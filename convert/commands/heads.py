@@ -24,10 +24,21 @@ from tflite_runtime_app.labels import LabelBank
 
 HELD = 10  # every tenth picture is kept apart
 LEAST = 500
+HEADS = ("fitted", "trained")
 
 
-def run(images: tuple[Path, ...], model: str | None, labels: str | None, blocks: str, seed: int, models: Path | None) -> None:
-    """The model folder's heads.safetensors has a head for each of the blocks; a table shows each beside the shared one."""
+def run(
+    images: tuple[Path, ...],
+    model: str | None,
+    labels: str | None,
+    blocks: str,
+    kind: str,
+    seed: int,
+    models: Path | None,
+) -> None:
+    """The model folder's heads.safetensors has a head of that kind for each of the blocks; a table shows all kinds."""
+    if kind not in HEADS:
+        raise UsageError(f"--kind {kind!r} is none of {', '.join(HEADS)}")
     progress = OnTerminal()
     loaded = load_model(model, None, models)
     if loaded.folder is None:
@@ -45,7 +56,7 @@ def run(images: tuple[Path, ...], model: str | None, labels: str | None, blocks:
     pooled, embeddings = pooled_tokens(tower, chosen, pictures.images, progress)
     shared = Head((tower.projection,))
     table = Table(box=box.SIMPLE_HEAD, title=f"Heads of {loaded.name}, on {len(held)} pictures kept apart")
-    for column in ("block", "shared", "ridge", "trained"):
+    for column in ("block", "shared", *HEADS):
         table.add_column(column, justify="right")
     heads = {}
     target = np.array(right) if right is not None else (embeddings @ bank.vectors.T).argmax(1)
@@ -59,7 +70,7 @@ def run(images: tuple[Path, ...], model: str | None, labels: str | None, blocks:
             _share_right(embed(head, pooled[held, k], tower.activation), bank, target[held]) for head in (shared, fitted, learned)
         ]
         table.add_row(str(done), *(f"{score * 100:.1f} %" for score in scores))
-        heads[done] = learned
+        heads[done] = fitted if kind == "fitted" else learned
     path = loaded.folder / files.FILE
     write_atomically(path, files.to_bytes(heads))
     word = "top-1" if right is not None else "the whole tower's answer"

@@ -72,6 +72,7 @@ def _tables(facts: dict[str, Any]) -> list[Table]:
         "calibration": f"{calibration['observer']} on {calibration['images']} images, digest {calibration['digest'][:16]}",
         "rewrites": ", ".join(manifest["ladder"]),
         "policy": manifest["policy"]["name"],
+        "bound": _bound(calibration["risk"]),
         "none of these": f"cosine below {manifest['none_threshold']:.3f}",
         "MACs XNNPACK takes": f"{facts['xnnpack_share_of_macs'] * 100:.2f} %",
         "limits": ", ".join(f"{key} {value}" for key, value in manifest["limits"].items()) or "none",
@@ -81,6 +82,15 @@ def _tables(facts: dict[str, Any]) -> list[Table]:
     for name, value in rows.items():
         overview.add_row(name, value)
     return [overview, _stage_table(facts), _tensor_table(manifest)]
+
+
+def _bound(risk: dict[str, float]) -> str:
+    """What Learn then Test found, in words."""
+    if not risk or not risk["passed"]:
+        return "none"
+    what = "answers changed" if risk["label_free"] else "images harmed"
+    measured = f"{risk['losses']:.0f} of {risk['images']:.0f} here"
+    return f"at most {risk['alpha']:.1%} of {what}, with {1 - risk['delta']:.0%} confidence ({measured})"
 
 
 def _stage_table(facts: dict[str, Any]) -> Table:

@@ -410,3 +410,25 @@ def test_odd_wishes_for_exits_are_refused(built, tmp_path, option, value):
     assert main(words("build", "--model", built.model, "--budget", "0.7", "--out", tmp_path / "x.tflite")) == 2, (
         "without pictures"
     )
+
+
+@pytest.mark.parametrize("kind", ["trained", "fitted"])
+def test_heads_are_made_kept_and_found_again(built, tmp_path, monkeypatch, capsys, kind):
+    monkeypatch.setattr("convert.commands.heads.LEAST", 10)
+    folder = model_folder.write(tmp_path / "small")
+    plain = load_model(str(folder), None, None)
+    arguments = ("heads", "--model", folder, "--images", built.images, "--exits", "1,2", "--kind", kind)
+    assert main(words(*arguments)) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str((folder / "heads.safetensors").resolve())
+    found = load_model(str(folder), None, None)
+    assert set(found.tower().exit_heads) == {1, 2}
+    assert {len(head.layers) for head in found.heads.values()} == {2 if kind == "trained" else 1}
+    assert found.weights_sha256 != plain.weights_sha256, "a calibration made before does not fit"
+    assert found.space_id == plain.space_id, "labels made before do"
+    assert main(words(*arguments[:-1], "guessed")) == 2
+
+
+def test_heads_want_more_than_a_handful_of_pictures(built, capsys):
+    assert main(words("heads", "--model", built.model, "--images", built.images, "--exits", "1")) == 2
+    assert "500 is the least" in capsys.readouterr().err
+    assert main(words("heads", "--model", built.model, "--images", built.images, "--exits", "9")) == 2
