@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from calibration.choose import Aim
 from calibration.samples import SampleSet, load, samples
 from calibration.stored import Stored
 from convert import fit, noise, parity
@@ -33,11 +32,11 @@ from convert.report.data import report_data
 from convert.request import Request
 from tflite_runtime_app import remembered
 from tflite_runtime_app.bundle import REMEMBERED, REPORT, pack
-from tflite_runtime_app.fitted import fits, for_labels
+from tflite_runtime_app.fitted import fits
 from tflite_runtime_app.labels import LabelBank, labels_to_bytes
 from tflite_runtime_app.manifest import Manifest
-from tflite_runtime_app.refit import offsets_of, refit
-from tflite_runtime_app.replay import replay, replayed
+from tflite_runtime_app.refit import for_other_labels, offsets_of
+from tflite_runtime_app.replay import replay
 
 NOISE_IMAGES = 32
 
@@ -87,9 +86,11 @@ def build(request: Request, progress: Progress) -> Build:
     progress.step("full-integer file written and audited")
     manifest = describe(flatbuffer, graph.stages, request.model, stored, request.profile.name, {})
     fitted = fits(manifest, bank)
-    if not fitted:
-        manifest = _for_other_labels(manifest, flatbuffer, stored, bank, progress)
-    usable = for_labels(manifest, bank)
+    usable, told = for_other_labels(cascade_of(flatbuffer, manifest), manifest, stored.remembered, bank)
+    if told:
+        progress.step(told)
+    if stored.remembered is not None:
+        manifest = usable  # fitted for these labels; where nothing is remembered the board says that it is for others
     measured, noisy, leaving = _measure(request, graph, integer, flatbuffer, usable, bank, reported, splits, progress)
     if request.images and measured is not None:
         kept = {**stored.evidence, "leaving": leaving}
@@ -99,19 +100,6 @@ def build(request: Request, progress: Progress) -> Build:
     seconds = time.monotonic() - start
     report = report_data(request, graph, manifest, stored, audited, measured, noisy, reported, recorded, len(flatbuffer), seconds)
     return Build(flatbuffer, graph.float_file, manifest, bank, stored, report)
-
-
-def _for_other_labels(manifest: Manifest, flatbuffer: bytes, stored: Stored, bank: LabelBank, progress: Progress) -> Manifest:
-    """The manifest with exits fitted anew for these labels, on the images that the calibration remembers."""
-    if stored.remembered is None or not stored.gates:
-        progress.step("the exits were fitted for other labels: every image will go to full depth; --images fits them for these")
-        return manifest
-    aim = Aim()
-    seen = replayed(stored.remembered, manifest)
-    refitted, bound = refit(cascade_of(flatbuffer, manifest), manifest, seen, bank, aim.alpha, aim.delta)
-    told = f"they change {bound.losses} of {bound.images} answers" if bound.kept >= 0 else "none is safe, all go to full depth"
-    progress.step(f"exits fitted anew for these labels on the images that the calibration remembers: {told}")
-    return refitted
 
 
 def _require(images: SampleSet) -> None:

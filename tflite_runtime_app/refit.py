@@ -13,16 +13,35 @@ import numpy as np
 import numpy.typing as npt
 
 from tflite_runtime_app.cascade import Cascade
-from tflite_runtime_app.fitted import labels_digest
+from tflite_runtime_app.fitted import fits, for_labels, labels_digest
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import Manifest, PolicySpec
 from tflite_runtime_app.observed import Observed
-from tflite_runtime_app.replay import Answers, Replay, answers, gate_scores
-from tflite_runtime_app.risk import Bound
+from tflite_runtime_app.remembered import Remembered
+from tflite_runtime_app.replay import Answers, Replay, answers, gate_scores, replayed
+from tflite_runtime_app.risk import ALPHA, DELTA, Bound
 from tflite_runtime_app.thresholds import NEVER, bounded, family
 
 STANDARD = 4  # the first of so many parts gives mean and deviation
 SMALLEST_DEVIATION = 1e-6
+
+
+def for_other_labels(cascade: Cascade, manifest: Manifest, memory: Remembered | None, bank: LabelBank) -> tuple[Manifest, str]:
+    """The manifest as it may be used with these labels, and a sentence on what became of the exits; empty for the bundle's own labels."""
+    if fits(manifest, bank):
+        return manifest, ""
+    said = "the exits were fitted for other labels"
+    if memory is None or not manifest.gates:
+        return for_labels(manifest, bank), f"{said}; every image goes to full depth"
+    risk = manifest.calibration.risk
+    alpha, delta = risk.get("alpha", ALPHA), risk.get("delta", DELTA)
+    fitted, bound = refit(cascade, manifest, replayed(memory, manifest), bank, alpha, delta)
+    if bound.kept < 0:
+        return fitted, f"{said}; under these no exit is safe, every image goes to full depth"
+    return (
+        fitted,
+        f"{said}; they now change {bound.losses} of the answers to {bound.images} calibration images, at most {alpha:.1%}",
+    )
 
 
 def refit(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import sys
 import time
@@ -12,13 +11,11 @@ from tflite_runtime_app.bundle import Bundle, read_bundle
 from tflite_runtime_app.cascade import Cascade, load_cascade
 from tflite_runtime_app.decide import answer
 from tflite_runtime_app.errors import LabelError, SourceError
-from tflite_runtime_app.fitted import fits, for_labels
+from tflite_runtime_app.fitted import for_labels
 from tflite_runtime_app.labels import LabelBank, check_space, read_labels
 from tflite_runtime_app.policies import Never, policy_from_manifest
 from tflite_runtime_app.preprocess import image_to_tensor
-from tflite_runtime_app.refit import refit
-from tflite_runtime_app.replay import replayed
-from tflite_runtime_app.risk import ALPHA, DELTA
+from tflite_runtime_app.refit import for_other_labels
 from tflite_runtime_app.sinks.base import Failure, Result, Sink
 from tflite_runtime_app.sinks.jsonl import JsonLinesSink
 from tflite_runtime_app.sinks.line import LineSink
@@ -56,20 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def cascade_for(bundle: Bundle, bank: LabelBank, threads: int, full_depth: bool) -> Cascade:
     """The bundle's cascade for these labels; for others than its own, exits are fitted anew on what the bundle remembers, or taken off."""
-    if full_depth or fits(bundle.manifest, bank):
-        usable = dataclasses.replace(bundle, manifest=for_labels(bundle.manifest, bank))
-        return load_cascade(usable, threads, policy=Never() if full_depth else None)
-    said = "classify: the exits were fitted for other labels"
-    if bundle.remembered is None or not bundle.manifest.gates:
-        print(f"{said}; every image goes to full depth", file=sys.stderr)
-        return load_cascade(dataclasses.replace(bundle, manifest=for_labels(bundle.manifest, bank)), threads)
     cascade = load_cascade(bundle, threads, policy=Never())
-    risk = bundle.manifest.calibration.risk
-    alpha, delta = risk.get("alpha", ALPHA), risk.get("delta", DELTA)
-    manifest, bound = refit(cascade, bundle.manifest, replayed(bundle.remembered, bundle.manifest), bank, alpha, delta)
-    held = f"they now change {bound.losses} of the answers to {bound.images} calibration images, at most {alpha:.1%}"
-    found = held if bound.kept >= 0 else "under these no exit is safe, every image goes to full depth"
-    print(f"{said}; {found}", file=sys.stderr)
+    if full_depth:
+        return Cascade(cascade.engine, for_labels(bundle.manifest, bank), Never())
+    manifest, told = for_other_labels(cascade, bundle.manifest, bundle.remembered, bank)
+    if told:
+        print(f"classify: {told}", file=sys.stderr)
     return Cascade(cascade.engine, manifest, policy_from_manifest(manifest))
 
 

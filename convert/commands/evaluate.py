@@ -29,12 +29,9 @@ from convert.rewrites import input_normalisation
 from convert.stages import Stage, build_stages
 from convert.tower import Tower
 from tflite_runtime_app.bundle import Bundle, read_bundle
-from tflite_runtime_app.fitted import fits, for_labels
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import Manifest
-from tflite_runtime_app.refit import refit
-from tflite_runtime_app.replay import replayed
-from tflite_runtime_app.risk import ALPHA, DELTA
+from tflite_runtime_app.refit import for_other_labels
 
 
 def run(
@@ -103,14 +100,11 @@ def _labels(bundle: Bundle, option: str | None, imagenet: Path | None, model: Cl
 
 def _usable(bundle: Bundle, bank: LabelBank, progress: Progress) -> Manifest:
     """The manifest for these labels, as `classify` would use it."""
-    manifest = bundle.manifest
-    if fits(manifest, bank) or bundle.remembered is None or not manifest.gates:
-        return for_labels(manifest, bank)
-    risk = manifest.calibration.risk
-    cascade = cascade_of(bundle.flatbuffer, manifest)
-    seen = replayed(bundle.remembered, manifest)
-    progress.step("the exits were fitted for other labels: fitted anew on what the bundle remembers")
-    return refit(cascade, manifest, seen, bank, risk.get("alpha", ALPHA), risk.get("delta", DELTA))[0]
+    cascade = cascade_of(bundle.flatbuffer, bundle.manifest)
+    manifest, told = for_other_labels(cascade, bundle.manifest, bundle.remembered, bank)
+    if told:
+        progress.step(told)
+    return manifest
 
 
 def _float_stages(model: ClipModel, manifest: Manifest) -> tuple[Stage, ...]:
@@ -155,12 +149,18 @@ def _sheets(
 
 def _show(data: dict[str, Any], title: str) -> None:
     console = Console(highlight=False)
-    for head, rows, name in (
-        (page.QUADRANTS, page.quadrant_rows(data) if data["quadrants"] else [], title),
-        (page.EXITS, page.exit_rows(data), ""),
-    ):
-        if rows:
-            table = Table(*head, title=name, box=box.SIMPLE_HEAD)
-            for row in rows:
-                table.add_row(*row)
-            console.print(table)
+    if data["quadrants"]:
+        console.print(
+            _filled(title, list(zip(page.QUADRANTS, *page.quadrant_rows(data), strict=True)))
+        )  # upright: eighty columns
+    console.print(_filled("" if data["quadrants"] else title, [page.EXITS, *page.exit_rows(data)]))
+
+
+def _filled(title: str, rows: Sequence[Sequence[str]]) -> Table:
+    """A table whose first row is its head."""
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    for number, name in enumerate(rows[0]):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from convert.commands.matching import matching_model
 from convert.errors import UsageError
 from convert.files import write_atomically
 from convert.label_files import embed_labels, read_label_list
+from convert.parity import cascade_of
 from tflite_runtime_app.bundle import read_bundle
 from tflite_runtime_app.labels import labels_to_bytes
+from tflite_runtime_app.refit import for_other_labels
 
 
 def run(file: Path, labels: str, out: Path, model: str | None, pretrained: str | None, force: bool, models: Path | None) -> None:
-    """`out` holds one unit vector per label, in the bundle's space."""
-    manifest = read_bundle(file).manifest
+    """`out` holds one unit vector per label, in the bundle's space; what becomes of the exits with these labels is said."""
+    bundle = read_bundle(file)
+    manifest = bundle.manifest
     if out.exists() and not force:
         raise UsageError(f"{out} exists; write over it with --force, or name another file with --out")
     loaded = matching_model(manifest, file, model, pretrained, models)
     bank = embed_labels(read_label_list(labels, loaded), loaded)
     write_atomically(out, labels_to_bytes(bank))
+    _, told = for_other_labels(cascade_of(bundle.flatbuffer, manifest), manifest, bundle.remembered, bank)
+    if told:
+        print(f"convert: {told}", file=sys.stderr)
     print(f"{len(bank.names)} labels, {len(bank.templates)} templates", out.resolve(), sep="\n")

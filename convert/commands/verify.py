@@ -18,8 +18,8 @@ from convert.parity import Parity, cascade_of, float_embeddings, measure
 from convert.pictures import load_pictures
 from convert.progress import OnTerminal
 from tflite_runtime_app.bundle import read_bundle
-from tflite_runtime_app.fitted import fits, for_labels
 from tflite_runtime_app.labels import LabelBank
+from tflite_runtime_app.refit import for_other_labels
 
 
 def run(
@@ -44,9 +44,9 @@ def run(
     progress.step(f"{len(part)} images read, {len(found.skipped)} broken ones skipped, {len(bank.names)} labels")
     reference = float_embeddings(loaded, part.images, progress)
     cascade = cascade_of(bundle.flatbuffer, bundle.manifest)
-    usable = for_labels(bundle.manifest, bank)
-    if not fits(bundle.manifest, bank):
-        progress.step("the exits were fitted for other labels: every image goes to full depth")
+    usable, told = for_other_labels(cascade, bundle.manifest, bundle.remembered, bank)
+    if told:
+        progress.step(told)
     result = measure(cascade, usable, bank, part.images, reference, truth, progress)
     if as_json:
         print(json.dumps({"file": str(file), "digest": found.digest, "skip": skip, "skipped": found.skipped, **result.to_dict()}))

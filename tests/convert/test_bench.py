@@ -170,7 +170,8 @@ def test_the_floor_holds_exactly_the_files_products(converted):
     assert floor.operators["BATCH_MATMUL"] == 2 * blocks
     # Q, K, V, out and two of the MLP in each block; to them come the patch embedding, a head per stage, and what follows ln_pre.
     after_norm_pre = converted.stages[0].tower.after_norm_pre is not None
-    assert floor.operators["FULLY_CONNECTED"] == 6 * blocks + 1 + len(converted.stages) + after_norm_pre
+    second = sum(len(head.layers) - 1 for head in converted.stages[0].tower.exit_heads.values())
+    assert floor.operators["FULLY_CONNECTED"] == 6 * blocks + 1 + len(converted.stages) + after_norm_pre + second
 
 
 def test_every_product_of_the_floor_has_weights_of_its_own_per_channel(two_term):
@@ -222,7 +223,10 @@ def test_the_floors_attention_product_is_the_integer_product():
 
 # Bars.
 
-SPREADS = {name: Spread(p50, p50) for name, p50 in (("tower", 12.0), ("floor", 10.0), ("float", 30.0), ("ncnn", 11.0))}
+SPREADS = {
+    name: Spread(p50, p50)
+    for name, p50 in (("tower", 12.0), ("floor", 10.0), ("float", 30.0), ("ncnn", 11.0), ("decisions", 0.3))
+}
 
 
 def verdicts(model: str, instruction_set: str, **changed: float) -> dict[str, bars.Verdict]:
@@ -232,18 +236,20 @@ def verdicts(model: str, instruction_set: str, **changed: float) -> dict[str, ba
 
 def test_bars_are_judged_where_they_hold():
     found = verdicts("boot", "avx512_vnni")
-    assert [found[bar.text].kept for bar in BARS] == [True, None, True, None, None, False]
+    assert [found[bar.text].kept for bar in BARS] == [True, None, True, None, True, None, None, False]
     assert found["faster than dynamic"].why == "not measured, add --against dynamic"
     assert found["faster than ncnn"].ratio == pytest.approx(11 / 12)
     assert verdicts("boot", "avx512_vnni", tower=12.01)["at most 1.2 times its floor"].kept is False
     assert verdicts("ViT-B-32", "avx2", tower=11.49)["at most 1.15 times its floor"].kept is True
     assert verdicts("ViT-B-32", "avx2", tower=11.51)["at most 1.15 times its floor"].kept is False
+    assert verdicts("boot", "avx2", decisions=0.61)["decides at its exits in 5 % of its time"].kept is False
+    assert verdicts("ViT-B-32", "avx2", decisions=0.23)["decides at its exits in 2 % of its time"].kept is True
     assert verdicts("boot", "avx_vnni", float=29.99)["at least 2.5 times as fast as float"].kept is False
 
 
 def test_bars_that_do_not_hold_say_why():
     found = verdicts("boot", "avx2", tower=99.0)
-    assert [found[bar.text].kept for bar in BARS] == [False, None, None, None, None, None]
+    assert [found[bar.text].kept for bar in BARS] == [False, None, True, None, None, None, None, None]
     assert "this machine has avx2" in found["faster than ncnn"].why
     assert verdicts("other", "avx2", tower=99.0)["at most 1.2 times its floor"].why == "set for boot only"
 
@@ -368,7 +374,7 @@ def test_every_peer_runs_the_same_network(measured):
 
 def test_a_result_holds_medians_sizes_and_ratios(measured, tiny):
     lines = {line.name: line for line in measured.lines}
-    assert [line.name for line in measured.lines] == ["tower", "floor", "floor_linear", *ALL]
+    assert [line.name for line in measured.lines] == ["tower", "floor", "floor_linear", "decisions", *ALL]
     assert all(0 < line.spread.p50 <= line.spread.p90 for line in (*measured.lines, *measured.stages))
     assert measured.ratio == lines["tower"].spread.p50 / lines["floor"].spread.p50
     assert measured.ratio_linear == lines["tower"].spread.p50 / lines["floor_linear"].spread.p50
@@ -493,7 +499,7 @@ def test_bench_as_json_and_in_a_folder(built, tmp_path, capsys):
     assert bench(built, "--against", "float,dynamic", "--json", "--out", str(tmp_path / "out")) == 0
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads((tmp_path / "out" / "bench.json").read_text())
-    assert [line["name"] for line in found["lines"]] == ["tower", "floor", "floor_linear", "float", "dynamic"]
+    assert [line["name"] for line in found["lines"]] == ["tower", "floor", "floor_linear", "decisions", "float", "dynamic"]
     assert found["lines"][3]["cosine_least"] > 0.99999
     assert found["machine"] == dataclasses.asdict(this_machine())
     assert found["runs"] == 50
