@@ -45,14 +45,19 @@ def parse_labels(text: str) -> LabelList:
 def imagenet_labels(folder: Path) -> LabelList:
     """ImageNet-1k's names as open_clip has them, for a validation folder with a folder per WordNet id: sorted ids are the label order.
 
-    Raises UsageError unless there are a thousand.
+    A folder of some of the classes needs the ids of all in a `wnids.txt`, one a line in label order. Raises UsageError unless there are a
+    thousand.
     """
     from convert.torchvision_ops import open_clip
 
-    ids = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    listed = folder / "wnids.txt"
+    ids = listed.read_text("utf-8").split() if listed.is_file() else sorted(p.name for p in folder.iterdir() if p.is_dir())
     names = tuple(open_clip.IMAGENET_CLASSNAMES)
     if len(ids) != len(names):
-        raise UsageError(f"--imagenet {folder} holds {len(ids)} folders, expected one for each of {len(names)} WordNet ids")
+        raise UsageError(
+            f"--imagenet {folder} holds {len(ids)} folders, expected one for each of {len(names)} WordNet ids, "
+            "or a wnids.txt that lists them"
+        )
     return LabelList(names, tuple(ids))
 
 

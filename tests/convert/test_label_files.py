@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from convert.errors import UsageError
-from convert.label_files import LabelList, embed_labels, parse_labels, read_label_list, read_templates
+from convert.label_files import LabelList, embed_labels, imagenet_labels, parse_labels, read_label_list, read_templates
 from convert.models import load_model
 from convert.torchvision_ops import open_clip
 
@@ -124,3 +124,19 @@ def test_batches_do_not_matter(boot, monkeypatch):
     whole = embed_labels(labels, boot).vectors
     monkeypatch.setattr("convert.label_files.BATCH", 3)
     np.testing.assert_allclose(embed_labels(labels, boot).vectors, whole, atol=2e-6)
+
+
+def test_imagenets_names_in_the_order_of_sorted_ids_or_of_a_list(tmp_path):
+    ids = [f"n{number:08}" for number in range(1000)]
+    for name in ids[::2]:
+        (tmp_path / name).mkdir()
+    with pytest.raises(UsageError, match=r"500 folders.*1000 WordNet ids"):
+        imagenet_labels(tmp_path)
+    (tmp_path / "wnids.txt").write_text("\n".join(ids))
+    listed = imagenet_labels(tmp_path)
+    assert listed.indices([ids[3], ids[999]]) == (3, 999)
+    assert (listed.names[0], listed.names[999]) == ("tench", "toilet paper")
+    (tmp_path / "wnids.txt").unlink()
+    for name in ids[1::2]:
+        (tmp_path / name).mkdir()
+    assert imagenet_labels(tmp_path) == listed
