@@ -273,3 +273,49 @@ def test_the_measured_ladder_is_shown_where_there_is_one(tmp_path):
     assert "What each step earns" in page and "What each step earns" not in without
     assert "456 images" in page and "naive &lt;min-max&gt;" in page and "63.0 %" in page and "9.9 %" in page
     assert "<svg" in page[page.index("What each step earns") :]
+
+
+def with_exits() -> dict:
+    """A report whose exits were measured: three stages, a bound that let forty settings pass."""
+    point = {"share": 0.8, "ms": 9.5, "accuracy": 0.66}
+    quadrant = dict.fromkeys(("both", "rescued", "harmed", "neither"), 0.25)
+    quadrant |= {f"{name}_interval": (0.2, 0.3) for name in (*quadrant, "gain")}
+    quadrant |= {"gain": 0.0, "p_value": 0.8, "accuracy": 0.66, "accuracy_full": 0.665, "share_of_macs": 0.8}
+    gate = {"chance": (0.2, 0.8), "share": (0.25, 0.75), "count": (50, 50), "ece": 0.05, "equal": 0.997, "threshold": -34}
+    leaving = {
+        "images": 400,
+        "labelled": True,
+        "blocks": [2, 4, 6],
+        "policies": [
+            {"family": name, "point": point, "loss": 0.001, "harmed": 0.006, "rescued": 0.005} for name in ("never", "ltt-lact")
+        ],
+        "curves": {"lact": [point, {**point, "share": 0.6}], "patience": [point]},
+        "exits": [point] * 3,
+        "float_exits": [point] * 3,
+        "taken": point,
+        "quadrants": {"int8": quadrant, "float": quadrant},
+        "inr": [180.0, 200.0, 250.0],
+    }
+    risk = {"alpha": 0.02, "delta": 0.1, "images": 1010.0, "losses": 14.0, "passed": 40.0, "tested": 41.0, "label_free": 0.0}
+    ablation = [{"confidence": 0.7, "margin": 0.71}, {"confidence": 0.8, "margin": 0.81}]
+    gates = {"kind": "logistic", "ablation": ablation, "exits": [gate, gate]}
+    lact = {"strength": 0.25, "strengths": {"0.0": 0.76, "0.25": 0.75}}
+    return {**report_data(), "risk": risk, "exits": {"gates": gates, "lact": lact, "leaving": leaving}}
+
+
+def test_the_page_tells_of_bound_policies_and_gates(tmp_path):
+    text = page(tmp_path, with_exits())
+    told = words(text)
+    assert "with 90.0 % confidence at most 2.0 % of images are wrong where they leave" in told
+    assert "14 of 1010 images" in told and "40 of 41 settings" in told
+    for heading in ("Policies compared", "Rescued and harmed, in INT8 and in float", "Information to noise"):
+        assert heading in told
+    assert "0.0 (one threshold for all exits): 76.0 %, 0.25: 75.0 %" in told
+    assert "99.7 %" in told, "how often the integer gate decides as the float one"
+    assert text.count("<svg") == 5
+
+
+def test_the_page_says_when_no_setting_passed(tmp_path):
+    data = with_exits()
+    data["risk"] |= {"passed": 0.0, "losses": 0.0, "images": 90.0}
+    assert "let no setting pass on 90 images" in words(page(tmp_path, data))
