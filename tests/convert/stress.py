@@ -23,7 +23,7 @@ from torch import Tensor
 from calibration.samples import pixels
 from convert.models import ClipModel
 
-LOUDNESS = 0.7  # what the planted channel carries, in norms of the token: a channel twelve to thirty times the median one
+LOUDNESS = 1.0  # what the planted channel carries, in norms of the token: a channel fifteen to forty times the median one
 HIGH_NORM = 10.0  # times the median token's norm, a hundred times its variance
 SINK = 1  # the picture's upper left corner, where little is lost
 SLOPE, FIRST = 0.8, 2  # of the hidden units that make a high-norm token grow, and the block from which on they do

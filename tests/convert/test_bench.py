@@ -500,7 +500,7 @@ def test_bench_as_json_and_in_a_folder(built, tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads((tmp_path / "out" / "bench.json").read_text())
     assert [line["name"] for line in found["lines"]] == ["tower", "floor", "floor_linear", "decisions", "float", "dynamic"]
-    assert found["lines"][3]["cosine_least"] > 0.99999
+    assert found["lines"][4]["cosine_least"] > 0.99999
     assert found["machine"] == dataclasses.asdict(this_machine())
     assert found["runs"] == 50
     assert found["images"] == 20
