@@ -18,7 +18,7 @@ from convert.audit import audit
 from convert.calibrated import Splits, channels_of, exits_of, first_file, fit_exits, stored_calibration, unfitted
 from convert.errors import CalibrationError
 from convert.evidence import curves
-from convert.evidence.study import observe, study
+from convert.evidence.study import study
 from convert.float_replay import float_replay
 from convert.gate_graph import add_gates
 from convert.graph import Graph, integer_file, make_graph
@@ -36,7 +36,7 @@ from tflite_runtime_app.fitted import fits
 from tflite_runtime_app.labels import LabelBank, labels_to_bytes
 from tflite_runtime_app.manifest import Manifest
 from tflite_runtime_app.refit import for_other_labels, offsets_of
-from tflite_runtime_app.replay import replay
+from tflite_runtime_app.replay import answers, observe, replay
 
 NOISE_IMAGES = 32
 
@@ -146,7 +146,7 @@ def _measure(
     floats = float_replay(graph.stages, reported.images, progress)
     wanted = None if labels is None else np.array(labels, np.int64)
     leaving = study(found, floats, wanted, cascade, manifest, bank)
-    seen = observe(found, wanted, cascade, manifest, bank)
+    seen = observe(answers(found, bank, manifest.logit_scale), cascade, manifest, len(bank.names), wanted)
     rows = curves.compared(seen, splits.learned, splits.held, offsets_of(manifest), leaving["ms"], request.aim)
     brief = {key: value for key, value in leaving.items() if key not in ("left", "rescued", "harmed", "classes")}
     return measured, noisy, {**brief, "policies": [dataclasses.asdict(row) for row in rows]}

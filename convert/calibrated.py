@@ -33,7 +33,7 @@ from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.observed import Observed
 from tflite_runtime_app.policies.spec import spec_of
 from tflite_runtime_app.refit import facts
-from tflite_runtime_app.replay import remember, replay
+from tflite_runtime_app.replay import observe, remember, replay
 from tflite_runtime_app.thresholds import NEVER
 
 LEAST_IMAGES = 64
@@ -150,9 +150,9 @@ def fit_exits(
     content = add_gates(integer.content, gates)
     manifest = describe(content, graph.stages, request.model, closed, request.profile.name, {})
     cascade = cascade_of(content, manifest)
-    learned, held = (early_exits.observe(part, cascade, manifest, bank) for part in parts)
+    learned, held = (observe(part.answers, cascade, manifest, len(bank.names), part.wanted) for part in parts)
     ratios = inr.information_to_noise(floats[0], parts[0].found.embeddings, bank.vectors)
-    offsets, choice, noise = early_exits.fit_policy(gates, learned, held, ratios[:-1], request.policy, request.aim)
+    offsets, choice, noise = early_exits.fit_policy(learned, held, ratios[:-1], request.policy, request.aim)
     spec, thresholds = spec_of(choice.policy, len(gates), offsets)
     progress.step(
         f"policy {spec.name}: {choice.share * 100:.1f} % of the MACs, {choice.loss * 100:+.2f} points lost on {choice.images} images"

@@ -17,11 +17,9 @@ from calibration import gate_evidence, inr
 from calibration.choose import Aim, Choice, choose
 from calibration.families import DEFAULT, FAMILIES
 from calibration.gates import Gate, fit_gate, log_odds
-from tflite_runtime_app.cascade import Cascade
 from tflite_runtime_app.labels import LabelBank
-from tflite_runtime_app.manifest import Manifest
 from tflite_runtime_app.observed import Observed
-from tflite_runtime_app.replay import Answers, Replay, answers, gate_scores
+from tflite_runtime_app.replay import Answers, Replay, answers
 
 NONE_QUANTILE = 0.02  # share of good answers that "none of these" may wrongly take
 
@@ -51,33 +49,12 @@ class Part:
         return self.good[:, :-1] >= self.good[:, -1:]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Exits:
-    """Fitted exits: `choice` is the policy, `offsets` what LACT adds at each exit, `none_threshold` the cosine of no label.
-
-    `evidence` is plain data for manifest and report.
-    """
-
-    gates: tuple[Gate, ...]
-    offsets: tuple[int, ...]
-    choice: Choice
-    none_threshold: float
-    evidence: dict[str, Any]
-
-
 def part_of(
     found: Replay, bank: LabelBank, logit_scale: float, reference: NDArray[np.float32], labels: Sequence[int] | None
 ) -> Part:
     """A replay with the float tower's embeddings [n, E] of the same images, and their labels where they are known."""
     wanted = None if labels is None else np.asarray(labels, np.int64)
     return Part(found, answers(found, bank, logit_scale), wanted, (reference @ bank.vectors.T).argmax(1))
-
-
-def observe(part: Part, cascade: Cascade, manifest: Manifest, bank: LabelBank) -> Observed:
-    """The part as policies see it, scored by the integer gates."""
-    macs = (*(manifest.macs_until(k) for k in range(len(manifest.stages) - 1)), manifest.total_macs)
-    scores = gate_scores(cascade, manifest, part.answers.features)
-    return Observed(part.answers.features, scores, part.answers.top1, part.wanted, macs, len(bank.names))
 
 
 def fit_gates(part: Part, kind: str | None, seed: int) -> tuple[tuple[Gate, ...], dict[str, Any]]:
@@ -92,7 +69,6 @@ def fit_gates(part: Part, kind: str | None, seed: int) -> tuple[tuple[Gate, ...]
 
 
 def fit_policy(
-    gates: tuple[Gate, ...],
     learned: Observed,
     held: Observed,
     ratios: Sequence[float],

@@ -17,9 +17,8 @@ from tflite_runtime_app.cascade import Cascade
 from tflite_runtime_app.engine import LiteRtEngine
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import Manifest
-from tflite_runtime_app.observed import Observed
 from tflite_runtime_app.policies import Never, policy_from_manifest
-from tflite_runtime_app.replay import Replay, answers, gate_scores, replay
+from tflite_runtime_app.replay import Replay, answers, observe, replay
 
 BATCH = 32
 
@@ -100,9 +99,7 @@ def compare(
     ours = answers(found, bank, manifest.logit_scale)
     float_top1 = (_unit(reference) @ bank.vectors.T).argmax(1)
     cosine = (_unit(found.embeddings) * _unit(reference)[:, None]).sum(-1)
-    macs = (*(manifest.macs_until(k) for k in range(len(manifest.stages) - 1)), manifest.total_macs)
-    scores = gate_scores(cascade, manifest, ours.features)
-    left = Observed(ours.features, scores, ours.top1, None, macs, len(bank.names)).leaves(policy_from_manifest(manifest))
+    left = observe(ours, cascade, manifest, len(bank.names)).leaves(policy_from_manifest(manifest))
     chosen = ours.top1[np.arange(len(left)), left]
     truth = None if labels is None else np.asarray(labels)
 

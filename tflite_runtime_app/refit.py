@@ -16,9 +16,9 @@ from tflite_runtime_app.cascade import Cascade
 from tflite_runtime_app.fitted import fits, for_labels, labels_digest
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import Manifest, PolicySpec
-from tflite_runtime_app.observed import Observed
+from tflite_runtime_app.policies import Never
 from tflite_runtime_app.remembered import Remembered
-from tflite_runtime_app.replay import Answers, Replay, answers, gate_scores, replayed
+from tflite_runtime_app.replay import Answers, Replay, answers, observe, replayed
 from tflite_runtime_app.risk import ALPHA, DELTA, Bound
 from tflite_runtime_app.thresholds import NEVER, bounded, family
 
@@ -31,7 +31,9 @@ def for_other_labels(cascade: Cascade, manifest: Manifest, memory: Remembered | 
     if fits(manifest, bank):
         return manifest, ""
     said = "the exits were fitted for other labels"
-    if memory is None or not manifest.gates:
+    if (
+        memory is None or not manifest.gates or manifest.policy.name == Never.name
+    ):  # who wants no exit gets none with other labels
         return for_labels(manifest, bank), f"{said}; every image goes to full depth"
     risk = manifest.calibration.risk
     alpha, delta = risk.get("alpha", ALPHA), risk.get("delta", DELTA)
@@ -52,9 +54,7 @@ def refit(
     first = max(len(found.top1) // STANDARD, 1)
     standardised = standardise(manifest, found.features[:first])
     rest = Answers(found.top1[first:], found.cosine[first:], found.features[first:])
-    scores = gate_scores(cascade, standardised, rest.features)
-    macs = (*(manifest.macs_until(k) for k in range(len(manifest.stages) - 1)), manifest.total_macs)
-    observed = Observed(rest.features, scores, rest.top1, None, macs, len(bank.names))
+    observed = observe(rest, cascade, standardised, len(bank.names))
     policies = family(offsets_of(manifest))
     bound = bounded(observed, policies, alpha, delta)
     thresholds = policies[bound.kept].thresholds if bound.kept >= 0 else (NEVER,) * len(manifest.gates)

@@ -13,6 +13,7 @@ from tflite_runtime_app.cascade import Cascade
 from tflite_runtime_app.features import gate_features, score
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import Manifest
+from tflite_runtime_app.observed import Observed
 from tflite_runtime_app.remembered import Remembered, output_specs
 
 REMEMBERED = 384  # images
@@ -75,6 +76,14 @@ def gate_scores(cascade: Cascade, manifest: Manifest, features: NDArray[np.float
     """The integer gates' scores [n, exits] for features [n, exits, 3]."""
     scores = [[cascade.gate_score(gate, row[k]) for k, gate in enumerate(manifest.gates)] for row in features]
     return np.array(scores, np.int64).reshape(len(features), len(manifest.gates))
+
+
+def observe(
+    found: Answers, cascade: Cascade, manifest: Manifest, labels: int, wanted: NDArray[np.int64] | None = None
+) -> Observed:
+    """Answers as policies see them, scored by the integer gates; `labels` is how many there are, `wanted` [n] the right ones."""
+    macs = (*(manifest.macs_until(k) for k in range(len(manifest.stages) - 1)), manifest.total_macs)
+    return Observed(found.features, gate_scores(cascade, manifest, found.features), found.top1, wanted, macs, labels)
 
 
 def remember(found: Replay, manifest: Manifest, images: int = REMEMBERED) -> Remembered:

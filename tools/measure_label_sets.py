@@ -20,10 +20,9 @@ from convert.torchvision_ops import open_clip
 from tflite_runtime_app.bundle import read_bundle
 from tflite_runtime_app.cascade import load_cascade
 from tflite_runtime_app.manifest import Manifest
-from tflite_runtime_app.observed import Observed
 from tflite_runtime_app.policies import Never, policy_from_manifest
 from tflite_runtime_app.refit import refit
-from tflite_runtime_app.replay import answers, gate_scores, replay, replayed
+from tflite_runtime_app.replay import answers, observe, replay, replayed
 from tflite_runtime_app.risk import ALPHA, DELTA
 
 CLONE = Path(__file__).resolve().parent.parent
@@ -62,11 +61,9 @@ def main() -> None:
     def measured(manifest: Manifest, bank) -> tuple[float, float]:
         """Share of answers changed, share of MACs."""
         ours = answers(found, bank, manifest.logit_scale)
-        macs = (*(manifest.macs_until(k) for k in range(len(manifest.stages) - 1)), manifest.total_macs)
-        scores = gate_scores(cascade, manifest, ours.features)
-        seen = Observed(ours.features, scores, ours.top1, None, macs, len(bank.names))
+        seen = observe(ours, cascade, manifest, len(bank.names))
         left = seen.leaves(policy_from_manifest(manifest))
-        return float(seen.changed(left).mean()), seen.mean_macs(left) / macs[-1]
+        return float(seen.changed(left).mean()), seen.mean_macs(left) / seen.macs[-1]
 
     print(f"| labels | as fitted: changed | MACs | fitted anew: changed (bound {ALPHA:.0%}) | MACs |\n|---|---|---|---|---|")
     for name, labels in label_sets().items():

@@ -60,10 +60,12 @@ def run(
     total = count(sources) - skip
     if total <= 0:
         raise UsageError(f"the sources hold {total + skip} pictures, --skip {skip} leaves none")
-    key = hashlib.sha256(f"{bundle.manifest.flatbuffer_sha256} {sources} {skip} {loaded.weights_sha256}".encode()).hexdigest()
+    key = hashlib.sha256(
+        f"{bundle.manifest.flatbuffer_sha256} {_states(sources)} {skip} {loaded.weights_sha256}".encode()
+    ).hexdigest()
     items = (item for number, item in enumerate(samples(sources)) if number >= skip)
     cascade, stages = cascade_of(bundle.flatbuffer, manifest), _float_stages(loaded, manifest)
-    kept = out / "seen.npz"
+    kept = out / "seen"
     seen = through_both(items, total, manifest.preprocessing, cascade, stages, kept, key, progress)
     if not seen.names:
         raise UsageError(f"none of {total} pictures could be read, the first: {seen.skipped[0]}")
@@ -96,6 +98,12 @@ def _labels(bundle: Bundle, option: str | None, imagenet: Path | None, model: Cl
         raise UsageError(f"--labels {option}: no such file; one `id TAB names` a line is expected")
     listed = parse_labels(Path(option).read_text("utf-8"))
     return listed, embed_labels(listed, model)
+
+
+def _states(sources: Sequence[Path]) -> list[tuple[str, int, int]]:
+    """What tells that a source is no longer what it was: path, size and time of every file."""
+    files = (path for source in sources for path in (sorted(source.rglob("*")) if source.is_dir() else [source]))
+    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()]
 
 
 def _usable(bundle: Bundle, bank: LabelBank, progress: Progress) -> Manifest:

@@ -50,25 +50,24 @@ def through_both(
     key: str,
     progress: Progress,
 ) -> Seen:
-    """All images seen. What `kept` holds of an earlier run with the same `key` is not computed again; it is brought up to date."""
-    seen = _read(kept, key)
-    done = 0 if seen is None else len(seen.names) + len(seen.skipped)
-    watched = progress.over(items, total, "images through both networks")
+    """All images seen. Every chunk is a file in the folder `kept`; those of an earlier run with the same `key` are not computed again."""
+    parts = _earlier(kept, key)
+    done = sum(len(part.names) + len(part.skipped) for part in parts)
     chunk: list[Sample] = []
-    for number, item in enumerate(watched):
-        if number < done:
-            continue
-        chunk.append(item)
+
+    def finish() -> None:
+        parts.append(_chunk(chunk, preprocessing, cascade, stages))
+        write_atomically(_file(kept, len(parts) - 1), _bytes(parts[-1], key))
+        chunk.clear()
+
+    for number, item in enumerate(progress.over(items, total, "images through both networks")):
+        if number >= done:
+            chunk.append(item)
         if len(chunk) == CHUNK:
-            seen = _grown(seen, _chunk(chunk, preprocessing, cascade, stages))
-            write_atomically(kept, _bytes(seen, key))
-            chunk = []
+            finish()
     if chunk:
-        seen = _grown(seen, _chunk(chunk, preprocessing, cascade, stages))
-        write_atomically(kept, _bytes(seen, key))
-    if seen is None:
-        return _chunk([], preprocessing, cascade, stages)
-    return seen
+        finish()
+    return _joined(parts or [_chunk([], preprocessing, cascade, stages)])
 
 
 def tensor_of(item: Sample, preprocessing: Preprocessing) -> NDArray[np.int8]:
@@ -96,14 +95,27 @@ def _floats(stages: Sequence[Stage], tensors: Sequence[NDArray[np.int8]]) -> Rep
     return float_replay(stages, np.stack(tensors) if tensors else np.zeros((0, *shape), np.int8))
 
 
-def _grown(seen: Seen | None, more: Seen) -> Seen:
-    if seen is None:
-        return more
+def _joined(parts: Sequence[Seen]) -> Seen:
     found, floats = (
-        Replay(*(np.concatenate([getattr(a, name), getattr(b, name)]) for name in ("embeddings", "variances", "ms")))
-        for a, b in ((seen.found, more.found), (seen.float_found, more.float_found))
+        Replay(*(np.concatenate([getattr(part, name) for part in replays]) for name in ("embeddings", "variances", "ms")))
+        for replays in ([part.found for part in parts], [part.float_found for part in parts])
     )
-    return Seen(seen.names + more.names, seen.folders + more.folders, found, floats, seen.skipped + more.skipped)
+    names, folders, skipped = (sum((getattr(part, name) for part in parts), ()) for name in ("names", "folders", "skipped"))
+    return Seen(names, folders, found, floats, skipped)
+
+
+def _file(kept: Path, number: int) -> Path:
+    return kept / f"{number:05}.npz"
+
+
+def _earlier(kept: Path, key: str) -> list[Seen]:
+    """The whole chunks that an earlier run left, in order, up to the first that is missing, damaged, not full or another run's."""
+    found: list[Seen] = []
+    while (part := _read(_file(kept, len(found)), key)) is not None:
+        found.append(part)
+        if len(part.names) + len(part.skipped) < CHUNK:
+            break  # the last one; whatever comes after it is new
+    return found
 
 
 def _bytes(seen: Seen, key: str) -> bytes:
@@ -114,10 +126,10 @@ def _bytes(seen: Seen, key: str) -> bytes:
     return buffer.getvalue()
 
 
-def _read(kept: Path, key: str) -> Seen | None:
-    """What an earlier run left, None where there is nothing of the same key that can be read."""
+def _read(path: Path, key: str) -> Seen | None:
+    """A chunk of an earlier run, None where there is none of the same key that can be read."""
     try:
-        with np.load(kept, allow_pickle=False) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             if str(arrays["key"]) != key:
                 return None
             names, folders, skipped = (tuple(map(str, arrays[name])) for name in ("names", "folders", "skipped"))

@@ -18,15 +18,7 @@ from tflite_runtime_app.manifest import Manifest
 from tflite_runtime_app.observed import Observed
 from tflite_runtime_app.policies import policy_from_manifest
 from tflite_runtime_app.refit import offsets_of
-from tflite_runtime_app.replay import Replay, answers, gate_scores
-
-
-def observe(found: Replay, wanted: NDArray[np.int64] | None, cascade: Cascade, manifest: Manifest, bank: LabelBank) -> Observed:
-    """A replay as policies see it, scored by the integer gates; of the float network too, so that only the tower differs."""
-    ours = answers(found, bank, manifest.logit_scale)
-    macs = (*(manifest.macs_until(k) for k in range(len(manifest.stages) - 1)), manifest.total_macs)
-    scores = gate_scores(cascade, manifest, ours.features)
-    return Observed(ours.features, scores, ours.top1, wanted, macs, len(bank.names))
+from tflite_runtime_app.replay import Replay, answers, observe
 
 
 def study(
@@ -38,7 +30,10 @@ def study(
     bank: LabelBank,
 ) -> dict[str, Any]:
     """The figures of a bundle's own policy, of every exit alone and of every family of policies, on these images."""
-    integer, exact = (observe(part, wanted, cascade, manifest, bank) for part in (found, float_found))
+    integer, exact = (
+        observe(answers(part, bank, manifest.logit_scale), cascade, manifest, len(bank.names), wanted)
+        for part in (found, float_found)
+    )  # the same gates for both: only the tower differs
     policy = policy_from_manifest(manifest)
     left, float_left = integer.leaves(policy), exact.leaves(policy)
     until = [float(np.median(found.ms[:, : k + 1].sum(1))) for k in range(len(manifest.stages))]

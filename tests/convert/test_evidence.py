@@ -1,6 +1,7 @@
 """Quadrants against counting and scipy, curves against policies run by hand, contact sheets, and a stream that goes on where it stopped."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ def test_a_stream_goes_on_where_it_was_cut_off_and_skips_what_is_broken(converte
         Image.fromarray(random.integers(0, 256, (40, 40, 3), np.uint8)).save(buffer, "PNG")
         items.append(Sample(f"{number}.png", "folder", b"broken" if number in (3, 200) else buffer.getvalue()))
     cascade = Counted(LiteRtEngine(converted.integer_file), manifest, Never())
-    kept = tmp_path / "deep" / "seen.npz"
+    kept = tmp_path / "deep" / "seen"
 
     def run(given, key="key"):
         Counted.seen = 0
@@ -132,7 +133,9 @@ def test_a_stream_goes_on_where_it_was_cut_off_and_skips_what_is_broken(converte
     resumed, computed = run(items)
     assert computed == 300 - 128 - 1
     assert run(items)[1] == 0
-    kept.write_bytes(b"damaged")
+    (kept / "00001.npz").write_bytes(b"damaged")
+    assert run(items)[1] == 300 - 128 - 1, "from the damaged chunk on"
+    shutil.rmtree(kept)
     fresh, computed = run(items)
     assert computed == 298
     assert resumed.names == fresh.names
