@@ -63,6 +63,6 @@ def choose(members: Sequence[Policy], seen: Observed, aim: Aim, bound: bool = Fa
 def _figures(policy: Policy, seen: Observed, bound: Bound | None) -> Choice:
     left = seen.leaves(policy)
     harmed, rescued = seen.harmed(left), seen.rescued(left)
-    share = seen.mean_macs(left) / seen.macs[-1] if len(seen) else 1.0
+    share = seen.share(left)
     rates = (float(harmed.mean()), float(rescued.mean())) if len(seen) else (0.0, 0.0)
     return Choice(policy, rates[0] - rates[1], share, *rates, len(seen), bound)

@@ -50,7 +50,7 @@ def _share(seen: Observed, exits: tuple[int, ...]) -> float:
     curve = []
     for policy in family(exits):
         left = seen.leaves(policy)
-        curve.append((seen.loss(left), seen.mean_macs(left) / seen.macs[-1]))
+        curve.append((seen.loss(left), seen.share(left)))
     return float(np.mean([min([share for lost, share in curve if lost <= most] + [1.0]) for most in LOSSES]))
 
 

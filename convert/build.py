@@ -38,8 +38,6 @@ from tflite_runtime_app.manifest import Manifest
 from tflite_runtime_app.refit import for_other_labels, offsets_of
 from tflite_runtime_app.replay import answers, observe, replay
 
-NOISE_IMAGES = 32
-
 
 @dataclass(frozen=True, slots=True)
 class Build:
@@ -137,7 +135,7 @@ def _measure(
     cascade = cascade_of(flatbuffer, manifest)
     found = replay(cascade, progress.over(reported.images, len(reported), "integer file"))
     measured = parity.compare(found, cascade, manifest, bank, reference, labels)
-    some = reported.images[:NOISE_IMAGES]
+    some = reported.images[: noise.noise_images(graph.stages)]
     noisy = noise.measure(
         flatbuffer, graph.stages, integer.by_name, integer.grids, progress.over(some, len(some), "noise per block")
     )

@@ -33,7 +33,6 @@ from tflite_runtime_app.cascade import Cascade
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.replay import replay
 
-NOISE_IMAGES = 16
 FACTORIAL_IMAGES = 200
 UNROTATED = tuple(step for step in LADDER if "rotation" not in step.name)
 
@@ -147,7 +146,7 @@ def _rung(
     watched = progress.over(trial.images.images, len(trial.images), f"{name}, {observer}, {stream}")
     found = replay(_cascade(trial, graph, integer, stream), watched)
     result = parity.at_full_depth(found, trial.bank, trial.reference, trial.labels)
-    some = trial.images.images[:NOISE_IMAGES]
+    some = trial.images.images[: noise.noise_images(graph.stages)]
     nsr = noise.measure(integer.content, graph.stages, integer.by_name, integer.grids, some).nsr
     progress.step(f"{name}, {observer}, {stream}: cosine {result.cosine_mean:.4f}, agreement {result.agreement * 100:.1f} %")
     return Rung(

@@ -23,6 +23,9 @@ from convert.roles import preserving_interpreter
 from convert.stages import Stage, stream_role
 from convert.walk import walk
 
+NOISE_MACS = 20e9  # multiply-accumulates on the plain kernels, which are slow, at most
+FEWEST, MOST = 6, 32  # images; every one has thousands of values
+
 
 @dataclass(frozen=True, slots=True)
 class Noise:
@@ -35,6 +38,11 @@ class Noise:
     def power(self) -> tuple[float, ...]:
         """The squares: noise energy over signal energy."""
         return tuple(value**2 for value in self.nsr)
+
+
+def noise_images(stages: Sequence[Stage]) -> int:
+    """On how many images the noise is measured, by what one costs."""
+    return int(np.clip(NOISE_MACS // sum(stage.macs() for stage in stages), FEWEST, MOST))
 
 
 def measure(

@@ -17,8 +17,8 @@ from tflite_runtime_app.policies import Lact, Policy
 class Observed:
     """n images: `features` [n, exits, 3], the gates' int8 `scores` [n, exits], the best label `top1` [n, stages].
 
-    `wanted` [n] are the right labels, None where they are not known; `macs` what leaving at each stage costs, the last at full depth;
-    `labels` how many labels there are.
+    `wanted` [n] are the right labels, None where they are not known; `macs` what leaving at each stage costs, the heads of all exits
+    passed among it; `full_macs` what full depth costs a network without exits; `labels` how many labels there are.
     """
 
     features: npt.NDArray[np.float32]
@@ -26,6 +26,7 @@ class Observed:
     top1: npt.NDArray[np.int64]
     wanted: npt.NDArray[np.int64] | None
     macs: tuple[int, ...]
+    full_macs: int
     labels: int
 
     def __len__(self) -> int:
@@ -83,15 +84,21 @@ class Observed:
         """Multiply-accumulates of the mean image."""
         return float(np.array(self.macs)[left].mean()) if len(self) else float(self.macs[-1])
 
+    def share(self, left: npt.NDArray[np.int64]) -> float:
+        """The mean image's multiply-accumulates as a share of full depth's without exits; above 1 where nothing leaves."""
+        return self.mean_macs(left) / self.full_macs
+
     def part(self, start: int, stop: int | None) -> Observed:
         """Images start .. stop - 1."""
         where = slice(start, stop)
         wanted = None if self.wanted is None else self.wanted[where]
-        return Observed(self.features[where], self.scores[where], self.top1[where], wanted, self.macs, self.labels)
+        return Observed(
+            self.features[where], self.scores[where], self.top1[where], wanted, self.macs, self.full_macs, self.labels
+        )
 
 
 def joined(*parts: Observed) -> Observed:
     """The images of all parts, which share their exits."""
     wanted = None if any(part.wanted is None for part in parts) else np.concatenate([part.wanted for part in parts])
     features, scores, top1 = (np.concatenate([getattr(part, name) for part in parts]) for name in ("features", "scores", "top1"))
-    return Observed(features, scores, top1, wanted, parts[0].macs, parts[0].labels)
+    return Observed(features, scores, top1, wanted, parts[0].macs, parts[0].full_macs, parts[0].labels)

@@ -82,8 +82,9 @@ def observe(
     found: Answers, cascade: Cascade, manifest: Manifest, labels: int, wanted: NDArray[np.int64] | None = None
 ) -> Observed:
     """Answers as policies see them, scored by the integer gates; `labels` is how many there are, `wanted` [n] the right ones."""
-    macs = (*(manifest.macs_until(k) for k in range(len(manifest.stages) - 1)), manifest.total_macs)
-    return Observed(found.features, gate_scores(cascade, manifest, found.features), found.top1, wanted, macs, labels)
+    macs = tuple(manifest.macs_until(k) for k in range(len(manifest.stages)))
+    scores = gate_scores(cascade, manifest, found.features)
+    return Observed(found.features, scores, found.top1, wanted, macs, manifest.total_macs, labels)
 
 
 def remember(found: Replay, manifest: Manifest, images: int = REMEMBERED) -> Remembered:

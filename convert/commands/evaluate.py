@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +19,7 @@ from calibration.samples import count, samples
 from convert.commands.matching import matching_model
 from convert.errors import UsageError
 from convert.evidence import page
+from convert.evidence.float_time import float_milliseconds
 from convert.evidence.sheet import MOST, contact_sheet
 from convert.evidence.stream import Seen, tensor_of, through_both
 from convert.evidence.study import study
@@ -32,6 +35,8 @@ from tflite_runtime_app.bundle import Bundle, read_bundle
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import Manifest
 from tflite_runtime_app.refit import for_other_labels
+
+FEW = 8  # pictures that the float network is timed on
 
 
 def run(
@@ -73,7 +78,8 @@ def run(
     wanted = None if known is None else np.array(known, np.int64)
     data = study(seen.found, seen.float_found, wanted, cascade, manifest, bank)
     data |= {"file": str(file), "model": loaded.name, "labels": len(bank.names), "skip": skip, "skipped": list(seen.skipped)}
-    data["names"] = list(seen.names)
+    data |= {"names": list(seen.names), "noise": bundle.report.get("noise")}
+    data["float_ms"] = float_milliseconds(loaded, _first_tensors(sources, seen.names[:FEW], manifest))
     sheets = _sheets(out, sources, skip, seen, data, wanted, bank, manifest)
     write_atomically(out / "evaluation.json", json.dumps(data).encode())
     title = f"{loaded.name}: leaving early, on {data['images']} images"
@@ -84,6 +90,12 @@ def run(
     _show(data, title)
     print((out / "evaluation.json").resolve())
     print((out / "index.html").resolve())
+
+
+def _first_tensors(sources: Sequence[Path], names: Sequence[str], manifest: Manifest) -> list[NDArray[np.int8]]:
+    """The pictures of these names as tensors; no more is read than it takes to find them."""
+    found = (tensor_of(item, manifest.preprocessing) for item in samples(sources) if item.name in names)
+    return list(islice(found, len(names)))
 
 
 def _labels(bundle: Bundle, option: str | None, imagenet: Path | None, model: ClipModel) -> tuple[LabelList, LabelBank]:
@@ -162,6 +174,7 @@ def _show(data: dict[str, Any], title: str) -> None:
             _filled(title, list(zip(page.QUADRANTS, *page.quadrant_rows(data), strict=True)))
         )  # upright: eighty columns
     console.print(_filled("" if data["quadrants"] else title, [page.EXITS, *page.exit_rows(data)]))
+    console.print(f"Float on this machine, PyTorch, one picture at a time: {data['float_ms']:.1f} ms")
 
 
 def _filled(title: str, rows: Sequence[Sequence[str]]) -> Table:

@@ -40,7 +40,7 @@ def point(seen: Observed, left: NDArray[np.int64], ms: Sequence[float]) -> Point
     """The point of images that left at these stages; `ms` is what it takes to leave at each."""
     target = seen.top1[:, -1] if seen.wanted is None else seen.wanted
     accuracy = float((seen.answers(left) == target).mean())
-    return Point(seen.mean_macs(left) / seen.macs[-1], float(np.array(ms)[left].mean()), accuracy)
+    return Point(seen.share(left), float(np.array(ms)[left].mean()), accuracy)
 
 
 def every_exit(seen: Observed, ms: Sequence[float]) -> list[Point]:

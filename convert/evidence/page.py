@@ -72,6 +72,20 @@ def exit_rows(data: dict[str, Any]) -> list[list[str]]:
 EXITS = ("after block", "MMAC until there", "ms", "INT8, all leaving there", "float", "INR", "left by")
 
 
+NOISE_NOTE = (
+    '<p class="quiet">NSR: the residual stream’s noise over its signal, √(Σ |ĥ − h|² / Σ |h|²), as the build measured it on '
+    "{images} images; its square is the ratio of energies.</p>"
+)
+
+
+def noise_rows(noise: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the noise after each block."""
+    head = ["after block", *(str(block) for block in range(1, len(noise["nsr"]) + 1))]
+    return head, [
+        [name, *(f"{value * 100:.1f} %" for value in noise[key])] for name, key in (("NSR", "nsr"), ("its square", "power"))
+    ]
+
+
 def render(data: dict[str, Any], title: str, sheets: Sequence[tuple[str, str]]) -> str:
     """The page; `sheets` are titles and file names of contact sheets beside it."""
     curves = {name: [Point(**p) for p in points] for name, points in data["curves"].items()}
@@ -89,10 +103,11 @@ def render(data: dict[str, Any], title: str, sheets: Sequence[tuple[str, str]]) 
             '<p class="quiet">Intervals: bootstrap, 95 %. The float row asks the same gates at the same thresholds about the float '
             "network: what it rescues has nothing to do with quantization.</p>",
         ]
+    float_ms = data.get("float_ms")
     parts += [
         f"<h2>{what.capitalize()} over cost</h2>",
         f"<figure>{pareto(curves, exits, data['blocks'], taken, exact)}</figure>",
-        f"<figure>{pareto(curves, exits, data['blocks'], taken, exact, 'ms')}</figure>",
+        f"<figure>{pareto(curves, exits, data['blocks'], taken, exact, 'ms', float_ms)}</figure>",
         '<p class="quiet">Each line is one family of policies along all its thresholds, on these very images: it shows what is to be had, '
         "not what a threshold chosen elsewhere would give. The diamond is the file’s own policy, fitted on other images.</p>",
         "<h2>Exits</h2>",
@@ -100,6 +115,8 @@ def render(data: dict[str, Any], title: str, sheets: Sequence[tuple[str, str]]) 
         '<p class="quiet">INR: Σ z² / Σ (ẑ − z)² over images and labels, z the float logits at that exit and ẑ the integer ones, '
         "both centred over labels.</p>",
     ]
+    if data.get("noise"):
+        parts += ["<h2>Noise</h2>", table(*noise_rows(data["noise"])), NOISE_NOTE.format(images=data["noise"]["images"])]
     for name, file in sheets:
         parts.append(f'<h2>{html.escape(name)}</h2><img src="{html.escape(file)}" alt="{html.escape(name)}">')
     if data["classes"]:

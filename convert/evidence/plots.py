@@ -25,8 +25,12 @@ def pareto(
     taken: Point | None,
     float_accuracy: float | None,
     by: str = "share",
+    float_ms: float | None = None,
 ) -> str:
-    """Accuracy over the mean cost of an image, `by` share of MACs or milliseconds; every exit alone in grey, the file's policy marked."""
+    """Accuracy over the mean cost of an image, `by` share of MACs or milliseconds; every exit alone in grey, the file's policy marked.
+
+    By milliseconds float is a point where its time is known, else a line, as it has no time here.
+    """
     from matplotlib.figure import Figure
 
     with style():
@@ -44,7 +48,9 @@ def pareto(
             if name not in ("never", "always"):
                 line = {"marker": "s", "linestyle": "none"} if name == "patience" else {"linewidth": 1.2}
                 axes.plot(*places(points), color=COLOURS.get(name, INK), markersize=4, label=name, **line)
-        if float_accuracy is not None:
+        if float_accuracy is not None and float_ms is not None and by == "ms":
+            axes.plot([float_ms], [float_accuracy * 100], "^", color=INK, markersize=7, label="float, full depth, PyTorch")
+        elif float_accuracy is not None:
             height = float_accuracy * 100
             axes.axhline(height, color=INK, linewidth=0.7, linestyle=DASHED)
             at: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}

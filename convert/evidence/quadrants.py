@@ -67,7 +67,7 @@ def quadrants(seen: Observed, left: NDArray[np.int64], seed: int = 0) -> Quadran
         p_value=mcnemar(int(counts[1]), int(counts[2])),
         accuracy=float(early.mean()),
         accuracy_full=float(full.mean()),
-        share_of_macs=seen.mean_macs(left) / seen.macs[-1],
+        share_of_macs=seen.share(left),
     )
 
 

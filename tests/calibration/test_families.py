@@ -17,7 +17,7 @@ from tflite_runtime_app.policies import ClassBased, LttLact, Never
 def test_members_get_bolder(name):
     """From the safest to the boldest more images leave, or leave sooner."""
     seen = observed(400)
-    shares = [seen.mean_macs(seen.leaves(member)) for member in FAMILIES[name](seen, (0, 0))]
+    shares = [seen.share(seen.leaves(member)) for member in FAMILIES[name](seen, (0, 0))]
     assert shares
     assert all(member.name == name for member in FAMILIES[name](seen, (0, 0)))
     if name != "patience":
@@ -40,7 +40,7 @@ def test_a_budget_is_kept_at_the_least_loss():
     members = FAMILIES["lact"](held, (0, 0))
     found = choose(members, held, Aim(budget=0.7))
     assert found.share <= 0.7
-    figures = [(held.loss(left), held.mean_macs(left) / 100) for left in map(held.leaves, members)]
+    figures = [(held.loss(left), held.share(left)) for left in map(held.leaves, members)]
     assert found.loss == min(loss for loss, share in figures if share <= 0.7)
 
 
@@ -59,7 +59,7 @@ def test_too_few_images_and_nothing_leaves():
     few = observed(100)
     found = choose(FAMILIES[DEFAULT](few, (0, 0)), few, Aim(), bound=True)
     assert found.policy == Never()
-    assert found.share == 1.0
+    assert found.share == few.share(few.leaves(Never()))
 
 
 def test_easy_classes_leave_sooner():

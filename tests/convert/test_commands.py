@@ -386,9 +386,13 @@ def test_evaluate_writes_page_figures_and_goes_on(built, tmp_path, capsys):
     for key in ("int8", "float"):
         assert found["quadrants"][key]["harmed"] == found["quadrants"][key]["rescued"] == 0, "no exit is open"
     assert len(found["inr"]) == len(found["exits"]) == 3
+    assert found["float_ms"] > 0
+    assert found["noise"] == read_bundle(built.bundle).report["noise"]
     page = (out / "index.html").read_text()
     assert page.count("<svg") == 2
     assert "rescued" in page
+    assert "float, full depth, PyTorch" in page
+    assert ">NSR<" in page
     assert main(words(*arguments, "--json")) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["exits"] == found["exits"], "milliseconds too: nothing was computed again"

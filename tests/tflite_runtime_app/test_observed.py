@@ -8,7 +8,8 @@ from tflite_runtime_app.policies import Always, Confidence, Lact, Never, Patienc
 from tflite_runtime_app.risk import learn_then_test
 from tflite_runtime_app.thresholds import NEVER, bounded, family
 
-MACS = (30, 60, 100)
+MACS = (30, 60, 100)  # the heads of the exits among them
+FULL = 96  # without
 
 
 def observed(count: int = 500, seed: int = 0, labelled: bool = True) -> Observed:
@@ -18,7 +19,8 @@ def observed(count: int = 500, seed: int = 0, labelled: bool = True) -> Observed
     scores = random.integers(-128, 128, (count, 2))
     skill = np.column_stack([np.clip(0.5 + scores / 260, 0, 1), np.full(count, 0.8)])
     top1 = np.where(random.random((count, 3)) < skill, wanted[:, None], random.integers(0, 10, (count, 3)))
-    return Observed(random.random((count, 2, 3)).astype(np.float32), scores, top1, wanted if labelled else None, MACS, 10)
+    features = random.random((count, 2, 3)).astype(np.float32)
+    return Observed(features, scores, top1, wanted if labelled else None, MACS, FULL, 10)
 
 
 @pytest.mark.parametrize("policy", [Never(), Always(1), Confidence(0.6), Patience(2), Lact((20, -40))])
@@ -40,6 +42,12 @@ def test_leaving_is_counted_image_by_image(policy):
     assert (seen.harmed(left).sum(), seen.rescued(left).sum()) == (harmed, rescued)
     assert seen.loss(left) == pytest.approx((harmed - rescued) / len(seen))
     assert seen.mean_macs(left) == pytest.approx(macs / len(seen))
+    assert seen.share(left) == pytest.approx(macs / len(seen) / FULL)
+
+
+def test_an_image_that_passes_every_exit_pays_for_their_heads():
+    seen = observed()
+    assert seen.share(seen.leaves(Never())) == pytest.approx(MACS[-1] / FULL)
 
 
 def test_without_labels_every_changed_answer_is_a_loss():
