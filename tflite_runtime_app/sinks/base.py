@@ -1,16 +1,22 @@
-"""What every kind of output is told: a result or a failure per frame, and that all is over."""
+"""What every kind of output is told: a result or a failure per frame, how things are once a second, and that all is over."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+
+from PIL import Image
 
 from tflite_runtime_app.decide import Answer
+from tflite_runtime_app.live.feed import Health
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """One frame's answer: `exit` is the stage index, `block` the blocks done of `blocks`, `ms` preprocessing to answer."""
+    """One frame's answer: `exit` is the stage index, `block` the blocks done of `blocks`, `ms` preprocessing to answer.
+
+    `picture` is what was looked at, turned and cropped as asked; `taken` when a live source took it, in seconds since 1970. `steady` is the
+    label that the last frames agree on, "" while they do not agree, "none" where they agree on none of these; None without smoothing.
+    """
 
     source: str
     frame: int
@@ -21,6 +27,9 @@ class Result:
     macs: int
     ms: float
     stages_ms: tuple[float, ...]
+    picture: Image.Image | None = None
+    taken: float | None = None
+    steady: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +41,33 @@ class Failure:
     error: str
 
 
-class Sink(Protocol):
-    """One kind of output."""
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a running loop is doing. Rates over the last seconds, `memory` in bytes; `celsius` and `throttled` where the board tells."""
 
-    def result(self, result: Result) -> None: ...
+    seconds: float
+    frames: int
+    fps: float
+    health: Health
+    memory: int
+    celsius: float | None = None
+    throttled: str | None = None
 
-    def failure(self, failure: Failure) -> None: ...
+
+class Sink:
+    """One kind of output; what it does not care for, it leaves as it is here."""
+
+    def result(self, result: Result) -> None:
+        """A frame was answered."""
+
+    def failure(self, failure: Failure) -> None:
+        """A frame or a source could not be."""
+
+    def status(self, status: Status) -> None:
+        """About once a second of a live source."""
+
+    def labels(self, names: tuple[str, ...], told: str) -> None:
+        """From here on these are the labels; `told` is a sentence on what became of the exits, empty for nothing to tell."""
 
     def close(self) -> None:
         """All frames are through; a summary may follow."""

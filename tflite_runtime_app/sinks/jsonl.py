@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any, TextIO
 
-from tflite_runtime_app.sinks.base import Failure, Result
+from tflite_runtime_app.sinks.base import Failure, Result, Sink
 
 
-class JsonLinesSink:
+class JsonLinesSink(Sink):
     """Results and failures as JSON lines on `out`, each flushed at once. Pure ASCII, whatever the terminal's encoding."""
 
     def __init__(self, out: TextIO) -> None:

@@ -6,10 +6,10 @@ from collections import Counter
 from typing import TextIO
 
 from tflite_runtime_app.decide import Answer
-from tflite_runtime_app.sinks.base import Failure, Result
+from tflite_runtime_app.sinks.base import Failure, Result, Sink
 
 
-class LineSink:
+class LineSink(Sink):
     """Results as aligned lines on `out`, failures and the closing summary on `err`."""
 
     def __init__(self, out: TextIO, err: TextIO) -> None:

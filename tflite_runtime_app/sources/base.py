@@ -12,9 +12,10 @@ from PIL import Image
 class Frame:
     """One picture to come: `source` is its own path (or URL, or device), `index` counts from 0 within that source.
 
-    `load()` gives the decoded picture or raises SourceError.
+    `load()` gives the decoded picture or raises SourceError. `taken` is when a live source took it, in seconds since 1970, else None.
     """
 
     source: str
     index: int
     load: Callable[[], Image.Image]
+    taken: float | None = None
