@@ -13,7 +13,7 @@ BUNDLE := demo/boot-rpi.tflite
 REPORT := demo/report
 BUILT := demo/.built
 SOURCES := $(wildcard convert/*.py convert/*/*.py convert/*/*.html calibration/*.py calibration/*/*.py \
-             targets/*.py targets/*.toml tflite_runtime_app/*.py tflite_runtime_app/*/*.py)
+             targets/*.py targets/*.toml tflite_runtime_app/*.py tflite_runtime_app/*/*.py tflite_runtime_app/*/*/*.py tflite_runtime_app/sinks/web/assets/*)
 MODEL := $(filter-out %/README.md,$(wildcard models/boot/*))
 # The stamp counts only while both results are there.
 MISSING := $(if $(and $(wildcard $(BUNDLE)),$(wildcard $(REPORT)/index.html)),,FORCE)

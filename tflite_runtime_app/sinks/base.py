@@ -71,3 +71,10 @@ class Sink:
 
     def close(self) -> None:
         """All frames are through; a summary may follow."""
+
+
+def label_of(result: Result) -> str:
+    """The label that counts: the steady one where there is smoothing ("" while the frames do not agree), else the best, "none" for none."""
+    if result.steady is not None:
+        return result.steady
+    return "none" if result.answer.none else result.answer.top[0].label

@@ -1,0 +1,81 @@
+"""The page as a sink: what the loop tells goes into the state and the picture, and a server shows both."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from tflite_runtime_app.errors import UsageError
+from tflite_runtime_app.sinks.base import Failure, Result, Sink, Status
+from tflite_runtime_app.sinks.web.door import Door, token_for
+from tflite_runtime_app.sinks.web.picture import Picture
+from tflite_runtime_app.sinks.web.state import LiveState
+
+EXTRA = ("bottle", "waitress")
+
+
+class WebSink(Sink):
+    """The page is served as soon as this exists; `url` is what to open, with the token where there is one.
+
+    `change_labels` is called from a thread of the server with the labels, one a line, one call at a time; what it returns is shown,
+    and so is the message of an AppError. `blocks` are the blocks done after each stage. Bound wider than loopback, the page has a
+    token, `token` or a new one. Raises UsageError when bottle or waitress is missing, the port is taken or not allowed, there is no
+    such address, or the token is weak.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        bind: str,
+        token: str | None,
+        change_labels: Callable[[str], str],
+        names: tuple[str, ...],
+        title: str,
+        blocks: tuple[int, ...],
+    ) -> None:
+        try:
+            from tflite_runtime_app.sinks.web.server import Server, listen
+            from tflite_runtime_app.sinks.web.site import make_site
+        except ModuleNotFoundError as error:
+            if error.name not in EXTRA:
+                raise
+            raise UsageError(
+                f"the page needs {error.name}, which is not installed; get it with: pip install 'clip-rescue[web]'"
+            ) from None
+        self._state = LiveState(names, title, blocks)
+        self._picture = Picture()
+        secret = token_for(bind, token)
+        listener = listen(bind, port)
+        port = listener.getsockname()[1]
+        site = make_site(self._state, self._picture, Door(bind, secret), change_labels, secret, port)
+        self._server = Server(site, listener)
+        self.url = f"http://{_reachable(bind)}:{port}/" + (f"?token={secret}" if secret else "")
+
+    def result(self, result: Result) -> None:
+        if result.picture is not None:
+            self._picture.show(result.picture)
+        self._state.result(result)
+
+    def failure(self, failure: Failure) -> None:
+        self._state.failure(failure)
+
+    def status(self, status: Status) -> None:
+        self._state.status(status)
+
+    def labels(self, names: tuple[str, ...], told: str) -> None:
+        self._state.labels(names, told)
+
+    def close(self) -> None:
+        self._server.close()
+
+
+def _reachable(bind: str) -> str:
+    """How another machine would write `bind` in an address: for "all addresses" the one that leads out, else the machine's name."""
+    if bind in ("0.0.0.0", "::"):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(("192.0.2.1", 9))  # nothing is sent: connecting a datagram socket only picks the way out
+                return str(probe.getsockname()[0])
+            except OSError:
+                return socket.gethostname()
+    return f"[{bind}]" if ":" in bind else bind
