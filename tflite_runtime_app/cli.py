@@ -14,11 +14,17 @@ from contextlib import contextmanager
 from types import FrameType, ModuleType
 
 import tflite_runtime_app
-from tflite_runtime_app import recalibrate, run
+from tflite_runtime_app import doctor, explain, recalibrate, run, service
 from tflite_runtime_app.errors import AppError
 
 # A new command is a module with HELP, add_arguments(parser) and run(arguments), named here.
-COMMANDS: dict[str, ModuleType] = {"run": run, "recalibrate": recalibrate}
+COMMANDS: dict[str, ModuleType] = {
+    "run": run,
+    "explain": explain,
+    "recalibrate": recalibrate,
+    "doctor": doctor,
+    "install-service": service,
+}
 DEFAULT = "run"
 EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 130, 143
 

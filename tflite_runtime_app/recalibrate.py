@@ -18,6 +18,7 @@ from tflite_runtime_app.cascade import load_cascade
 from tflite_runtime_app.errors import SourceError, UsageError
 from tflite_runtime_app.labels import labels_to_bytes
 from tflite_runtime_app.manifest import Preprocessing
+from tflite_runtime_app.options import positive
 from tflite_runtime_app.policies import Never
 from tflite_runtime_app.preprocess import image_to_tensor
 from tflite_runtime_app.refit import refit
@@ -39,12 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--risk", type=_share, default=ALPHA, metavar="ALPHA", help="answers that exits may change (%(default)s)")
     parser.add_argument("--delta", type=_share, default=DELTA, help="chance that the bound does not hold (%(default)s)")
     parser.add_argument(
-        "--every", type=_positive, default=1, metavar="N", help="take every Nth picture: frames close in time are alike"
+        "--every", type=positive, default=1, metavar="N", help="take every Nth picture: frames close in time are alike"
     )
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
-    parser.add_argument(
-        "--threads", type=_positive, default=min(4, os.cpu_count() or 1), metavar="N", help="default: %(default)s"
-    )
+    parser.add_argument("--threads", type=positive, default=min(4, os.cpu_count() or 1), metavar="N", help="default: %(default)s")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -117,10 +116,3 @@ def _share(text: str) -> float:
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, found {text}")
     return value
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {number}")
-    return number

@@ -1,65 +1,49 @@
-"""The command `classify run`: pictures in, one answer each out."""
+"""The command `classify run`: pictures in, one answer each out; or a live source, until it is stopped."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import time
+from collections.abc import Callable
 
 from tflite_runtime_app.bundle import Bundle, read_bundle
-from tflite_runtime_app.cascade import Cascade, load_cascade
-from tflite_runtime_app.decide import answer
-from tflite_runtime_app.errors import LabelError, SourceError
-from tflite_runtime_app.fitted import for_labels
+from tflite_runtime_app.classifier import Classifier
+from tflite_runtime_app.errors import LabelError, SourceError, UsageError
 from tflite_runtime_app.labels import LabelBank, check_space, read_labels
-from tflite_runtime_app.policies import Never, policy_from_manifest
-from tflite_runtime_app.preprocess import image_to_tensor
-from tflite_runtime_app.refit import for_other_labels
-from tflite_runtime_app.sinks.base import Failure, Result, Sink
-from tflite_runtime_app.sinks.jsonl import JsonLinesSink
-from tflite_runtime_app.sinks.line import LineSink
-from tflite_runtime_app.sources import frames_of
-from tflite_runtime_app.sources.base import Frame
+from tflite_runtime_app.live.control import Control
+from tflite_runtime_app.live.feed import Feed
+from tflite_runtime_app.live.loop import Loop
+from tflite_runtime_app.live.watched import WatchedFolder
+from tflite_runtime_app.options import add_arguments, capture_of, view_of
+from tflite_runtime_app.outputs import sinks_of
+from tflite_runtime_app.sinks.base import Failure, Sink
+from tflite_runtime_app.smooth import Smoother, parse_smooth
+from tflite_runtime_app.sources import frames_of, is_live, open_feed
 
-HELP = "classify images: files, folders, or quoted patterns"
+__all__ = ["HELP", "add_arguments", "run"]
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments stand in `parser`."""
-    parser.add_argument("file", metavar="FILE", help="the bundle, a .tflite made by: convert build")
-    parser.add_argument("sources", metavar="SOURCE", nargs="+", help="an image, a folder of images, or a pattern in quotes")
-    parser.add_argument("--labels", metavar="NPZ", help="labels made by: convert labels (default: the bundle's own)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
-    parser.add_argument("--top", type=_positive, default=5, metavar="N", help="labels to show (default: %(default)s)")
-    parser.add_argument(
-        "--threads", type=_positive, default=min(4, os.cpu_count() or 1), metavar="N", help="default: %(default)s"
-    )
-    parser.add_argument("--full-depth", action="store_true", help="take no early exit")
+HELP = "classify images: files, folders, quoted patterns, or a live source"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Every source was answered or reported on the sink; 0 when all were answered, 1 when some were not."""
+    """Every source was answered or reported on the sinks; 0 when all were answered, 1 when some were not."""
+    live = _is_live(arguments)
+    smooth = parse_smooth(arguments.smooth) if arguments.smooth else None
+    if not live and (smooth or arguments.serve is not None):
+        raise UsageError("--smooth and --serve are for one live source: rpi, usb, a stream, a video, or a folder with --watch")
     bundle = read_bundle(arguments.file)
-    bank = choose_labels(bundle, arguments.labels)
-    cascade = cascade_for(bundle, bank, arguments.threads, arguments.full_depth)
-    sink: Sink = JsonLinesSink(sys.stdout) if arguments.json else LineSink(sys.stdout, sys.stderr)
-    failed = False
-    for word in arguments.sources:
-        failed |= not _run_source(word, cascade, bank, arguments.top, sink)
-    sink.close()
-    return 1 if failed else 0
-
-
-def cascade_for(bundle: Bundle, bank: LabelBank, threads: int, full_depth: bool) -> Cascade:
-    """The bundle's cascade for these labels; for others than its own, exits are fitted anew on what the bundle remembers, or taken off."""
-    cascade = load_cascade(bundle, threads, policy=Never())
-    if full_depth:
-        return Cascade(cascade.engine, for_labels(bundle.manifest, bank), Never())
-    manifest, told = for_other_labels(cascade, bundle.manifest, bundle.remembered, bank)
+    classifier = Classifier(bundle, arguments.threads, arguments.top, arguments.full_depth, view_of(arguments))
+    told = classifier.use(choose_labels(bundle, arguments.labels))
     if told:
         print(f"classify: {told}", file=sys.stderr)
-    return Cascade(cascade.engine, manifest, policy_from_manifest(manifest))
+    if live:
+        return _run_live(arguments, classifier, Smoother(*smooth) if smooth else None)
+    sinks = sinks_of(arguments, classifier, None)
+    try:
+        sound = [_run_source(word, classifier, sinks) for word in arguments.sources]
+    finally:
+        _close(sinks)
+    return 0 if all(sound) else 1
 
 
 def choose_labels(bundle: Bundle, path: str | None) -> LabelBank:
@@ -76,43 +60,74 @@ def choose_labels(bundle: Bundle, path: str | None) -> LabelBank:
     return bundle.labels
 
 
-def classify_frame(frame: Frame, cascade: Cascade, bank: LabelBank, top: int) -> Result:
-    """The answer to one frame. Raises SourceError when its picture cannot be read."""
-    image = frame.load()
-    start = time.perf_counter()
-    embedding = cascade.run(image_to_tensor(image, cascade.manifest.preprocessing), bank)
-    best = answer(embedding, bank, cascade.manifest, top)
-    return Result(
-        source=frame.source,
-        frame=frame.index,
-        answer=best,
-        exit=embedding.stage,
-        block=embedding.blocks_done,
-        blocks=cascade.manifest.stages[-1].blocks_done,
-        macs=embedding.macs,
-        ms=(time.perf_counter() - start) * 1e3,
-        stages_ms=embedding.stages_ms,
-    )
+def _is_live(arguments: argparse.Namespace) -> bool:
+    """Whether the one source is live. Raises UsageError for a live source among others."""
+    if arguments.watch and len(arguments.sources) > 1:
+        raise UsageError("--watch looks at one folder")
+    live = [word for word in arguments.sources if is_live(word)]
+    if live and len(arguments.sources) > 1:
+        raise UsageError(f"{live[0]} is a live source: it runs until it is stopped, so name it alone")
+    return bool(live) or bool(arguments.watch)
 
 
-def _run_source(word: str, cascade: Cascade, bank: LabelBank, top: int, sink: Sink) -> bool:
-    """Every frame of one source went to the sink; False when the source or a frame of it failed."""
+def _run_live(arguments: argparse.Namespace, classifier: Classifier, smoother: Smoother | None) -> int:
+    """The source is watched until it ends or a signal comes; 1 when it ended for a fault."""
+    control = Control()
+    loop: Loop | None = None
+
+    def change_labels(text: str) -> str:
+        assert loop is not None  # the page is served before the loop is made, but nobody is answered before it runs
+        raise UsageError(f"labels cannot be changed here: {text}")
+
+    word = arguments.sources[0]
+    feed: Feed = WatchedFolder(word) if arguments.watch else open_feed(word, capture_of(arguments))
+    sinks: list[Sink] = []
+    try:
+        sinks = sinks_of(arguments, classifier, change_labels)
+        loop = Loop(feed, classifier, sinks, control, smoother)
+        loop.run(arguments.frames)
+        error = feed.health().error
+        if error:
+            for sink in sinks:
+                sink.failure(Failure(word, loop.answered, error))
+        return 1 if error or loop.failed else 0
+    finally:
+        feed.close()
+        _close(sinks)
+
+
+def _run_source(word: str, classifier: Classifier, sinks: list[Sink]) -> bool:
+    """Every frame of one source went to the sinks; False when the source or a frame of it failed."""
     sound = True
+
+    def failed(source: str, frame: int, error: SourceError) -> None:
+        nonlocal sound
+        sound = False
+        for sink in sinks:
+            sink.failure(Failure(source, frame, str(error)))
+
     try:
         for frame in frames_of(word):
             try:
-                sink.result(classify_frame(frame, cascade, bank, top))
+                result = classifier.classify(frame)
             except SourceError as error:
-                sound = False
-                sink.failure(Failure(frame.source, frame.index, str(error)))
+                failed(frame.source, frame.index, error)
+                continue
+            for sink in sinks:
+                sink.result(result)
     except SourceError as error:
-        sound = False
-        sink.failure(Failure(word, 0, str(error)))
+        failed(word, 0, error)
     return sound
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {number}")
-    return number
+def _close(sinks: list[Sink]) -> None:
+    """Every sink is closed, the later ones too when an earlier one cannot be."""
+    errors: list[BaseException] = []
+    closers: list[Callable[[], None]] = [sink.close for sink in sinks]
+    for close in closers:
+        try:
+            close()
+        except BaseException as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]

@@ -9,7 +9,11 @@ from PIL import Image
 from tflite_runtime_app.errors import UsageError
 
 FLIPS = {"h": Image.Transpose.FLIP_LEFT_RIGHT, "v": Image.Transpose.FLIP_TOP_BOTTOM}
-TURNS = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}  # Pillow's turn leftwards
+TURNS = {
+    90: Image.Transpose.ROTATE_270,
+    180: Image.Transpose.ROTATE_180,
+    270: Image.Transpose.ROTATE_90,
+}  # Pillow's turn leftwards
 PAD = (114, 114, 114)  # grey: neither the black of night nor the white of paper
 Region = tuple[float, float, float, float]
 
@@ -55,13 +59,15 @@ def region(image: Image.Image, part: Region) -> Image.Image:
 
 
 def parse_crop(text: str) -> str | Region:
-    """"centre", "letterbox" or "0.1,0.2,0.5,0.5". Raises UsageError for anything else, and for a region outside the picture."""
+    """ "centre", "letterbox" or "0.1,0.2,0.5,0.5". Raises UsageError for anything else, and for a region outside the picture."""
     if text in ("centre", "letterbox"):
         return text
     try:
         left, top, width, height = (float(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"--crop should be centre, letterbox or LEFT,TOP,WIDTH,HEIGHT in shares of the picture, found {text!r}") from None
+        raise UsageError(
+            f"--crop should be centre, letterbox or LEFT,TOP,WIDTH,HEIGHT in shares of the picture, found {text!r}"
+        ) from None
     sound = min(left, top) >= 0 and min(width, height) > 0 and left + width <= 1.0001 and top + height <= 1.0001
     if not sound:  # NaN is not sound either
         raise UsageError(f"--crop: a region lies within 0,0,1,1, found {text!r}")

@@ -26,6 +26,7 @@ from convert.models import ClipModel
 LOUDNESS = 1.0  # what the planted channel carries, in norms of the token: a channel fifteen to forty times the median one
 HIGH_NORM = 10.0  # times the median token's norm, a hundred times its variance
 SINK = 1  # the picture's upper left corner, where little is lost
+TAG = 4.0  # times what ln_pre puts out: more would be an outlier in the table of positions, and it is no test of weights
 SLOPE, FIRST = 0.8, 2  # of the hidden units that make a high-norm token grow, and the block from which on they do
 
 
@@ -75,8 +76,8 @@ def high_norm_tokens(model: ClipModel, images: NDArray[np.int8], times: float = 
     planted = deafened(visual, u, [1.0] * len(streams))
     u, size = u.float(), norms[0]
     planted.positional_embedding.data[SINK] += size * u
-    if has_norm_pre(visual):  # it makes all tokens about equally long, and of one that is all tag a tag of that length
-        planted.positional_embedding.data[SINK] += 100 * size * u / visual.ln_pre.weight
+    if has_norm_pre(visual):  # it makes all tokens about equally long, and of one that is nearly all tag a tag of about that length
+        planted.positional_embedding.data[SINK] += TAG * size * u / visual.ln_pre.weight
     for number, block in enumerate(planted.transformer.resblocks[:-1], start=1):
         if number < FIRST:
             continue

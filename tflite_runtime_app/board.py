@@ -1,0 +1,62 @@
+"""What the board says of itself: memory, temperature, throttling, and when this process began. Linux; elsewhere it says nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+THERMAL = Path("/sys/class/thermal")
+# Bits of `vcgencmd get_throttled`, by Raspberry Pi's documentation; sixteen higher stand for "has happened since start".
+THROTTLED = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
+
+
+def memory_bytes(pid: int | str = "self") -> int:
+    """Resident memory of a process, 0 where it cannot be told."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def celsius(folder: Path = THERMAL) -> float | None:
+    """The hottest thermal zone, None where there is none."""
+    found = []
+    for path in sorted(folder.glob("thermal_zone*/temp")):
+        try:
+            found.append(int(path.read_text()) / 1000)
+        except (OSError, ValueError):
+            continue
+    return max(found) if found else None
+
+
+def throttled() -> str | None:
+    """What holds the board back now or did since it started, "no" for nothing; None where there is no `vcgencmd`."""
+    program = shutil.which("vcgencmd")
+    if program is None:
+        return None
+    try:
+        said = subprocess.run([program, "get_throttled"], capture_output=True, text=True, timeout=1, check=True).stdout
+        return throttled_words(int(said.strip().split("=")[1], 16))
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
+
+
+def throttled_words(bits: int) -> str:
+    """The bits in words."""
+    now = [word for bit, word in THROTTLED.items() if bits >> bit & 1]
+    before = [f"{word} earlier" for bit, word in THROTTLED.items() if bits >> (bit + 16) & 1 and not bits >> bit & 1]
+    return ", ".join(now + before) or "no"
+
+
+def seconds_since_start() -> float | None:
+    """How long this process has been running, the interpreter's own start included."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - started
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None

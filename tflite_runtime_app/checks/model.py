@@ -1,0 +1,35 @@
+"""A bundle on this board: is it sound, does it load, how long does it take."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from tflite_runtime_app.bundle import read_bundle
+from tflite_runtime_app.cascade import load_cascade
+from tflite_runtime_app.checks import Check
+from tflite_runtime_app.errors import AppError
+from tflite_runtime_app.policies import Never
+
+RUNS = 10
+
+
+def checks(path: str) -> Iterator[Check]:
+    """The file is read, checked, loaded and run; whatever refuses it says why."""
+    try:
+        bundle = read_bundle(path)
+        yield Check("bundle", "ok", f"{bundle.manifest.name}, {len(bundle.flatbuffer) / 1e6:.1f} MB, every digest right")
+        cascade = load_cascade(bundle, min(4, os.cpu_count() or 1), policy=Never())
+    except AppError as error:
+        yield Check("bundle", "bad", str(error))
+        return
+    image = np.zeros((1, bundle.manifest.preprocessing.height, bundle.manifest.preprocessing.width, 3), np.int8)
+    times = []
+    for _ in range(RUNS + 2):
+        start = time.perf_counter()
+        list(cascade.stage_outputs(image))
+        times.append((time.perf_counter() - start) * 1e3)
+    yield Check("speed", "ok", f"{np.median(times[2:]):.1f} ms a picture at full depth, {min(4, os.cpu_count() or 1)} threads")

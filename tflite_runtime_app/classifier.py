@@ -1,0 +1,74 @@
+"""A bundle, labels and a view, ready to answer frames; the labels may change while it runs."""
+
+from __future__ import annotations
+
+import time
+
+from tflite_runtime_app.bundle import Bundle
+from tflite_runtime_app.cascade import Cascade, load_cascade
+from tflite_runtime_app.decide import answer
+from tflite_runtime_app.fitted import for_labels
+from tflite_runtime_app.labels import LabelBank, check_space
+from tflite_runtime_app.policies import Never, policy_from_manifest
+from tflite_runtime_app.preprocess import image_to_tensor
+from tflite_runtime_app.refit import for_other_labels
+from tflite_runtime_app.sinks.base import Result
+from tflite_runtime_app.sources.base import Frame
+from tflite_runtime_app.view import View
+
+
+class Classifier:
+    """One interpreter for the life of it. Not to be used by two threads at a time."""
+
+    def __init__(self, bundle: Bundle, threads: int, top: int = 5, full_depth: bool = False, view: View | None = None) -> None:
+        self.bundle, self.top, self.view = bundle, top, view or View()
+        self._full_depth = full_depth
+        self._cascade = load_cascade(bundle, threads, policy=Never())
+        self._bank: LabelBank | None = None
+
+    @property
+    def cascade(self) -> Cascade:
+        """The cascade for the labels in use."""
+        return self._cascade
+
+    @property
+    def bank(self) -> LabelBank:
+        """The labels in use. Raises RuntimeError before the first `use`."""
+        if self._bank is None:
+            raise RuntimeError("no labels were set; call use() first")
+        return self._bank
+
+    def use(self, bank: LabelBank) -> str:
+        """From here on these are the labels; returns a sentence on what became of the exits, empty for nothing to tell.
+
+        For others than the bundle's own, exits are fitted anew on what the bundle remembers, or taken off. Raises LabelError for labels
+        of another model; the old ones then stay.
+        """
+        check_space(bank, self.bundle.manifest)
+        plain, told = Cascade(self._cascade.engine, self.bundle.manifest, Never()), ""
+        if self._full_depth:
+            manifest = for_labels(self.bundle.manifest, bank)
+        else:
+            manifest, told = for_other_labels(plain, self.bundle.manifest, self.bundle.remembered, bank)
+        policy = Never() if self._full_depth else policy_from_manifest(manifest)
+        self._bank, self._cascade = bank, Cascade(plain.engine, manifest, policy)
+        return told
+
+    def classify(self, frame: Frame) -> Result:
+        """The answer to one frame. Raises SourceError when its picture cannot be read."""
+        picture = self.view.apply(frame.load())
+        start = time.perf_counter()
+        embedding = self._cascade.run(image_to_tensor(picture, self._cascade.manifest.preprocessing), self.bank)
+        return Result(
+            source=frame.source,
+            frame=frame.index,
+            answer=answer(embedding, self.bank, self._cascade.manifest, self.top),
+            exit=embedding.stage,
+            block=embedding.blocks_done,
+            blocks=self._cascade.manifest.stages[-1].blocks_done,
+            macs=embedding.macs,
+            ms=(time.perf_counter() - start) * 1e3,
+            stages_ms=embedding.stages_ms,
+            picture=picture,
+            taken=frame.taken,
+        )

@@ -1,0 +1,62 @@
+"""From options to sinks: everyone who is told of answers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from tflite_runtime_app.classifier import Classifier
+from tflite_runtime_app.sinks.base import Sink
+from tflite_runtime_app.sinks.commands import CommandSink, parse_rule
+from tflite_runtime_app.sinks.jsonl import JsonLinesSink
+from tflite_runtime_app.sinks.line import LineSink
+from tflite_runtime_app.sinks.snapshots import SnapshotSink, parse_budget
+from tflite_runtime_app.sinks.stats import StatsSink
+from tflite_runtime_app.sinks.table import CsvSink
+
+
+def sinks_of(arguments: argparse.Namespace, classifier: Classifier, change_labels: Callable[[str], str] | None) -> list[Sink]:
+    """The sinks that the options ask for; `change_labels` is for the page, None where nothing runs that could change.
+
+    Raises UsageError before anything has begun; those already made are closed then.
+    """
+    sinks: list[Sink] = [_text(arguments)]
+    try:
+        if arguments.on_label:
+            sinks.append(CommandSink([parse_rule(text) for text in arguments.on_label], arguments.on_label_every))
+        if arguments.snapshots:
+            budget = parse_budget(arguments.snapshot_budget)
+            sinks.append(SnapshotSink(arguments.snapshots, tuple(arguments.snapshot_label), budget))
+        blocks = tuple(stage.blocks_done for stage in classifier.bundle.manifest.stages)
+        if arguments.mqtt:
+            from tflite_runtime_app.sinks.mqtt import MqttSink, parse_broker
+
+            sinks.append(MqttSink(parse_broker(arguments.mqtt), classifier.bundle.manifest.name, blocks))
+        if arguments.serve is not None and change_labels is not None:
+            from tflite_runtime_app.sinks.web import WebSink
+
+            page = WebSink(
+                arguments.serve,
+                arguments.bind,
+                arguments.token,
+                change_labels,
+                classifier.bank.names,
+                classifier.bundle.manifest.name,
+                blocks,
+            )
+            sinks.append(page)
+            print(f"classify: {page.url}", file=sys.stderr, flush=True)
+        if arguments.stats:
+            sinks.append(StatsSink(sys.stderr))
+    except BaseException:
+        for sink in sinks[1:]:
+            sink.close()
+        raise
+    return sinks
+
+
+def _text(arguments: argparse.Namespace) -> Sink:
+    if arguments.json:
+        return JsonLinesSink(sys.stdout)
+    return CsvSink(sys.stdout) if arguments.csv else LineSink(sys.stdout, sys.stderr)
