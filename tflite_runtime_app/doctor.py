@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from tflite_runtime_app.checks import Check, camera, machine, software
+from tflite_runtime_app.errors import UsageError
 
 HELP = "look whether this board has what classify needs, and say what to do where it has not"
 MARKS: dict[str, str] = {"ok": "ok  ", "note": "note", "bad": "BAD "}
@@ -16,6 +17,7 @@ MARKS: dict[str, str] = {"ok": "ok  ", "note": "note", "bad": "BAD "}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments stand in `parser`."""
     parser.add_argument("file", metavar="FILE", nargs="?", help="a bundle to load and time, too")
+    parser.add_argument("--row", action="store_true", help="measure FILE and print a row for the table in docs/boards.md, nothing else")
     parser.add_argument(
         "--red-card", metavar="SOURCE", help="hold something red before this camera: are red and blue the right way round?"
     )
@@ -23,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """A line a check on standard output; 0 when nothing is bad, 1 otherwise."""
+    if arguments.row:
+        if not arguments.file:
+            raise UsageError("--row measures a bundle; name it: classify doctor FILE --row")
+        from tflite_runtime_app.checks.row import markdown, row
+
+        print(markdown(row(arguments.file)))
+        return 0
     kinds: list[Callable[[], Iterable[Check]]] = [software.checks, machine.checks, camera.checks]
     if arguments.file:
         from tflite_runtime_app.checks import model

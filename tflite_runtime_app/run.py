@@ -19,6 +19,7 @@ from tflite_runtime_app.outputs import sinks_of
 from tflite_runtime_app.sinks.base import Failure, Sink
 from tflite_runtime_app.smooth import Smoother, parse_smooth
 from tflite_runtime_app.sources import frames_of, is_live, open_feed
+from tflite_runtime_app.sources.address import hide_credentials
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -66,7 +67,7 @@ def _is_live(arguments: argparse.Namespace) -> bool:
         raise UsageError("--watch looks at one folder")
     live = [word for word in arguments.sources if is_live(word)]
     if live and len(arguments.sources) > 1:
-        raise UsageError(f"{live[0]} is a live source: it runs until it is stopped, so name it alone")
+        raise UsageError(f"{hide_credentials(live[0])} is a live source: it runs until it is stopped, so name it alone")
     return bool(live) or bool(arguments.watch)
 
 
@@ -89,7 +90,7 @@ def _run_live(arguments: argparse.Namespace, classifier: Classifier, smoother: S
         error = feed.health().error
         if error:
             for sink in sinks:
-                sink.failure(Failure(word, loop.answered, error))
+                sink.failure(Failure(hide_credentials(word), loop.answered, error))
         return 1 if error or loop.failed else 0
     finally:
         feed.close()

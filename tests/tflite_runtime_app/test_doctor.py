@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tflite_runtime_app.checks import camera, machine, software
+from tflite_runtime_app.checks.row import COLUMNS
 from tflite_runtime_app.cli import main
 
 
@@ -90,3 +92,19 @@ def test_it_runs_where_nothing_of_the_workshop_is():
         "sys.exit(bool({'torch', 'av', 'bottle'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_a_row_for_the_table_of_boards(bundle_path, capsys):
+    assert main(["doctor", str(bundle_path), "--row"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert len(cells) == len(COLUMNS)
+    facts = dict(zip(COLUMNS, cells, strict=True))
+    assert facts["model"].startswith("tiny")
+    assert float(facts["ms"]) > 0 and float(facts["1 thread, ms"]) > 0
+    assert main(["doctor", "--row"]) == 2
+
+
+def test_the_table_of_boards_has_these_columns():
+    table = (Path(__file__).parents[2] / "docs" / "boards.md").read_text("utf-8")
+    assert "| " + " | ".join(COLUMNS) + " |" in table

@@ -79,6 +79,9 @@ class Told:
     def status(self, text):
         self.said.append(text)
 
+    def stopping(self):
+        self.said.append("stopping")
+
 
 @pytest.fixture
 def classifier(bundle_path):
@@ -98,7 +101,7 @@ def test_every_frame_is_answered_or_reported_and_the_watchdog_hears_of_answers_a
     loop.run()
     assert notes.kinds() == ["result", "failure", "result"]
     assert (loop.answered, loop.failed) == (2, 1)
-    assert told.said == ["ready", "alive", "alive"]
+    assert told.said == ["ready", "alive", "alive", "stopping"]
     first = notes.told[0][1]
     assert (first.source, first.taken, first.picture.size) == ("list", 1e9, (64, 48))
 
@@ -106,7 +109,7 @@ def test_every_frame_is_answered_or_reported_and_the_watchdog_hears_of_answers_a
 def test_a_source_that_gives_nothing_feeds_no_watchdog(classifier):
     told = Told()
     Loop(ListFeed([None] * 50), classifier, [], notifier=told).run()
-    assert told.said == ["ready"]
+    assert told.said == ["ready", "stopping"]
 
 
 def test_it_ends_after_so_many_answers(classifier):

@@ -51,6 +51,12 @@ class Loop:
     def run(self, frames: int | None = None) -> None:
         """Frames are answered until there are no more, or `frames` of them were."""
         self._notifier.ready()
+        try:
+            self._run(frames)
+        finally:
+            self._notifier.stopping()
+
+    def _run(self, frames: int | None) -> None:
         while frames is None or self.answered < frames:
             self._between()
             frame = self._feed.next(WAIT)

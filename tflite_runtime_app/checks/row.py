@@ -1,0 +1,63 @@
+"""One row of the table of boards in docs/boards.md, measured here and ready to paste into a pull request."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import time
+from pathlib import Path
+
+from tflite_runtime_app import board
+from tflite_runtime_app.bundle import read_bundle
+from tflite_runtime_app.cascade import load_cascade
+from tflite_runtime_app.checks.machine import cpu, flags, model
+from tflite_runtime_app.checks.model import full_depth
+from tflite_runtime_app.policies import Never
+
+COLUMNS = ("board", "system", "CPU", "LiteRT", "model", "1 thread, ms", "threads", "ms", "load, s", "memory, MB", "throttled")
+RUNS = 50
+
+
+def row(path: str) -> tuple[str, ...]:
+    """The bundle at `path` on this board: medians of `RUNS` pictures at full depth. Raises AppError when it cannot be run."""
+    bundle = read_bundle(path)
+    threads = min(4, os.cpu_count() or 1)
+    start = time.perf_counter()
+    many = load_cascade(bundle, threads, policy=Never())
+    load = time.perf_counter() - start
+    several = full_depth(many, RUNS)
+    single = several if threads == 1 else full_depth(load_cascade(bundle, 1, policy=Never()), RUNS)
+    return (
+        model() or platform.machine(),
+        _system(),
+        cpu(flags(_text(Path("/proc/cpuinfo")))).found,
+        importlib.metadata.version("ai-edge-litert"),
+        f"{bundle.manifest.name}, {bundle.manifest.total_macs / 1e6:.0f} MMAC",
+        f"{single:.1f}",
+        str(threads),
+        f"{several:.1f}",
+        f"{load:.2f}",
+        f"{board.memory_bytes() / 1e6:.0f}",
+        board.throttled() or "not told",
+    )
+
+
+def markdown(cells: tuple[str, ...]) -> str:
+    """The row as the table has it."""
+    return "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"
+
+
+def _system() -> str:
+    """As in "Debian GNU/Linux 12 (bookworm)"."""
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    except OSError:
+        return platform.system()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", errors="replace")
+    except OSError:
+        return ""

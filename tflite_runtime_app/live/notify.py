@@ -1,0 +1,50 @@
+"""What systemd is told: that the program is ready, alive, how it is doing, and that it stops. Elsewhere all of it does nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+
+
+class Notifier:
+    """The socket that systemd named in the environment; nothing here ever blocks, fails, or raises."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = os.environ if environment is None else environment
+
+    def ready(self) -> bool:
+        """Start-up is over. True when systemd was told, here and below."""
+        return self._send("READY=1")
+
+    def alive(self) -> bool:
+        """The watchdog may wait another time span; to be called only after real work was done."""
+        return self._send("WATCHDOG=1")
+
+    def status(self, text: str) -> bool:
+        """`text`, as one line, is what systemctl status shows."""
+        return self._send("STATUS=" + " ".join(text.split()))
+
+    def stopping(self) -> bool:
+        """The program is about to end of its own will."""
+        return self._send("STOPPING=1")
+
+    def watchdog_interval(self) -> float | None:
+        """Seconds within which `alive` must be called: half of what systemd allows, as its manual advises; None without a watchdog."""
+        microseconds, pid = self._environment.get("WATCHDOG_USEC", ""), self._environment.get("WATCHDOG_PID", "")
+        meant = pid in ("", str(os.getpid()))  # set by systemd so that a child does not take it for its own
+        if not (microseconds.isascii() and microseconds.isdigit() and int(microseconds) > 0 and meant):
+            return None
+        return int(microseconds) / 2e6
+
+    def _send(self, message: str) -> bool:
+        path = self._environment.get("NOTIFY_SOCKET", "")
+        if not path.startswith(("/", "@")):
+            return False
+        address = b"\0" + os.fsencode(path[1:]) if path.startswith("@") else os.fsencode(path)  # @: Linux's abstract names
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
+                sender.sendto(message.encode(errors="replace"), address)
+        except OSError:
+            return False
+        return True

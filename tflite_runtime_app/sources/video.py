@@ -1,0 +1,33 @@
+"""Video files, known by their suffix."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+
+from tflite_runtime_app.errors import SourceError
+from tflite_runtime_app.sources import libav
+from tflite_runtime_app.sources.base import CaptureOptions, Nature, Shot
+
+NATURE: Nature = "finite"
+SUFFIXES = frozenset({".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".ts", ".webm"})
+
+
+def matches(word: str) -> bool:
+    """Whether `word` ends like a video file; a folder or a pattern does not count."""
+    if os.path.splitext(word)[1].lower() not in SUFFIXES:
+        return False
+    return not os.path.isdir(word) and (os.path.exists(word) or not glob.has_magic(word))
+
+
+def check(word: str) -> None:
+    """Returns when PyAV and the file are there; else raises UsageError or SourceError."""
+    if not os.path.exists(word):
+        raise SourceError(f"{word}: no such file")
+    libav.check(word)
+
+
+def shots(word: str, options: CaptureOptions) -> Iterator[Shot]:
+    """Every picture of the file, as large as it is. Raises SourceError when it is no video, or broken somewhere."""
+    return libav.shots(word, (libav.Opening(os.path.abspath(word)),))
