@@ -89,6 +89,9 @@ def build(
     keep_float: Annotated[
         bool, typer.Option("--keep-float", help="Keep the float and the dynamic-range file beside the bundle, for bench.")
     ] = False,
+    with_text: Annotated[
+        bool, typer.Option("--with-text", help="Also write the text tower beside the bundle: any label on the board.")
+    ] = False,
     models: Models = None,
 ) -> None:
     """Build the bundle for a board: one .tflite with all stages, gates, labels and manifest; and its report."""
@@ -96,7 +99,7 @@ def build(
     from convert.commands.request import Leaving
 
     leaving = Leaving(policy, risk, budget, gate)
-    options = (labels, exits, out, report, observer, stream, seed, ladder, force, keep_float, models, leaving)
+    options = (labels, exits, out, report, observer, stream, seed, ladder, force, keep_float, with_text, models, leaving)
     run(target, model, pretrained, tuple(images or ()), *options)
 
 
@@ -250,6 +253,26 @@ def labels(
 
 
 @app.command()
+def text(
+    file: Path,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The text tower; default: NAME.text.tflite beside the bundle.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="int8 or float16; default: the smaller one that keeps float's vectors.")
+    ] = None,
+    model: Model = None,
+    pretrained: Pretrained = None,
+    force: Force = False,
+    models: Models = None,
+) -> None:
+    """Write the text tower beside a bundle: `classify` then takes labels as they are typed, without torch."""
+    from convert.commands.text import run
+
+    run(file, out, weights, model, pretrained, force, models)
+
+
+@app.command()
 def verify(
     file: Path,
     images: Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")],
@@ -290,6 +313,21 @@ def bench(
     from convert.commands.bench import run
 
     run(file, against, runs, threads, tuple(images or ()), check, as_json, out, model, pretrained, models)
+
+
+@app.command()
+def sign(
+    file: Annotated[Path | None, typer.Argument(help="A bundle, a label matrix or a text tower.")] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="The private key to sign with.")] = None,
+    new_key: Annotated[Path | None, typer.Option("--new-key", help="Folder for a new pair of keys, in place of FILE.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="What FILE is: bundle, labels or text-tower; default: by its name.")
+    ] = None,
+) -> None:
+    """Sign a file for boards that take signed ones only (classify --require-signature), or make the keys for it."""
+    from convert.commands.sign import run
+
+    run(file, key, new_key, kind)
 
 
 def _version(value: bool) -> None:

@@ -15,10 +15,10 @@ from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.decide import Match
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.features import gate_features, score
+from tflite_runtime_app.label_source import LabelSource
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import GateSpec
 from tflite_runtime_app.preprocess import image_to_tensor, load_image
-from tflite_runtime_app.run import choose_labels
 from tflite_runtime_app.thresholds import NEVER
 
 HELP = "show what each stage makes of a picture, and why it stops where it does"
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     picture = load_image(arguments.image)
     bundle = read_bundle(arguments.file)
     classifier = Classifier(bundle, arguments.threads)
-    told = classifier.use(choose_labels(bundle, arguments.labels))
+    told = classifier.use(LabelSource(bundle, arguments.labels, threads=arguments.threads).read())
     if told:
         print(f"classify: {told}", file=sys.stderr)
     tensor = image_to_tensor(picture, bundle.manifest.preprocessing)

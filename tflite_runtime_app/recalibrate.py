@@ -16,6 +16,7 @@ from tflite_runtime_app import remembered
 from tflite_runtime_app.bundle import LABELS, REMEMBERED, REPORT, read_bundle, write_bundle
 from tflite_runtime_app.cascade import load_cascade
 from tflite_runtime_app.errors import SourceError, UsageError
+from tflite_runtime_app.label_source import LabelSource
 from tflite_runtime_app.labels import labels_to_bytes
 from tflite_runtime_app.manifest import Preprocessing
 from tflite_runtime_app.options import positive
@@ -24,7 +25,6 @@ from tflite_runtime_app.preprocess import image_to_tensor
 from tflite_runtime_app.refit import refit
 from tflite_runtime_app.replay import remember, replay
 from tflite_runtime_app.risk import ALPHA, DELTA, least_images
-from tflite_runtime_app.run import choose_labels
 from tflite_runtime_app.sources import frames_of
 from tflite_runtime_app.sources.base import Frame
 
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     if os.path.exists(arguments.out) and not arguments.force:
         raise UsageError(f"{arguments.out} exists; name another file, or write over it with --force")
     bundle = read_bundle(arguments.file)
-    bank = choose_labels(bundle, arguments.labels)
+    bank = LabelSource(bundle, arguments.labels, threads=arguments.threads).read()
     cascade = load_cascade(bundle, arguments.threads, policy=Never())
     pictures = _Pictures(arguments.sources, arguments.every, cascade.manifest.preprocessing)
     needed = least_images(arguments.risk, arguments.delta) * 4 // 3 + 1

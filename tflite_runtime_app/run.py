@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tflite_runtime_app.bundle import Bundle, read_bundle
+from tflite_runtime_app.bundle import read_bundle
 from tflite_runtime_app.classifier import Classifier
-from tflite_runtime_app.errors import LabelError, SourceError, UsageError
-from tflite_runtime_app.labels import LabelBank, check_space, read_labels
+from tflite_runtime_app.errors import SourceError, UsageError
+from tflite_runtime_app.label_source import LabelSource
 from tflite_runtime_app.live.control import Control
 from tflite_runtime_app.live.feed import Feed
 from tflite_runtime_app.live.loop import Loop
@@ -34,11 +34,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--smooth and --serve are for one live source: rpi, usb, a stream, a video, or a folder with --watch")
     bundle = read_bundle(arguments.file)
     classifier = Classifier(bundle, arguments.threads, arguments.top, arguments.full_depth, view_of(arguments))
-    told = classifier.use(choose_labels(bundle, arguments.labels))
+    labels = LabelSource(bundle, arguments.labels, arguments.bank, arguments.text, arguments.threads, tell=tell)
+    told = classifier.use(labels.read())
     if told:
-        print(f"classify: {told}", file=sys.stderr)
+        tell(told)
     if live:
-        return _run_live(arguments, classifier, Smoother(*smooth) if smooth else None)
+        return _run_live(arguments, classifier, labels, Smoother(*smooth) if smooth else None)
     sinks = sinks_of(arguments, classifier, None)
     try:
         sound = [_run_source(word, classifier, sinks) for word in arguments.sources]
@@ -47,18 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if all(sound) else 1
 
 
-def choose_labels(bundle: Bundle, path: str | None) -> LabelBank:
-    """The labels at `path`, or the bundle's own; they belong to the bundle's space. Raises LabelError when there are none."""
-    if path is not None:
-        bank = read_labels(path)
-        check_space(bank, bundle.manifest)
-        return bank
-    if bundle.labels is None:
-        raise LabelError(
-            f"{bundle.path} holds no labels; make some with: convert labels {bundle.path} --labels LABELS.txt --out labels.npz "
-            "and pass them with --labels labels.npz"
-        )
-    return bundle.labels
+def tell(line: str) -> None:
+    """A line for people, on standard error."""
+    print(f"classify: {line}", file=sys.stderr, flush=True)
 
 
 def _is_live(arguments: argparse.Namespace) -> bool:
@@ -71,21 +63,20 @@ def _is_live(arguments: argparse.Namespace) -> bool:
     return bool(live) or bool(arguments.watch)
 
 
-def _run_live(arguments: argparse.Namespace, classifier: Classifier, smoother: Smoother | None) -> int:
+def _run_live(arguments: argparse.Namespace, classifier: Classifier, labels: LabelSource, smoother: Smoother | None) -> int:
     """The source is watched until it ends or a signal comes; 1 when it ended for a fault."""
     control = Control()
-    loop: Loop | None = None
 
     def change_labels(text: str) -> str:
-        assert loop is not None  # the page is served before the loop is made, but nobody is answered before it runs
-        raise UsageError(f"labels cannot be changed here: {text}")
+        bank = labels.change(text)  # in the page's own thread, as it may take seconds
+        return control.ask(lambda: loop.use(bank))
 
     word = arguments.sources[0]
     feed: Feed = WatchedFolder(word) if arguments.watch else open_feed(word, capture_of(arguments))
     sinks: list[Sink] = []
     try:
         sinks = sinks_of(arguments, classifier, change_labels)
-        loop = Loop(feed, classifier, sinks, control, smoother)
+        loop = Loop(feed, classifier, sinks, control, smoother, labels.changed)
         loop.run(arguments.frames)
         error = feed.health().error
         if error:

@@ -11,9 +11,9 @@ import time
 from tflite_runtime_app import board
 from tflite_runtime_app.bundle import read_bundle
 from tflite_runtime_app.classifier import Classifier
+from tflite_runtime_app.label_source import LabelSource
 from tflite_runtime_app.live.loop import Loop
 from tflite_runtime_app.options import positive
-from tflite_runtime_app.run import choose_labels
 from tflite_runtime_app.sinks.base import Failure, Result, Sink
 from tflite_runtime_app.smooth import Smoother
 from tflite_runtime_app.sources import open_feed
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     """The figures stand on standard output; 1 when memory grew by more than --most-growth."""
     bundle = read_bundle(arguments.file)
     classifier = Classifier(bundle, arguments.threads)
-    classifier.use(choose_labels(bundle, arguments.labels))
+    classifier.use(LabelSource(bundle, arguments.labels, threads=arguments.threads).read())
     counted, memory, restarts, failed, dropped = _Counted(), [], 0, 0, 0
     start = time.monotonic()
     for part in range(PARTS):

@@ -13,6 +13,8 @@ from convert.errors import UsageError
 from convert.files import write_atomically
 from convert.progress import OnTerminal
 from convert.report import summary_table, write_report
+from convert.text.build import build_text
+from tflite_runtime_app.text.file import text_path
 
 
 def run(
@@ -30,12 +32,16 @@ def run(
     ladder: str | None,
     force: bool,
     keep_float: bool,
+    with_text: bool,
     models: Path | None,
     leaving: Leaving,
 ) -> None:
-    """The report is written, then the bundle (with `keep_float` its float files too); paths are the last lines of standard output."""
+    """The report is written, then the bundle (with `keep_float` its float files too, with `with_text` the text tower before it).
+
+    The paths of bundle and report are the last lines of standard output.
+    """
     if out is not None:
-        _refuse_to_overwrite(out, keep_float, force)
+        _refuse_to_overwrite(out, keep_float, with_text, force)
     if leaving != Leaving() and not images:
         raise UsageError("--policy, --risk, --budget and --gate are fitted to pictures: give --images FOLDER|TAR")
     progress = OnTerminal()
@@ -43,7 +49,10 @@ def run(
         target, model, pretrained, images, labels, exits, observer, stream, seed, ladder, models, progress, leaving
     )
     path = out or Path(f"{request.model.name}-{target}.tflite")
-    _refuse_to_overwrite(path, keep_float, force)
+    _refuse_to_overwrite(path, keep_float, with_text, force)
+    text = (
+        build_text(request.model, None, progress).content if with_text else None
+    )  # first: what cannot be converted says so at once
     folder = report or path.with_name(f"{path.stem}-report")
     result = build(request, progress)
     content, _ = bundle_bytes(result)
@@ -51,13 +60,16 @@ def run(
     if keep_float:
         kept = write_float_files(path, result.float_file)
         progress.step(f"float files kept: {', '.join(file.name for file in kept)}")
+    if text is not None:
+        write_atomically(text_path(path), text)
+        progress.step(f"text tower written: {text_path(path).name}")
     write_atomically(path, content)
     Console(highlight=False).print(summary_table(result.report))
     print(path.resolve())
     print(page.resolve())
 
 
-def _refuse_to_overwrite(path: Path, keep_float: bool, force: bool) -> None:
-    for file in (path, *(float_path(path, kind) for kind in KINDS if keep_float)):
+def _refuse_to_overwrite(path: Path, keep_float: bool, with_text: bool, force: bool) -> None:
+    for file in (path, *(float_path(path, kind) for kind in KINDS if keep_float), *([text_path(path)] if with_text else [])):
         if file.exists() and not force:
             raise UsageError(f"{file} exists; write over it with --force, or name another file with --out")

@@ -17,6 +17,7 @@ class Broker:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):
+        self._socket.shutdown(socket.SHUT_RDWR)  # closing alone would leave a thread that waits in accept() listening
         self._socket.close()
         for client in self._clients:
             client.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.tflite_runtime_app import tiny_bundle
-from tflite_runtime_app import cli, run
+from tflite_runtime_app import classifier, cli
 from tflite_runtime_app.cli import main
 from tflite_runtime_app.labels import labels_to_bytes
 
@@ -145,7 +145,7 @@ def test_subcommands_win_over_files(bundle_path, picture):
 
 
 def test_an_unexpected_error_is_one_line(bundle_path, picture, capsys, monkeypatch):
-    monkeypatch.setattr(run, "answer", lambda *_: 1 / 0)
+    monkeypatch.setattr(classifier, "answer", lambda *_: 1 / 0)
     assert main(words(bundle_path, picture)) == 1
     assert "classify: internal error: ZeroDivisionError" in capsys.readouterr().err
 

@@ -53,6 +53,7 @@ class Loop:
         self._notifier.ready()
         try:
             self._run(frames)
+            self._say_status()
         finally:
             self._notifier.stopping()
 
@@ -117,11 +118,14 @@ class Loop:
         now = self._clock()
         if now - self._last_status >= STATUS_EVERY:
             self._last_status = now
-            status = self.status()
-            for sink in self._sinks:
-                sink.status(status)
-            health = status.health
-            self._notifier.status(f"{health.state}, {status.fps:.1f} frames a second, {health.restarts} restarts {health.error}")
+            self._say_status()
+
+    def _say_status(self) -> None:
+        status = self.status()
+        for sink in self._sinks:
+            sink.status(status)
+        health = status.health
+        self._notifier.status(f"{health.state}, {status.fps:.1f} frames a second, {health.restarts} restarts {health.error}")
 
     def _fail(self, source: str, frame: int, error: AppError) -> None:
         for sink in self._sinks:

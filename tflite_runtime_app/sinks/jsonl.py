@@ -9,28 +9,34 @@ from tflite_runtime_app.sinks.base import Failure, Result, Sink
 
 
 class JsonLinesSink(Sink):
-    """Results and failures as JSON lines on `out`, each flushed at once. Pure ASCII, whatever the terminal's encoding."""
+    """Results and failures as JSON lines on `out`, each flushed at once. Pure ASCII, whatever the terminal's encoding.
+
+    A live source's frames have "taken" too, seconds since 1970, and with smoothing "steady".
+    """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
     def result(self, result: Result) -> None:
-        self._write(
-            {
-                "source": result.source,
-                "frame": result.frame,
-                "top": [
-                    {"label": match.label, "score": round(match.probability, 6), "cosine": round(match.cosine, 6)}
-                    for match in result.answer.top
-                ],
-                "none": result.answer.none,
-                "exit": result.exit,
-                "block": result.block,
-                "macs": result.macs,
-                "ms": round(result.ms, 3),
-                "stages_ms": [round(ms, 3) for ms in result.stages_ms],
-            }
-        )
+        value = {
+            "source": result.source,
+            "frame": result.frame,
+            "top": [
+                {"label": match.label, "score": round(match.probability, 6), "cosine": round(match.cosine, 6)}
+                for match in result.answer.top
+            ],
+            "none": result.answer.none,
+            "exit": result.exit,
+            "block": result.block,
+            "macs": result.macs,
+            "ms": round(result.ms, 3),
+            "stages_ms": [round(ms, 3) for ms in result.stages_ms],
+        }
+        if result.taken is not None:
+            value["taken"] = round(result.taken, 3)
+        if result.steady is not None:
+            value["steady"] = result.steady
+        self._write(value)
 
     def failure(self, failure: Failure) -> None:
         self._write({"source": failure.source, "frame": failure.frame, "error": failure.error})

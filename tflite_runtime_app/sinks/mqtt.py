@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -105,7 +106,10 @@ class MqttSink(Sink):
         if self._client.is_connected():
             self._client.publish(self._topic("available"), "offline", retain=True).wait_for_publish(0.3)
             self._client.disconnect()
-        self._client.loop_stop()
+        # paho's thread may be in the middle of waiting for a broker; it is told to stop, and not waited for long.
+        stopping = threading.Thread(target=self._client.loop_stop, daemon=True)
+        stopping.start()
+        stopping.join(0.3)
 
     def _greet(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         """After every connection: we are here, and what we are."""

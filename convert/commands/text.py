@@ -1,0 +1,26 @@
+"""`convert text`: the text tower of the model that a bundle was built from, beside the bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from convert.commands.matching import matching_model
+from convert.errors import UsageError
+from convert.files import write_atomically
+from convert.progress import OnTerminal
+from convert.text.build import build_text
+from tflite_runtime_app.bundle import read_bundle
+from tflite_runtime_app.text.file import text_path
+
+
+def run(
+    file: Path, out: Path | None, weights: str | None, model: str | None, pretrained: str | None, force: bool, models: Path | None
+) -> None:
+    """`out`, by default NAME.text.tflite beside the bundle, turns names into label vectors on the board; its path is the last line."""
+    path = text_path(file) if out is None else out
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists; write over it with --force, or name another file with --out")
+    manifest = read_bundle(file).manifest
+    built = build_text(matching_model(manifest, file, model, pretrained, models), weights, OnTerminal())
+    write_atomically(path, built.content)
+    print(built.checks[-1].words(), path.resolve(), sep="\n")
