@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tflite_runtime_app.container import DIGEST_BYTES, appended, detached
 from tflite_runtime_app.digest import sha256_hex
 from tflite_runtime_app.errors import BundleCorrupt, BundleIncompatible, LabelError
 from tflite_runtime_app.manifest import Manifest
-from tflite_runtime_app.text.container import DIGEST_BYTES, appended, detached
 
 MEMBER = "text.json"
 SCHEMA_VERSION = 1
@@ -72,7 +72,9 @@ def read_text(path: Path) -> TextFile:
         data = path.read_bytes()
     except OSError as error:
         raise BundleCorrupt(f"{path}: expected a text tower, found: {error.strerror}; {_AGAIN}") from error
-    flatbuffer, members = detached(data, str(path), (MEMBER,), _AGAIN)
+    flatbuffer, members = detached(data, path, (MEMBER,), _AGAIN)
+    if MEMBER not in members:
+        raise BundleCorrupt(f"{path}: expected a {MEMBER} behind the model, found none; {_AGAIN}")
     manifest = _manifest(members[MEMBER], str(path))
     if sha256_hex(flatbuffer) != manifest.flatbuffer_sha256:
         raise BundleCorrupt(f"{path}: the model does not match the manifest's digest; {_AGAIN}")
