@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +20,21 @@ INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampl
 
 # A strip of 1 x 10000 pixels, its shorter side brought to 224, would be half a gigapixel: a board has no memory for that.
 MAX_RESIZED_PIXELS = 50_000_000
+
+# Pillow knows some forty kinds more, of which one starts a PostScript interpreter; every decoder is a way in.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+EXPECTED = "expected a picture (BMP, GIF, JPEG, PNG, PPM, TIFF or WebP)"
+_ORIENTATION = 0x0112  # the EXIF tag: how the camera was held, 1 for upright
+_TURNS: dict[Any, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TO_EIGHT_BITS = ((np.arange(65536, dtype=np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def check_preprocessing(preprocessing: Preprocessing) -> None:
@@ -36,29 +55,64 @@ def check_preprocessing(preprocessing: Preprocessing) -> None:
 
 
 def load_image(path: str | os.PathLike[str]) -> Image.Image:
-    """The picture at `path`, fully decoded, in its own mode. Raises SourceError when it is missing, no picture, or broken."""
+    """The picture at `path`, fully decoded, upright, in its own mode.
+
+    Raises SourceError when it is missing, no picture, broken, or of more pixels than Image.MAX_IMAGE_PIXELS (89 million), which
+    would take hundreds of megabytes.
+    """
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image
+        with _strict(), Image.open(path, formats=FORMATS) as image:
+            return upright(image)
     except FileNotFoundError:
         raise SourceError(f"{os.fspath(path)}: no such file") from None
     except UnidentifiedImageError:
-        raise SourceError(f"{os.fspath(path)}: expected a picture that Pillow can read, found another kind of file") from None
+        raise SourceError(f"{os.fspath(path)}: {EXPECTED}, found another kind of file") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes: OSError, SyntaxError, struct.error, …
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise SourceError(f"{os.fspath(path)}: expected a picture that Pillow can read, found: {reason}") from error
+        raise SourceError(f"{os.fspath(path)}: {EXPECTED}, found: {_reason(error)}") from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """`image`, decoded and turned as its EXIF orientation says; itself where it has none, or an unreadable one."""
+    with _strict():
+        image.load()  # a TIFF file's orientation is Pillow's own to heed, on loading
+    try:
+        with _strict():
+            turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+    except Exception:  # broken EXIF of a sound picture, on which its reader raises nearly anything
+        return image
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    turned.info = {key: value for key, value in image.info.items() if key == "transparency"}  # no orientation: it is upright now
+    return turned
+
+
+@contextmanager
+def _strict() -> Iterator[None]:
+    """Within, a picture of too many pixels is an error, before one is decoded; other warnings are about what does no harm."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def image_to_tensor(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[np.int8]:
     """The image tensor, int8 [1, height, width, 3]: resized, centre-cropped, pixel byte b as b - 128.
 
-    Equals open_clip's transform (before mean and deviation, which the model holds) for RGB pictures. Other modes are
-    converted to RGB first; an alpha channel is dropped, as `Image.convert` does. Raises BundleIncompatible for a resize mode
-    or interpolation that this program does not know, SourceError for a picture far too long for its width.
+    Equals open_clip's transform (before mean and deviation, which the model holds) for upright RGB pictures. Others are turned
+    and converted to RGB first; an alpha channel is dropped, as `Image.convert` does. Raises BundleIncompatible for a resize mode
+    or interpolation that this program does not know, SourceError for a picture far too long for its width or without colours.
     """
     check_preprocessing(preprocessing)
-    cropped = _resize_and_crop(to_rgb(image), preprocessing)
+    try:
+        rgb = to_rgb(upright(image))
+    except ValueError as error:  # Pillow has no way from some modes to RGB
+        raise SourceError(f"a picture of mode {image.mode} cannot be converted to RGB: {_reason(error)}") from error
+    cropped = _resize_and_crop(rgb, preprocessing)
     pixels = np.asarray(cropped, dtype=np.uint8)
     return (pixels ^ np.uint8(0x80)).view(np.int8)[np.newaxis]  # flipping the top bit is b - 128 in two's complement
 
@@ -68,8 +122,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I"):  # Pillow before 10.3 opens 16-bit PNG files as 32-bit I
-        wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        return Image.fromarray(((wide + 128) // 257).astype(np.uint8)).convert("RGB")
+        wide = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
+        return Image.fromarray(_TO_EIGHT_BITS[wide]).convert("RGB")  # by table: arithmetic would take ten times the picture
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA").convert("RGB")  # the same pixels as in one step, without Pillow's warning
     return image.convert("RGB")

@@ -51,7 +51,7 @@ def test_a_bundle_and_a_plain_model_are_no_text_tower(path, bundle_path, tmp_pat
         read_text(bundle_path)
     plain = tmp_path / "plain.tflite"
     plain.write_bytes(read_text(path).flatbuffer)
-    with pytest.raises(BundleCorrupt, match="a plain model"):
+    with pytest.raises(BundleIncompatible, match="a plain model"):
         read_text(plain)
     with pytest.raises(BundleCorrupt, match="No such file"):
         read_text(tmp_path / "absent.text.tflite")
