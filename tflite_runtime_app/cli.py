@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import signal
@@ -57,6 +58,11 @@ def main(argv: list[str] | None = None) -> int:
     except AppError as error:
         return _report(str(error), error.exit_code, arguments.debug)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _drop_stdout()
+            return _report(
+                "the answers cannot be written: no space left; make room, or send them elsewhere", EXIT_FAILED, arguments.debug
+            )
         return _report(
             f"internal error: {type(error).__name__}: {error}; run it again with --debug", EXIT_FAILED, arguments.debug
         )

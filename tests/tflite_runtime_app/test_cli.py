@@ -184,3 +184,17 @@ def test_a_reader_that_leaves_is_no_error(bundle_path, picture):
         assert process.wait(30) == 0
     assert "Traceback" not in err
     assert "BrokenPipe" not in err
+
+
+def test_a_full_disk_is_one_line(bundle_path, picture):
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "tflite_runtime_app", str(bundle_path), str(picture), "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    said = [line for line in process.stderr.splitlines() if "XNNPACK" not in line]
+    assert process.returncode == 1
+    assert said == ["classify: the answers cannot be written: no space left; make room, or send them elsewhere"]
