@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType, ModuleType
 
 import tflite_runtime_app
-from tflite_runtime_app import doctor, explain, recalibrate, run, service, soak
+from tflite_runtime_app import doctor, explain, install, recalibrate, run, service, soak
 from tflite_runtime_app.errors import AppError
 
 # A new command is a module with HELP, add_arguments(parser) and run(arguments), named here.
@@ -24,6 +24,7 @@ COMMANDS: dict[str, ModuleType] = {
     "explain": explain,
     "recalibrate": recalibrate,
     "doctor": doctor,
+    "install-model": install,
     "install-service": service,
     "soak": soak,
 }

@@ -17,7 +17,9 @@ MARKS: dict[str, str] = {"ok": "ok  ", "note": "note", "bad": "BAD "}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments stand in `parser`."""
     parser.add_argument("file", metavar="FILE", nargs="?", help="a bundle to load and time, too")
-    parser.add_argument("--row", action="store_true", help="measure FILE and print a row for the table in docs/boards.md, nothing else")
+    parser.add_argument(
+        "--row", action="store_true", help="measure FILE and print a row for the table in docs/boards.md, nothing else"
+    )
     parser.add_argument(
         "--red-card", metavar="SOURCE", help="hold something red before this camera: are red and blue the right way round?"
     )

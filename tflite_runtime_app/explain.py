@@ -6,10 +6,10 @@ import argparse
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from tflite_runtime_app.bundle import read_bundle
 from tflite_runtime_app.cascade import Cascade
 from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.decide import Match
@@ -20,6 +20,7 @@ from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import GateSpec
 from tflite_runtime_app.preprocess import image_to_tensor, load_image
 from tflite_runtime_app.thresholds import NEVER
+from tflite_runtime_app.trusted import accepted_bundle
 
 HELP = "show what each stage makes of a picture, and why it stops where it does"
 FEATURES = ("confidence", "margin to the second", "variance over the picture")
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out and os.path.exists(arguments.out) and not arguments.force:
         raise UsageError(f"{arguments.out} exists; name another file, or write over it with --force")
     picture = load_image(arguments.image)
-    bundle = read_bundle(arguments.file)
+    bundle = accepted_bundle(Path(arguments.file))
     classifier = Classifier(bundle, arguments.threads)
     told = classifier.use(LabelSource(bundle, arguments.labels, threads=arguments.threads).read())
     if told:

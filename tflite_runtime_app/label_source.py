@@ -9,12 +9,14 @@ from pathlib import Path
 
 from tflite_runtime_app.bundle import Bundle
 from tflite_runtime_app.errors import LabelError
-from tflite_runtime_app.labels import LabelBank, check_space, read_labels
+from tflite_runtime_app.labels import LabelBank, check_space
+from tflite_runtime_app.signing import PublicKey
 from tflite_runtime_app.text.cache import cache_folder
 from tflite_runtime_app.text.file import text_path
 from tflite_runtime_app.text.names import read_names, split_names
 from tflite_runtime_app.text.vectors import VectorMaker
 from tflite_runtime_app.text.watch import Watch
+from tflite_runtime_app.trusted import accepted_labels
 
 MATRIX, LISTS = ".npz", (".txt", ".tsv", ".csv")
 
@@ -24,7 +26,8 @@ class LabelSource:
 
     `labels` is a label matrix (.npz), a text file of names, names separated by commas, or None for the bundle's own labels; `bank` a label
     matrix to pick names from; `text` the text tower's file, by default the one beside the bundle, where there is one. `tell` is called with
-    a line now and then while many vectors are made. `cache` is the folder that remembers vectors, `clock` gives seconds.
+    a line now and then while many vectors are made. `cache` is the folder that remembers vectors, `clock` gives seconds. With a
+    `key`, label matrices and the text tower must be signed by it; names in a text file are data and need no signature.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class LabelSource:
         tell: Callable[[str], None] = lambda line: None,
         cache: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
+        key: PublicKey | None = None,
     ) -> None:
         if bank is not None and labels is None:
             raise LabelError(
@@ -44,10 +48,10 @@ class LabelSource:
             )
         if text is not None and not _is_file(text):
             raise LabelError(f"--text {text}: no such file; make it with: convert text {bundle.path.name}")
-        self._bundle, self._labels, self._bank = bundle, labels, bank
+        self._bundle, self._labels, self._bank, self._key = bundle, labels, bank, key
         self._names = None if labels is None else _names_of(labels)
         tower = text_path(bundle.path) if text is None else Path(text)
-        self._maker = VectorMaker(bundle.manifest, tower, cache or cache_folder(), threads, tell)
+        self._maker = VectorMaker(bundle.manifest, tower, cache or cache_folder(), threads, tell, key)
         self._watch = Watch([Path(word) for word in (labels, bank) if word is not None and _is_file(word)], clock=clock)
         self._lock = threading.Lock()  # one text tower at a time is as much as a board has room for
         self._reading: _Reading | None = None
@@ -96,7 +100,7 @@ class LabelSource:
         return bundle.labels
 
     def _matrix(self, path: str) -> LabelBank:
-        bank = read_labels(path)
+        bank = accepted_labels(path, self._key)
         check_space(bank, self._bundle.manifest)
         return bank
 

@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bank", metavar="NPZ", help="ready vectors of many names, made by: convert labels; --labels picks among them"
     )
     parser.add_argument("--text", metavar="FILE", help="the text tower (default: the .text.tflite beside FILE)")
+    parser.add_argument(
+        "--require-signature", metavar="PUBLIC.pem", help="take no file that this key has not signed (convert sign)"
+    )
     parser.add_argument("--top", type=positive, default=5, metavar="N", help="labels to show (default: %(default)s)")
     parser.add_argument("--threads", type=positive, default=min(4, os.cpu_count() or 1), metavar="N", help="default: %(default)s")
     parser.add_argument("--full-depth", action="store_true", help="take no early exit")

@@ -8,12 +8,13 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from tflite_runtime_app import remembered
-from tflite_runtime_app.bundle import LABELS, REMEMBERED, REPORT, read_bundle, write_bundle
+from tflite_runtime_app.bundle import LABELS, REMEMBERED, REPORT, write_bundle
 from tflite_runtime_app.cascade import load_cascade
 from tflite_runtime_app.errors import SourceError, UsageError
 from tflite_runtime_app.label_source import LabelSource
@@ -27,6 +28,7 @@ from tflite_runtime_app.replay import remember, replay
 from tflite_runtime_app.risk import ALPHA, DELTA, least_images
 from tflite_runtime_app.sources import frames_of
 from tflite_runtime_app.sources.base import Frame
+from tflite_runtime_app.trusted import accepted_bundle
 
 HELP = "fit the early exits to pictures of your own camera: no labels needed, a few hundred pictures taken far apart"
 
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     """The new bundle lies at --out; 0 when every picture was read, 1 when some were not."""
     if os.path.exists(arguments.out) and not arguments.force:
         raise UsageError(f"{arguments.out} exists; name another file, or write over it with --force")
-    bundle = read_bundle(arguments.file)
+    bundle = accepted_bundle(Path(arguments.file))
     bank = LabelSource(bundle, arguments.labels, threads=arguments.threads).read()
     cascade = load_cascade(bundle, arguments.threads, policy=Never())
     pictures = _Pictures(arguments.sources, arguments.every, cascade.manifest.preprocessing)

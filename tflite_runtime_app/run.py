@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tflite_runtime_app.bundle import read_bundle
 from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.errors import SourceError, UsageError
 from tflite_runtime_app.label_source import LabelSource
@@ -16,10 +15,12 @@ from tflite_runtime_app.live.loop import Loop
 from tflite_runtime_app.live.watched import WatchedFolder
 from tflite_runtime_app.options import add_arguments, capture_of, view_of
 from tflite_runtime_app.outputs import sinks_of
+from tflite_runtime_app.signing import read_public_key
 from tflite_runtime_app.sinks.base import Failure, Sink
 from tflite_runtime_app.smooth import Smoother, parse_smooth
 from tflite_runtime_app.sources import frames_of, is_live, open_feed
 from tflite_runtime_app.sources.address import hide_credentials
+from tflite_runtime_app.trusted import open_bundle
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -32,9 +33,12 @@ def run(arguments: argparse.Namespace) -> int:
     smooth = parse_smooth(arguments.smooth) if arguments.smooth else None
     if not live and (smooth or arguments.serve is not None):
         raise UsageError("--smooth and --serve are for one live source: rpi, usb, a stream, a video, or a folder with --watch")
-    bundle = read_bundle(arguments.file)
+    key = read_public_key(arguments.require_signature) if arguments.require_signature else None
+    bundle, refused = open_bundle(arguments.file, key)
+    if refused:
+        tell(refused)
     classifier = Classifier(bundle, arguments.threads, arguments.top, arguments.full_depth, view_of(arguments))
-    labels = LabelSource(bundle, arguments.labels, arguments.bank, arguments.text, arguments.threads, tell=tell)
+    labels = LabelSource(bundle, arguments.labels, arguments.bank, arguments.text, arguments.threads, tell=tell, key=key)
     told = classifier.use(labels.read())
     if told:
         tell(told)

@@ -7,9 +7,9 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 from tflite_runtime_app import board
-from tflite_runtime_app.bundle import read_bundle
 from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.label_source import LabelSource
 from tflite_runtime_app.live.loop import Loop
@@ -18,6 +18,7 @@ from tflite_runtime_app.sinks.base import Failure, Result, Sink
 from tflite_runtime_app.smooth import Smoother
 from tflite_runtime_app.sources import open_feed
 from tflite_runtime_app.sources.base import CaptureOptions
+from tflite_runtime_app.trusted import accepted_bundle
 
 HELP = "run a bundle on a synthetic camera that fails on schedule, and tell how memory and restarts went"
 SIZE = "160x120"
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The figures stand on standard output; 1 when memory grew by more than --most-growth."""
-    bundle = read_bundle(arguments.file)
+    bundle = accepted_bundle(Path(arguments.file))
     classifier = Classifier(bundle, arguments.threads)
     classifier.use(LabelSource(bundle, arguments.labels, threads=arguments.threads).read())
     counted, memory, restarts, failed, dropped = _Counted(), [], 0, 0, 0

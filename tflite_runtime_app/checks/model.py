@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
-from tflite_runtime_app.bundle import read_bundle
 from tflite_runtime_app.cascade import Cascade, load_cascade
 from tflite_runtime_app.checks import Check
 from tflite_runtime_app.errors import AppError
 from tflite_runtime_app.policies import Never
+from tflite_runtime_app.trusted import accepted_bundle
 
 RUNS = 10
 
@@ -20,13 +21,15 @@ RUNS = 10
 def checks(path: str) -> Iterator[Check]:
     """The file is read, checked, loaded and run; whatever refuses it says why."""
     try:
-        bundle = read_bundle(path)
+        bundle = accepted_bundle(Path(path))
         yield Check("bundle", "ok", f"{bundle.manifest.name}, {len(bundle.flatbuffer) / 1e6:.1f} MB, every digest right")
         cascade = load_cascade(bundle, min(4, os.cpu_count() or 1), policy=Never())
     except AppError as error:
         yield Check("bundle", "bad", str(error))
         return
-    yield Check("speed", "ok", f"{full_depth(cascade, RUNS):.1f} ms a picture at full depth, {min(4, os.cpu_count() or 1)} threads")
+    yield Check(
+        "speed", "ok", f"{full_depth(cascade, RUNS):.1f} ms a picture at full depth, {min(4, os.cpu_count() or 1)} threads"
+    )
 
 
 def full_depth(cascade: Cascade, runs: int) -> float:

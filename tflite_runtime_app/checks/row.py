@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 from tflite_runtime_app import board
-from tflite_runtime_app.bundle import read_bundle
 from tflite_runtime_app.cascade import load_cascade
 from tflite_runtime_app.checks.machine import cpu, flags, model
 from tflite_runtime_app.checks.model import full_depth
 from tflite_runtime_app.policies import Never
+from tflite_runtime_app.trusted import accepted_bundle
 
 COLUMNS = ("board", "system", "CPU", "LiteRT", "model", "1 thread, ms", "threads", "ms", "load, s", "memory, MB", "throttled")
 RUNS = 50
@@ -21,7 +21,7 @@ RUNS = 50
 
 def row(path: str) -> tuple[str, ...]:
     """The bundle at `path` on this board: medians of `RUNS` pictures at full depth. Raises AppError when it cannot be run."""
-    bundle = read_bundle(path)
+    bundle = accepted_bundle(Path(path))
     threads = min(4, os.cpu_count() or 1)
     start = time.perf_counter()
     many = load_cascade(bundle, threads, policy=Never())

@@ -66,10 +66,13 @@ def pack_text(flatbuffer: bytes, manifest: TextManifest) -> bytes:
     return appended(flatbuffer, {MEMBER: json.dumps(dataclasses.asdict(described), indent=1, sort_keys=True).encode()})
 
 
-def read_text(path: Path) -> TextFile:
-    """The text tower at `path`. Raises BundleCorrupt or BundleIncompatible before any interpreter has seen a byte."""
+def read_text(path: Path, content: bytes | None = None) -> TextFile:
+    """The text tower at `path`, `content` its bytes where they were read already.
+
+    Raises BundleCorrupt or BundleIncompatible before any interpreter has seen a byte.
+    """
     try:
-        data = path.read_bytes()
+        data = path.read_bytes() if content is None else content
     except OSError as error:
         raise BundleCorrupt(f"{path}: expected a text tower, found: {error.strerror}; {_AGAIN}") from error
     flatbuffer, members = detached(data, path, (MEMBER,), _AGAIN)

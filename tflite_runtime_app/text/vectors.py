@@ -12,6 +12,7 @@ import numpy as np
 from tflite_runtime_app.errors import BundleError, LabelError
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.manifest import Manifest
+from tflite_runtime_app.signing import PublicKey, verify
 from tflite_runtime_app.text.cache import LabelCache
 from tflite_runtime_app.text.file import check_belongs, digest_at_end, read_text
 from tflite_runtime_app.text.ready import Ready
@@ -24,7 +25,8 @@ SLOW = 2.0  # seconds between two words on how far the text tower is
 class VectorMaker:
     """Makes label matrices for the bundle of `manifest`, by the text tower at `tower` where a vector is not ready.
 
-    `cache` is the folder that remembers vectors; `tell` is called with a line now and then while the text tower is at work.
+    `cache` is the folder that remembers vectors; `tell` is called with a line now and then while the text tower is at work. With a `key`
+    the text tower must be signed by it.
     """
 
     manifest: Manifest
@@ -32,6 +34,7 @@ class VectorMaker:
     cache: Path
     threads: int
     tell: Callable[[str], None]
+    key: PublicKey | None = None
 
     def bank(self, names: Sequence[str], ready: Sequence[LabelBank]) -> LabelBank:
         """A vector for each name, in order; of `ready` the first bank counts, and those made with the same templates.
@@ -61,7 +64,8 @@ class VectorMaker:
             known = LabelCache(self.cache, digest, templates, self.manifest.space_id).get(names)
             if len(known) == len(names):
                 return known, templates
-        file = read_text(self.tower)
+        content = None if self.key is None else verify(self.tower, "text-tower", self.key)
+        file = read_text(self.tower, content)
         check_belongs(file, self.manifest)
         templates = templates or file.manifest.templates
         cache = LabelCache(self.cache, digest, templates, self.manifest.space_id)
