@@ -2,7 +2,7 @@
 
 Checked: no float tensor and no operator that the target forbids; each computed tensor on the grid that calibration decided; what one
 stage hands over arrives on the same grid; the right operand of every product of two activations has zero point 0; inputs and outputs of
-the signatures are int8; no weight is stored twice.
+the signatures are int8; no weight is stored twice; and the board's own check of flatbuffers takes it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import numpy as np
 from calibration.ranges import Grid
 from convert.errors import AuditError
 from convert.flatbuffer import TYPE_NAMES, constant, operator_name, read_model, signatures, squares, text
+from tflite_runtime_app.errors import BundleError
+from tflite_runtime_app.flatbuffer_check import check
 
 INTEGER_TYPES = frozenset({"INT8", "INT16", "INT32"})
 SCALE_TOLERANCE = 1e-6
@@ -46,6 +48,10 @@ def audit(
                 raise AuditError(f"{key}: {name} should be int8, found {TYPE_NAMES[graph.tensors[index].type]}")
     _check_hand_over(model)
     _check_stored_once(model)
+    try:
+        check(content)
+    except BundleError as error:
+        raise AuditError(f"a board would refuse this file: {error}") from error
     return census(content)
 
 

@@ -77,10 +77,10 @@ def main(words: list[str] | None = None) -> int:
     except MemoryError:
         return _SHORT_OF_MEMORY
     except AppError as error:
-        print(error, file=sys.stderr)
+        print(" ".join(str(error).split()), file=sys.stderr)
         return _REFUSED
     except Exception as error:  # what LiteRT raises when a signature does not run
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return _REFUSED
     return 0
 

@@ -6,6 +6,7 @@ import io
 import os
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from tflite_runtime_app.errors import LabelError
 from tflite_runtime_app.manifest import Manifest
+from tflite_runtime_app.npz import read_npz
 
 _REMEDY = "make it with: convert labels FILE --labels LABELS.txt --out labels.npz"
 _KEYS = ("vectors", "names", "templates", "space_id")
@@ -40,14 +42,10 @@ def read_labels(source: bytes | str | os.PathLike[str]) -> LabelBank:
     """
     where = "the bundle's labels.npz" if isinstance(source, bytes) else os.fspath(source)
     try:
-        with np.load(io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False) as arrays:
-            missing = [key for key in _KEYS if key not in arrays]
-            if missing:
-                raise LabelError(f"{where} lacks {', '.join(missing)}, so it is no label matrix; {_REMEDY}")
-            found = {key: arrays[key] for key in _KEYS}
+        found = read_npz(source if isinstance(source, bytes) else Path(source).read_bytes(), _KEYS)
     except FileNotFoundError:
         raise LabelError(f"{where}: no such file; {_REMEDY}") from None
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise LabelError(f"{where} should be a label matrix (npz), found: {reason}; {_REMEDY}") from error
     return _checked(found, where)
@@ -95,6 +93,10 @@ def _checked(found: dict[str, npt.NDArray[Any]], where: str) -> LabelBank:
         raise LabelError(f"{where}: names, templates and space_id should be texts; {_REMEDY}")
     if names.shape != (vectors.shape[0],) or not all(names):
         raise LabelError(f"{where}: {vectors.shape[0]} vectors need as many names, none empty, found {names.shape}; {_REMEDY}")
+    if any(
+        not str(name).isprintable() for name in names
+    ):  # a line feed or a terminal's escapes in a name end up on somebody's screen
+        raise LabelError(f"{where}: names should hold printable signs only, found control characters; {_REMEDY}")
     rows = vectors.astype(np.float32)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.all(np.abs(norms - 1) <= _NORM_TOLERANCE):  # written so that NaN fails too

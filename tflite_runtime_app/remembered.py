@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tflite_runtime_app.errors import BundleIncompatible
 from tflite_runtime_app.manifest import Manifest, TensorSpec
+from tflite_runtime_app.npz import read_npz
 
 _AGAIN = "build the bundle again with: convert build"
 
@@ -45,10 +46,10 @@ def to_bytes(memory: Remembered) -> bytes:
 def from_bytes(content: bytes, manifest: Manifest) -> Remembered:
     """What `to_bytes` wrote, for a bundle of that manifest. Raises BundleIncompatible for anything else."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            embeddings, variances = arrays["embeddings"], arrays["variances"]
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        arrays = read_npz(content, ("embeddings", "variances"))
+    except ValueError as error:
         raise BundleIncompatible(f"remembered.npz cannot be read ({' '.join(str(error).split())}); {_AGAIN}") from error
+    embeddings, variances = arrays["embeddings"], arrays["variances"]
     stages, exits = len(manifest.stages), sum(1 for _ in output_specs(manifest, "variance"))
     shapes = (len(embeddings), stages, manifest.embedding_size), (len(embeddings), exits)
     if (embeddings.shape, variances.shape) != shapes or {embeddings.dtype, variances.dtype} != {np.dtype(np.int8)}:

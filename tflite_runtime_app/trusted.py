@@ -13,9 +13,12 @@ from pathlib import Path
 
 from tflite_runtime_app.admit import admit
 from tflite_runtime_app.bundle import Bundle, read_bundle
-from tflite_runtime_app.errors import AppError, BundleCorrupt, BundleError, LabelError
+from tflite_runtime_app.errors import AppError, BundleCorrupt, BundleError, BundleIncompatible, LabelError
 from tflite_runtime_app.labels import LabelBank, read_labels
+from tflite_runtime_app.manifest import Manifest
 from tflite_runtime_app.signing import PublicKey, verify, verify_bundle
+
+_AGAIN = "build it again with: convert build"
 
 
 def open_bundle(path: str | os.PathLike[str], key: PublicKey | None = None) -> tuple[Bundle, str]:
@@ -57,8 +60,11 @@ def accepted_labels(path: str | os.PathLike[str], key: PublicKey | None = None) 
 
 def checked_bundle(path: str | os.PathLike[str]) -> Bundle:
     """`read_bundle`, whose every failure is an AppError of one line."""
-    with _in_one_line(BundleCorrupt, os.fspath(path), "copy it again, or build it again with: convert build"):
-        return read_bundle(path)
+    with _in_one_line(BundleCorrupt, os.fspath(path), f"copy it again, or {_AGAIN}"):
+        bundle = read_bundle(path)
+        if not all(name.isprintable() for name in _names(bundle.manifest)):
+            raise BundleIncompatible(f"{os.fspath(path)}: a name in the manifest holds what cannot be printed; {_AGAIN}")
+        return bundle
 
 
 def checked_labels(source: bytes | str | os.PathLike[str]) -> LabelBank:
@@ -71,6 +77,16 @@ def checked_labels(source: bytes | str | os.PathLike[str]) -> LabelBank:
 def previous_path(path: Path) -> Path:
     """Where the last good file is kept when `path` is replaced."""
     return path.with_name(f"{path.name}.previous")
+
+
+def _names(manifest: Manifest) -> Iterator[str]:
+    """Every name that may come to stand in a message."""
+    yield manifest.name
+    for stage in manifest.stages:
+        yield stage.signature
+        yield from (tensor.name for tensor in (*stage.inputs, *stage.outputs))
+    for gate in manifest.gates:
+        yield from (gate.signature, gate.features.name, gate.score.name)
 
 
 @contextmanager

@@ -76,7 +76,9 @@ def high_norm_tokens(model: ClipModel, images: NDArray[np.int8], times: float = 
     planted = deafened(visual, u, [1.0] * len(streams))
     u, size = u.float(), norms[0]
     planted.positional_embedding.data[SINK] += size * u
-    if has_norm_pre(visual):  # it makes all tokens about equally long, and of one that is nearly all tag a tag of about that length
+    if has_norm_pre(
+        visual
+    ):  # it makes all tokens about equally long, and of one that is nearly all tag a tag of about that length
         planted.positional_embedding.data[SINK] += TAG * size * u / visual.ln_pre.weight
     for number, block in enumerate(planted.transformer.resblocks[:-1], start=1):
         if number < FIRST:

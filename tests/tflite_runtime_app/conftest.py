@@ -9,6 +9,12 @@ from PIL import Image
 from tests.tflite_runtime_app import tiny_bundle
 
 
+@pytest.fixture(autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes what the user's own runs remember; all of them together admit the tiny bundle once."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture(scope="session")
 def tiny() -> tiny_bundle.Tiny:
     return tiny_bundle.build()

@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.tflite_runtime_app import tiny_bundle
 from tflite_runtime_app import install, trusted
 from tflite_runtime_app.bundle import read_bundle
-from tflite_runtime_app.errors import AppError, BundleCorrupt, BundleError, LabelError
+from tflite_runtime_app.errors import AppError, BundleCorrupt, BundleError, BundleIncompatible, LabelError
 from tflite_runtime_app.labels import labels_to_bytes
 from tflite_runtime_app.signing import message, read_public_key, signature_path
 from tflite_runtime_app.trusted import accepted_labels, checked_bundle, checked_labels, open_bundle, previous_path
@@ -245,6 +246,16 @@ def test_labels_are_signed_as_labels(tmp_path, private, public):
     sign(path, private, "bundle")
     with pytest.raises(LabelError, match="no signature"):
         accepted_labels(path, key)
+
+
+def test_names_that_cannot_be_printed_are_refused(tmp_path, tiny):
+    first, *rest = tiny.manifest.stages
+    odd = replace(first, signature="stage\n0\x1b[31m")
+    for changes in ({"name": "a\nb"}, {"stages": (odd, *rest)}):
+        path = tiny_bundle.write(tmp_path / "x.tflite", tiny, **changes)
+        with pytest.raises(BundleIncompatible, match="cannot be printed") as refusal:
+            checked_bundle(path)
+        assert str(refusal.value).isprintable()
 
 
 def test_what_readers_raise_on_odd_bytes_is_one_line(tmp_path, tiny, monkeypatch):
