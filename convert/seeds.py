@@ -20,7 +20,6 @@ from convert.observing import FEWEST, noise_of, search_images
 from convert.progress import Progress, Silent
 from convert.rewrites import Rewrite
 from convert.rewrites.rotation import SEED_KEY
-from convert.stages import build_stages
 
 SEEDS = (0, 1, 2)
 MOST = 64  # images: seeds differ by a fifth in noise, and single images by more
@@ -39,7 +38,7 @@ def quietest(
     """The channels' numbers with the seed of least noise among them; as they were without a rotation, or with a handful of images."""
     if len(images) < FEWEST or not any(step.name == "rotation" for step in ladder):
         return dict(channels)
-    allowed = search_images(build_stages(model.tower(), exits), MOST)
+    allowed = search_images(rewritten_stages(model, ladder[:1], exits, {})[0], MOST)  # raw pixels, counted the same
     some = images[np.linspace(0, len(images) - 1, min(len(images), allowed)).astype(int)]
     seeds = SEEDS if len(some) >= TELLING else SEEDS[:2]
     noise: dict[int, float] = {}
