@@ -15,10 +15,11 @@ from calibration.samples import SampleSet, load, samples
 from calibration.stored import Stored
 from convert import fit, noise, parity
 from convert.audit import audit
-from convert.calibrated import Splits, channels_of, exits_of, first_file, fit_exits, stored_calibration, unfitted
+from convert.calibrated import channels_of, exits_of, first_file, stored_calibration, unfitted
 from convert.errors import CalibrationError
 from convert.evidence import curves
 from convert.evidence.study import study
+from convert.exits_fitted import Splits, fit_exits
 from convert.float_replay import float_replay
 from convert.gate_graph import add_gates
 from convert.graph import Graph, integer_file, make_graph
