@@ -4,6 +4,7 @@ Stage 0 cuts an 8 x 8 picture into 4 rows of 48 numbers and maps them to width 8
 Heads map the mean over tokens to an embedding of 6 and a variance of 1. Nothing of the workshop is needed.
 """
 
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -200,3 +201,7 @@ def write(path: Path, tiny: Tiny, labels: LabelBank | None = None, **changes) ->
         members["labels.npz"] = labels_to_bytes(labels)
     write_bundle(path, tiny.flatbuffer, replace(tiny.manifest, **changes), members)
     return path
+
+
+if __name__ == "__main__":  # python -m tests.tflite_runtime_app.tiny_bundle FILE, for `classify soak`
+    write(Path(sys.argv[1]), build(), bank())
