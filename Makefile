@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all lint runtime-check clean FORCE
+.PHONY: help setup demo test test-all lint runtime-check arm64 clean FORCE
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -55,6 +55,9 @@ lint: $(INSTALLED)  ## ruff and mypy
 
 runtime-check: $(BUILT)  ## install the board's half alone in clean environments and classify there
 	$(BIN)/python tools/check_runtime.py --python "$(PYTHON)" $(BUNDLE)
+
+arm64: $(BUILT)  ## the board's half on emulated Arm processors (a quarter of an hour; ARM64=--short for less)
+	$(BIN)/python -m tools.arm64 $(ARM64) $(BUNDLE)
 
 clean:  ## remove what was built and the caches; .venv stays (rm -r .venv removes it)
 	rm -rf demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache

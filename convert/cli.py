@@ -316,6 +316,22 @@ def bench(
 
 
 @app.command()
+def targets() -> None:
+    """List the boards that a build can be for, with their limits."""
+    from convert.commands.targets import run
+
+    run()
+
+
+@app.command()
+def check(file: Path, target: Target = "rpi", as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Hold a bundle against a board: operators, size, memory, predicted time; exit code 1 when a limit is missed."""
+    from convert.commands.check import run
+
+    run(file, target, as_json)
+
+
+@app.command()
 def sign(
     file: Annotated[Path | None, typer.Argument(help="A bundle, a label matrix or a text tower.")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="The private key to sign with.")] = None,

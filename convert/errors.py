@@ -3,7 +3,8 @@
 ConvertError               anything this program reports itself
 ├── UsageError             exit code 2: the command line asks for something that does not exist
 ├── ModelError             exit code 3: no model, or weights that cannot be loaded
-│   └── UnsupportedTower   a tower of a kind that cannot be converted
+│   ├── UnsupportedTower   a tower of a kind that cannot be converted
+│   └── DoesNotFit         too large for the board asked for
 ├── CalibrationError       exit code 2: ranges are missing and no images were given to measure them on
 ├── EmitError              exit code 3: the converter's result is not what was asked for
 │   └── AuditError         the finished file breaks one of the rules for full-integer graphs
@@ -31,6 +32,10 @@ class ModelError(ConvertError):
 
 class UnsupportedTower(ModelError):
     """The image tower is of a kind that cannot be converted."""
+
+
+class DoesNotFit(ModelError):
+    """The model's file, memory or picture would be too large for the board."""
 
 
 class CalibrationError(ConvertError):

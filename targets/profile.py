@@ -1,39 +1,61 @@
-"""A board as data: one TOML file each beside this module. Adding a board is adding a file."""
+"""A board as data: one TOML file each beside this module. Adding a board is adding a file.
+
+A file with `base = "rpi"` states only what differs from that board; what it states, it gives sources for.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from targets.cost import Published
+from targets.facts import ProfileError, checked, require_known
+
+__all__ = ["FOLDER", "Profile", "ProfileError", "load", "names", "parse"]
+
 FOLDER = Path(__file__).parent
-
-
-class ProfileError(ValueError):
-    """A profile does not exist, or its file holds something unexpected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What the build must know of a board.
+    """What the build must know of a board; MB are 2^20 bytes.
 
-    `forbidden` are operators that its kernels lack or compute wrongly, `model_mb` the largest file that leaves room to run,
-    `threads` what `classify` uses there, `stream` the residual stream that the ladder's table justifies there, `sources` where each fact
-    comes from.
+    `simd`: what speeds int8 products up: neon, dotprod (Arm's dot product instructions) or x86. `threads`: what `classify` uses there.
+    `memory_mb`: the board's, `peak_mb`: what `classify` may take of it, `model_mb`: the largest bundle. `image_px`: the longest side
+    of a model's picture. `latency_ms`: what a picture may take at full depth. `bandwidth_gb_s`: of a plain copy. `stream`: the
+    residual stream that the ladder's table justifies there. `exits`: shares of the depth, where the board wants others than the
+    default. `types` are those of tensors that its kernels take, `forbidden` operators that they lack or compute wrongly.
+    `published`: times that others measured on it. `sources`: where each fact comes from, by key.
     """
 
     name: str
     title: str
     cpu: str
+    clock_mhz: int
     cores: int
+    simd: str
     threads: int
     memory_mb: int
+    peak_mb: int
     model_mb: int
+    storage: str
+    image_px: int
+    latency_ms: int
+    bandwidth_gb_s: float
     stream: str
+    exits: tuple[float, ...]
+    types: tuple[str, ...]
     forbidden: tuple[str, ...]
-    sources: tuple[str, ...]
+    published: tuple[Published, ...]
+    sources: Mapping[str, str]
+
+    def exits_of(self, blocks: int) -> tuple[int, ...] | None:
+        """The board's own exits as counts of blocks done, None where it wants no others than the default."""
+        chosen = {max(1, round(blocks * share)) for share in self.exits} - {blocks}
+        return tuple(sorted(chosen)) or None
 
 
 def names() -> tuple[str, ...]:
@@ -43,34 +65,32 @@ def names() -> tuple[str, ...]:
 
 def load(name: str) -> Profile:
     """The profile of that name. Raises ProfileError naming those that exist, or the key that is missing, unknown or ill-typed."""
+    return parse(name, _read(name))
+
+
+def parse(name: str, table: Mapping[str, Any]) -> Profile:
+    """The profile in a parsed TOML table, completed by its base; every key must be known, sourced, of its type and possible."""
+    return Profile(name=name, **checked(name, _complete(name, table, (name,))))
+
+
+def _complete(name: str, table: Mapping[str, Any], seen: tuple[str, ...]) -> dict[str, Any]:
+    """The table over its base's, without the key `base`."""
+    require_known(name, table)
+    own = {key: value for key, value in table.items() if key != "base"}
+    base = table.get("base")
+    if base is None:
+        return own
+    if not isinstance(base, str) or base in seen or base not in names():
+        others = ", ".join(other for other in names() if other not in seen)
+        raise ProfileError(f"target {name}: base should be another board, one of {others}; found {base!r:.60}")
+    given = _complete(base, _read(base), (*seen, base))
+    return {**given, **own, "sources": {**given["sources"], **own.get("sources", {})}}
+
+
+def _read(name: str) -> dict[str, Any]:
     if name not in names():
         raise ProfileError(f"no target {name!r}; there are: {', '.join(names())}")
-    return parse(name, tomllib.loads((FOLDER / f"{name}.toml").read_text("utf-8")))
-
-
-def parse(name: str, table: dict[str, Any]) -> Profile:
-    """The profile in a parsed TOML table; every key must be known and of its type."""
-    kinds: dict[str, type] = {
-        "title": str,
-        "cpu": str,
-        "cores": int,
-        "threads": int,
-        "memory_mb": int,
-        "model_mb": int,
-        "stream": str,
-    }
-    expected = {field.name for field in dataclasses.fields(Profile)} - {"name"}
-    if set(table) != expected:
-        raise ProfileError(
-            f"target {name}: unknown keys {sorted(set(table) - expected)}, missing {sorted(expected - set(table))}"
-        )
-    for key in expected:
-        kind = kinds.get(key, list)
-        if (
-            not isinstance(table[key], kind)
-            or isinstance(table[key], bool)
-            or (kind is list and not all(isinstance(item, str) for item in table[key]))
-        ):
-            raise ProfileError(f"target {name}: {key} should be {kind.__name__}, found {table[key]!r:.60}")
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    return Profile(name=name, **values)
+    try:
+        return tomllib.loads((FOLDER / f"{name}.toml").read_text("utf-8"))
+    except ValueError as error:  # of TOML's syntax, or of UTF-8
+        raise ProfileError(f"target {name}: {name}.toml should be TOML in UTF-8: {error}") from error

@@ -43,7 +43,7 @@ def admit(bundle: Bundle, seconds: float = SECONDS, memory: int = MEMORY) -> Non
     `seconds` and `memory` (bytes of address space beyond a few times the file) are what the child may take. Raises BundleCorrupt
     or BundleIncompatible when the model was refused, crashed, hung or ran out of memory; AppError when no child can be started.
     """
-    mark = _cache() / _key(bundle)
+    mark = cache_folder("admitted") / identity(bundle)
     if mark.exists():
         return
     check(bundle.flatbuffer)
@@ -148,7 +148,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _key(bundle: Bundle) -> str:
+def identity(bundle: Bundle) -> str:
     """What must be the same for a model to do the same again: its bytes, LiteRT and this program, and the processor's kernels."""
     parts = (bundle.manifest.flatbuffer_sha256, installed_litert(), tflite_runtime_app.__version__, _processor())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -163,9 +163,10 @@ def _processor() -> str:
     return f"{platform.machine()} {platform.processor()}"
 
 
-def _cache() -> Path:
+def cache_folder(name: str) -> Path:
+    """Where this program remembers things of that name."""
     home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if os.path.isabs(home) else Path("~/.cache").expanduser()) / "clip-rescue" / "admitted"
+    return (Path(home) if os.path.isabs(home) else Path("~/.cache").expanduser()) / "clip-rescue" / name
 
 
 def _remember(mark: Path) -> None:

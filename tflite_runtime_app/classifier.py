@@ -14,15 +14,17 @@ from tflite_runtime_app.preprocess import image_to_tensor
 from tflite_runtime_app.refit import for_other_labels
 from tflite_runtime_app.sinks.base import Result
 from tflite_runtime_app.sources.base import Frame
+from tflite_runtime_app.threads import sound_threads
 from tflite_runtime_app.view import View
 
 
 class Classifier:
-    """One interpreter for the life of it. Not to be used by two threads at a time."""
+    """One interpreter for the life of it. Not to be used by two threads at a time. `told` is what to say of its threads, or empty."""
 
     def __init__(self, bundle: Bundle, threads: int, top: int = 5, full_depth: bool = False, view: View | None = None) -> None:
         self.bundle, self.top, self.view = bundle, top, view or View()
         self._full_depth = full_depth
+        threads, self.told = sound_threads(bundle, threads)
         self._cascade = load_cascade(bundle, threads, policy=Never())
         self._bank: LabelBank | None = None
 

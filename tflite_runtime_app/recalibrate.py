@@ -28,6 +28,7 @@ from tflite_runtime_app.replay import remember, replay
 from tflite_runtime_app.risk import ALPHA, DELTA, least_images
 from tflite_runtime_app.sources import frames_of
 from tflite_runtime_app.sources.base import Frame
+from tflite_runtime_app.threads import sound_threads
 from tflite_runtime_app.trusted import accepted_bundle
 
 HELP = "fit the early exits to pictures of your own camera: no labels needed, a few hundred pictures taken far apart"
@@ -54,7 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{arguments.out} exists; name another file, or write over it with --force")
     bundle = accepted_bundle(Path(arguments.file))
     bank = LabelSource(bundle, arguments.labels, threads=arguments.threads).read()
-    cascade = load_cascade(bundle, arguments.threads, policy=Never())
+    threads, told = sound_threads(bundle, arguments.threads)
+    if told:
+        print(f"classify: {told}", file=sys.stderr)
+    cascade = load_cascade(bundle, threads, policy=Never())
     pictures = _Pictures(arguments.sources, arguments.every, cascade.manifest.preprocessing)
     needed = least_images(arguments.risk, arguments.delta) * 4 // 3 + 1
     found = replay(cascade, pictures)

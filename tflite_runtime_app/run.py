@@ -38,6 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     if refused:
         tell(refused)
     classifier = Classifier(bundle, arguments.threads, arguments.top, arguments.full_depth, view_of(arguments))
+    if classifier.told:
+        tell(classifier.told)
     labels = LabelSource(bundle, arguments.labels, arguments.bank, arguments.text, arguments.threads, tell=tell, key=key)
     told = classifier.use(labels.read())
     if told:

@@ -11,6 +11,7 @@ from convert.build import build, bundle_bytes
 from convert.commands.request import Leaving, make_request
 from convert.errors import UsageError
 from convert.files import write_atomically
+from convert.fits import for_board
 from convert.progress import OnTerminal
 from convert.report import summary_table, write_report
 from convert.text.build import build_text
@@ -48,6 +49,7 @@ def run(
     request = make_request(
         target, model, pretrained, images, labels, exits, observer, stream, seed, ladder, models, progress, leaving
     )
+    request = for_board(request)
     path = out or Path(f"{request.model.name}-{target}.tflite")
     _refuse_to_overwrite(path, keep_float, with_text, force)
     text = (

@@ -11,6 +11,7 @@ from convert.build import build
 from convert.commands.request import Leaving, make_request
 from convert.errors import UsageError
 from convert.files import write_atomically
+from convert.fits import for_board
 from convert.progress import OnTerminal
 from convert.report import summary_table
 
@@ -31,6 +32,7 @@ def run(
     """The model folder's calibration.npz is the one found on these images."""
     progress = OnTerminal()
     request = make_request(target, model, None, images, labels, exits, observer, stream, seed, ladder, models, progress, leaving)
+    request = for_board(request)
     if request.model.folder is None:
         raise UsageError(f"{request.model.name} is not a model folder; calibrate one with --model DIR, or build with --images")
     result = build(request, progress)

@@ -1,0 +1,96 @@
+"""`convert check`: a bundle against a board's limits, as tables or JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from convert.check import Checked, Verdict, check
+from convert.errors import LimitMissed
+from targets.cost import Error
+from targets.profile import load
+from tflite_runtime_app.bundle import read_bundle
+
+WIDTH = 100
+MARKS = {True: "kept", False: "missed", None: "not judged"}
+
+
+def run(file: Path, target: str, as_json: bool) -> None:
+    """Shows every verdict; raises LimitMissed naming the limits that are not kept."""
+    profile = load(target)
+    found = check(read_bundle(file), profile)
+    if as_json:
+        print(json.dumps({"file": str(file), **found.to_dict()}, indent=1))
+    else:
+        console = Console(highlight=False, width=WIDTH)
+        console.print(verdict_table(found, profile.title))
+        console.print(stage_table(found))
+    if found.missed:
+        raise LimitMissed(f"{file} misses {target}'s limits: {'; '.join(told(verdict) for verdict in found.missed)}")
+
+
+def told(verdict: Verdict) -> str:
+    """A missed limit in words."""
+    if not verdict.unit:
+        return f"{verdict.what}: {verdict.why}"
+    return f"{verdict.what} {verdict.found:.1f} {verdict.unit}, at most {verdict.limit:g}"
+
+
+def verdict_table(found: Checked, title: str) -> Table:
+    """A row a limit."""
+    table = Table(title=f"{found.target}: {title}")
+    for column in ("limit", "found", "at most", ""):
+        table.add_column(column, justify="right" if column in ("found", "at most") else "left")
+    for verdict in found.verdicts:
+        value = "-" if verdict.found is None else f"{verdict.found:.{1 if verdict.unit in ('MB', 'ms') else 0}f} {verdict.unit}"
+        mark = MARKS[verdict.kept] + (f": {verdict.why}" if verdict.why else "")
+        table.add_row(verdict.what, value, f"{verdict.limit:g} {verdict.unit}", mark)
+    table.caption = (
+        f"peak memory: libraries {found.footprint.import_bytes / 2**20:.1f} MB; "
+        f"file, packed weights, arenas and labels {found.footprint.growth_bytes / 2**20:.1f} MB"
+    )
+    return table
+
+
+def stage_table(found: Checked) -> Table:
+    """A row a stage, below them the total with the gates'; how far to trust the milliseconds stands in the caption."""
+    table = Table(title=f"predicted with {found.threads} threads", show_footer=True)
+    totals = {
+        "stage": "full depth",
+        "MMAC": f"{sum(stage.macs for stage in found.stages) / 1e6:.1f}",
+        "MB moved": f"{sum(stage.bytes for stage in found.stages) / 1e6:.1f}",
+        "islands": str(sum(stage.islands for stage in found.stages)),
+        "plain Mcycles": f"{sum(stage.plain_cycles for stage in found.stages) / 1e6:.2f}",
+        "ms": _ms(found.ms),
+    }
+    for column, total in totals.items():
+        table.add_column(column, footer=total, justify="left" if column == "stage" else "right")
+    for stage in found.stages:
+        if stage.signature.startswith("gate_"):  # a few multiplications on the host's numbers
+            continue
+        table.add_row(
+            stage.signature,
+            f"{stage.macs / 1e6:.1f}",
+            f"{stage.bytes / 1e6:.1f}",
+            str(stage.islands),
+            f"{stage.plain_cycles / 1e6:.2f}",
+            _ms(stage.ms),
+        )
+    table.caption = f"No board of ours was measured: milliseconds come from times that others published. {_trust(found.error)}"
+    return table
+
+
+def _trust(error: Error | None) -> str:
+    if error is None:
+        return "Too few are known here to say how far off they are."
+    return (
+        f"Each of those {error.points} predicted from the others is off by {error.mean:.0%} in the mean, "
+        f"{error.worst:.0%} at worst; they are convolutional networks, a ViT may be further off."
+    )
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

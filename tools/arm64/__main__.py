@@ -1,0 +1,117 @@
+"""Shows the board's half on emulated Arm processors: sets the emulation up where it is not yet, runs, prints a table of claims.
+
+Ends with 0 when every claim holds, 1 when one does not, 2 for a wrong command line, 3 when the emulation cannot be set up here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.arm64 import claims, table
+from tools.arm64.claims import Claim
+from tools.arm64.commands import CannotSetUp
+from tools.arm64.emulator import BOOKWORM, TRIXIE, default_cache, set_up
+from tools.arm64.runs import ROOT, DidNotRun, Machine, Run, classify, dot_products, host, probe
+
+PHOTOGRAPHS = ROOT / "models" / "photographs"
+FAILED, CANNOT = 1, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many pictures: `many` on the host and one processor, for decisions, `few` wherever else, `exact` by the reference kernels."""
+
+    many: int
+    few: int
+    exact: int
+
+
+LONG, SHORT = Plan(207, 18, 3), Plan(9, 3, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What is run on what."""
+
+    bundle: Path
+    pictures: Path
+    host: Machine
+    bookworm: dict[str, Machine]
+    trixie: dict[str, Machine]
+
+    def run(self, machine: Machine, count: int, kernels: str = "xnnpack", threads: int = 1) -> Run:
+        run = probe(machine, self.bundle, self.pictures, count, kernels, threads)
+        told = f"{run.machine}, Python {run.versions['python']}, {kernels}, {threads} threads, {len(run.seen)} pictures"
+        print(f"arm64: {told}: {run.wall:.0f} s", file=sys.stderr, flush=True)
+        return run
+
+
+def measure(bench: Bench, plan: Plan) -> tuple[list[Claim], list[Run]]:
+    """The claims and the runs they rest on. Raises DidNotRun."""
+    arm = list(bench.bookworm.values())
+    a72, a76 = bench.bookworm["cortex-a72"], bench.trixie["cortex-a76"]
+    here = [bench.run(bench.host, plan.many), *(bench.run(bench.host, plan.few, threads=threads) for threads in (1, 2, 4))]
+    there = [bench.run(a72, plan.many)]
+    there += [bench.run(machine, plan.few) for machine in (*arm, *bench.trixie.values())]
+    threaded = {machine.name: [bench.run(machine, plan.exact, threads=threads) for threads in (2, 4)] for machine in arm}
+    exact = [bench.run(machine, plan.exact, "reference") for machine in (bench.host, *arm, a76)]
+    counts = {name: dot_products(machine, bench.bundle, bench.pictures) for name, machine in bench.bookworm.items()}
+    photograph = PHOTOGRAPHS / "cat.jpg"
+    wanted = classify(bench.host, bench.bundle, photograph)
+    answers = {
+        f"{machine.name}, {suite}": classify(machine, bench.bundle, photograph)
+        for suite, machine in (("Bookworm", bench.bookworm["cortex-a53"]), ("Trixie", a76))
+    }
+    runs = [*here, *there, *(run for more in threaded.values() for run in more), *exact]
+    found = [
+        claims.equal("pictures become the same image tensor everywhere", runs, "tensor"),
+        claims.equal("x86-64 under XNNPACK: the same outputs in another run and on 1, 2 and 4 threads", here, "outputs"),
+        claims.equal("the three processors and both Pythons under XNNPACK, one thread: the same outputs", there, "outputs"),
+        *(
+            claims.equal(f"{name} under XNNPACK: the same outputs on 1, 2 and 4 threads", [there[0], *more], "outputs")
+            for name, more in threaded.items()
+        ),
+        claims.equal("the three processors under the reference kernels: x86-64's outputs", exact, "outputs"),
+        claims.decisions(here[0], there[0]),
+        claims.dotted(counts),
+        claims.answered(wanted, answers),
+    ]
+    return found, runs
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.arm64", description=__doc__.splitlines()[0])
+    parser.add_argument("bundle", type=Path, help="the .tflite that convert build wrote")
+    parser.add_argument("--short", action="store_true", help=f"{SHORT.many} pictures instead of {LONG.many}: minutes less")
+    parser.add_argument("--images", type=Path, default=PHOTOGRAPHS, help="folder of pictures; when they run out, parts of them")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="where the emulation lies; 350 MB")
+    arguments = parser.parse_args(words)
+    for path, there in ((arguments.bundle, arguments.bundle.is_file()), (arguments.images, arguments.images.is_dir())):
+        if not there:
+            parser.error(f"expected {path}, found none; make demo builds the bundle, --images takes a folder")
+    start = time.monotonic()
+    cache = arguments.cache.resolve()
+    try:
+        bookworm, trixie = (
+            {cpu: Machine(cpu, launcher, cache) for cpu, launcher in set_up(system, cache).items()}
+            for system in (BOOKWORM, TRIXIE)
+        )
+        print(f"arm64: the emulation is ready, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+        bench = Bench(arguments.bundle.resolve(), arguments.images.resolve(), host(cache), bookworm, trixie)
+        found, runs = measure(bench, SHORT if arguments.short else LONG)
+    except CannotSetUp as error:
+        print(f"arm64: cannot be set up here: {error}", file=sys.stderr)
+        return CANNOT
+    except DidNotRun as error:
+        print(f"arm64: did not pass: {error}", file=sys.stderr)
+        return FAILED
+    print(f"{table.of_claims(found)}\n\n{table.of_runs(runs)}\n\n{(time.monotonic() - start) / 60:.1f} minutes")
+    return 0 if all(claim.holds for claim in found) else FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
