@@ -30,7 +30,13 @@ def start(*arguments, **environment):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **environment},
+        preexec_fn=heeded,
     )
+
+
+def heeded():
+    """A shell's background jobs ignore SIGINT, and their children with them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def children(pid):
