@@ -24,6 +24,7 @@ from tflite_runtime_app.bundle import Bundle, read_bundle
 from tflite_runtime_app.cascade import load_cascade
 from tflite_runtime_app.engine import installed_litert
 from tflite_runtime_app.errors import AppError, BundleIncompatible
+from tflite_runtime_app.files import cache_folder
 from tflite_runtime_app.flatbuffer_check import check
 from tflite_runtime_app.policies import Never
 from tflite_runtime_app.structure import FEATURES
@@ -161,12 +162,6 @@ def _processor() -> str:
             if line.lower().startswith(("flags", "features")):
                 return f"{platform.machine()} {line.partition(':')[2].strip()}"
     return f"{platform.machine()} {platform.processor()}"
-
-
-def cache_folder(name: str) -> Path:
-    """Where this program remembers things of that name."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if os.path.isabs(home) else Path("~/.cache").expanduser()) / "clip-rescue" / name
 
 
 def _remember(mark: Path) -> None:

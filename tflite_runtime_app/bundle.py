@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tflite_runtime_app.container import appended, detached, write_atomically
+from tflite_runtime_app.container import appended, detached
 from tflite_runtime_app.digest import sha256_hex
 from tflite_runtime_app.errors import BundleCorrupt, BundleIncompatible
+from tflite_runtime_app.files import write_atomically
 from tflite_runtime_app.labels import LabelBank, check_space, read_labels
 from tflite_runtime_app.manifest import Manifest, from_json, to_json
 from tflite_runtime_app.remembered import Remembered, from_bytes

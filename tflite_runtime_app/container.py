@@ -6,7 +6,6 @@ Any TensorFlow Lite tool loads it, any zip tool lists it, and one look at the en
 from __future__ import annotations
 
 import io
-import os
 import struct
 import zipfile
 from collections.abc import Collection, Mapping
@@ -83,17 +82,3 @@ def _check_whole(data: bytes, path: Path, remedy: str) -> None:
         raise BundleCorrupt(f"{path}: the bytes do not match the digest at the end: altered or damaged; {remedy}")
     if offset + size != len(data) - len(end):
         raise BundleIncompatible(f"{path}: the zip's offsets do not count from the start of the file; {remedy}")
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """The file at `path` holds `data`, whole or not at all. Raises OSError when it cannot be written; what lay there then stays."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # in the same folder: os.replace must not cross file systems
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # boards lose their power: the name must not point at blocks that were never written
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

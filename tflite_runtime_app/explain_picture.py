@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import io
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.explain import StageView
+from tflite_runtime_app.files import write_atomically
 from tflite_runtime_app.thresholds import NEVER
 
 WIDTH, MARGIN, SEEN, BAR, LINE = 900, 24, 240, 300, 22
@@ -30,13 +32,12 @@ def draw(picture: Image.Image, tensor: np.ndarray, views: list[StageView], polic
     for view, height in zip(views, heights, strict=True):
         _stage(pen, view, views[-1].block, left, top, font, bold, policy)
         top += height
-    temporary = f"{path}.{os.getpid()}.tmp"
+    content = io.BytesIO()
+    canvas.save(content, "PNG")
     try:
-        canvas.save(temporary, "PNG")
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        write_atomically(path, content.getvalue())
+    except OSError as error:
+        raise UsageError(f"--out {path} cannot be written: {error.strerror}; name another file") from error
 
 
 def _stage(

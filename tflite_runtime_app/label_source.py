@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tflite_runtime_app.bundle import Bundle
 from tflite_runtime_app.errors import LabelError
+from tflite_runtime_app.files import cache_folder
 from tflite_runtime_app.labels import LabelBank, check_space
 from tflite_runtime_app.signing import PublicKey
-from tflite_runtime_app.text.cache import cache_folder
 from tflite_runtime_app.text.file import text_path
 from tflite_runtime_app.text.names import read_names, split_names
 from tflite_runtime_app.text.vectors import VectorMaker
@@ -51,7 +51,7 @@ class LabelSource:
         self._bundle, self._labels, self._bank, self._key = bundle, labels, bank, key
         self._names = None if labels is None else _names_of(labels)
         tower = text_path(bundle.path) if text is None else Path(text)
-        self._maker = VectorMaker(bundle.manifest, tower, cache or cache_folder(), threads, tell, key)
+        self._maker = VectorMaker(bundle.manifest, tower, cache or cache_folder("labels"), threads, tell, key)
         self._watch = Watch([Path(word) for word in (labels, bank) if word is not None and _is_file(word)], clock=clock)
         self._lock = threading.Lock()  # one text tower at a time is as much as a board has room for
         self._reading: _Reading | None = None

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tflite_runtime_app.errors import UsageError
+from tflite_runtime_app.files import write_atomically
 
 HELP = "write a systemd unit that runs classify from the start of the board on, watched and confined"
 WATCHDOG = 60  # seconds without a frame that was really inferred, after which systemd starts the program anew
@@ -94,9 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{path} exists; write over it with --force, or choose another --name")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(text, "utf-8")
-        os.replace(temporary, path)
+        write_atomically(path, text.encode())
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written ({error.strerror}); run it with sudo, or make a unit of your own with --user"

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tflite_runtime_app.admit import cache_folder, identity
+from tflite_runtime_app.admit import identity
 from tflite_runtime_app.bundle import Bundle
 from tflite_runtime_app.cascade import Cascade, load_cascade
+from tflite_runtime_app.files import cache_folder, write_atomically
 from tflite_runtime_app.policies import Never
 
 PICTURES = 3
@@ -37,7 +38,7 @@ def sound_threads(bundle: Bundle, wanted: int, load: Callable[[Bundle, int], Cas
         found = SOUND if _agree(bundle, wanted, load or _load) else ONE
         with suppress(OSError):
             mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            mark.write_text(found)
+            write_atomically(mark, found.encode())
     if found == SOUND:
         return wanted, ""
     return 1, f"on {wanted} threads LiteRT computes something else here than on one; running on one thread"

@@ -23,7 +23,7 @@ def test_what_was_there_is_replaced_at_once(tmp_path, monkeypatch):
     def fails(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("convert.files.os.replace", fails)
+    monkeypatch.setattr("tflite_runtime_app.files.os.replace", fails)
     with pytest.raises(UsageError, match=r"cannot write .*x\.bin: No space left on device"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

@@ -273,10 +273,3 @@ def test_a_systemd_that_does_not_listen_never_blocks(tmp_path):
     assert not Notifier({"NOTIFY_SOCKET": path}).alive()  # nobody there
     assert not Notifier({}).ready()
     assert not Notifier({"NOTIFY_SOCKET": "vsock:2:1234"}).ready()
-
-
-def test_the_watchdog_interval_is_half_of_what_systemd_allows_and_only_for_this_process():
-    assert Notifier({"WATCHDOG_USEC": "15000000"}).watchdog_interval() == 7.5
-    assert Notifier({"WATCHDOG_USEC": "15000000", "WATCHDOG_PID": str(os.getpid())}).watchdog_interval() == 7.5
-    for without in ({}, {"WATCHDOG_USEC": "15000000", "WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "soon"}):
-        assert Notifier(without).watchdog_interval() is None

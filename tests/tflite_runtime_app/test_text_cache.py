@@ -5,8 +5,9 @@ import os
 import numpy as np
 import pytest
 
+from tflite_runtime_app.files import cache_folder
 from tflite_runtime_app.text import cache as module
-from tflite_runtime_app.text.cache import LabelCache, cache_folder
+from tflite_runtime_app.text.cache import LabelCache
 
 TEMPLATES = ("a {}.",)
 
@@ -77,7 +78,7 @@ def test_bounded_in_names_and_files(tmp_path, monkeypatch):
 
 def test_where_it_lies(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "clip-rescue" / "labels"
+    assert cache_folder("labels") == tmp_path / "clip-rescue" / "labels"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # to be ignored, says the specification
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "clip-rescue" / "labels"
+    assert cache_folder("labels") == tmp_path / ".cache" / "clip-rescue" / "labels"

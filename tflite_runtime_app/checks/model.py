@@ -13,6 +13,7 @@ from tflite_runtime_app.cascade import Cascade, load_cascade
 from tflite_runtime_app.checks import Check
 from tflite_runtime_app.errors import AppError
 from tflite_runtime_app.policies import Never
+from tflite_runtime_app.threads import sound_threads
 from tflite_runtime_app.trusted import accepted_bundle
 
 RUNS = 10
@@ -23,13 +24,13 @@ def checks(path: str) -> Iterator[Check]:
     try:
         bundle = accepted_bundle(Path(path))
         yield Check("bundle", "ok", f"{bundle.manifest.name}, {len(bundle.flatbuffer) / 1e6:.1f} MB, every digest right")
-        cascade = load_cascade(bundle, min(4, os.cpu_count() or 1), policy=Never())
+        threads, told = sound_threads(bundle, min(4, os.cpu_count() or 1))
+        cascade = load_cascade(bundle, threads, policy=Never())
     except AppError as error:
         yield Check("bundle", "bad", str(error))
         return
-    yield Check(
-        "speed", "ok", f"{full_depth(cascade, RUNS):.1f} ms a picture at full depth, {min(4, os.cpu_count() or 1)} threads"
-    )
+    yield Check("threads", "note" if told else "ok", told or f"{threads}, the same bytes as on one")
+    yield Check("speed", "ok", f"{full_depth(cascade, RUNS):.1f} ms a picture at full depth, {threads} threads")
 
 
 def full_depth(cascade: Cascade, runs: int) -> float:

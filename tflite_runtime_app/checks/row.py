@@ -13,6 +13,7 @@ from tflite_runtime_app.cascade import load_cascade
 from tflite_runtime_app.checks.machine import cpu, flags, model
 from tflite_runtime_app.checks.model import full_depth
 from tflite_runtime_app.policies import Never
+from tflite_runtime_app.threads import sound_threads
 from tflite_runtime_app.trusted import accepted_bundle
 
 COLUMNS = ("board", "system", "CPU", "LiteRT", "model", "1 thread, ms", "threads", "ms", "load, s", "memory, MB", "throttled")
@@ -22,7 +23,7 @@ RUNS = 50
 def row(path: str) -> tuple[str, ...]:
     """The bundle at `path` on this board: medians of `RUNS` pictures at full depth. Raises AppError when it cannot be run."""
     bundle = accepted_bundle(Path(path))
-    threads = min(4, os.cpu_count() or 1)
+    threads, _ = sound_threads(bundle, min(4, os.cpu_count() or 1))
     start = time.perf_counter()
     many = load_cascade(bundle, threads, policy=Never())
     load = time.perf_counter() - start

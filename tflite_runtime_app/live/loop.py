@@ -43,7 +43,8 @@ class Loop:
         self._feed, self._classifier, self._sinks = feed, classifier, tuple(sinks)
         self._control, self._smoother, self._changed = control or Control(), smoother, changed
         self._notifier, self._clock = notifier or Notifier(), clock
-        self._start = self._last_status = self._last_throttled = clock()
+        self._start = self._last_status = clock()
+        self._last_throttled = -THROTTLED_EVERY
         self._throttled: str | None = None
         self._times: deque[float] = deque(maxlen=300)
         self.answered, self.failed = 0, 0
@@ -93,7 +94,7 @@ class Loop:
         now = self._clock()
         recent = [when for when in self._times if now - when <= 10]
         fps = len(recent) / max(min(10.0, now - self._start), 0.1)
-        if now - self._last_throttled >= THROTTLED_EVERY or self._throttled is None:
+        if now - self._last_throttled >= THROTTLED_EVERY:
             self._last_throttled, self._throttled = now, board.throttled()
         return Status(
             seconds=now - self._start,

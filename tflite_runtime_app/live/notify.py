@@ -29,14 +29,6 @@ class Notifier:
         """The program is about to end of its own will."""
         return self._send("STOPPING=1")
 
-    def watchdog_interval(self) -> float | None:
-        """Seconds within which `alive` must be called: half of what systemd allows, as its manual advises; None without a watchdog."""
-        microseconds, pid = self._environment.get("WATCHDOG_USEC", ""), self._environment.get("WATCHDOG_PID", "")
-        meant = pid in ("", str(os.getpid()))  # set by systemd so that a child does not take it for its own
-        if not (microseconds.isascii() and microseconds.isdigit() and int(microseconds) > 0 and meant):
-            return None
-        return int(microseconds) / 2e6
-
     def _send(self, message: str) -> bool:
         path = self._environment.get("NOTIFY_SOCKET", "")
         if not path.startswith(("/", "@")):

@@ -5,28 +5,20 @@ A file per text tower and templates, in the form of a label matrix. It is a cach
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from tflite_runtime_app.digest import sha256_hex
 from tflite_runtime_app.errors import LabelError
+from tflite_runtime_app.files import write_atomically
 from tflite_runtime_app.labels import LabelBank, labels_to_bytes, read_labels
 from tflite_runtime_app.text.tower import Vectors
 
 FORM = "1"  # another one when tokenizer or averaging change what a name's vector is
 MOST_NAMES = 10_000  # in one file; the oldest go first
 MOST_FILES = 4
-
-
-def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/clip-rescue/labels, by default below ~/.cache."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~")) / ".cache"
-    return base / "clip-rescue" / "labels"
 
 
 class LabelCache:
@@ -62,14 +54,11 @@ class LabelCache:
         return dict(zip(bank.names, bank.vectors, strict=True))
 
     def _write(self, content: bytes) -> None:
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-            os.replace(temporary, self._path)
+            write_atomically(self._path, content)
             files = sorted(self._path.parent.glob("*.npz"), key=lambda file: file.stat().st_mtime)
             for old in files[:-MOST_FILES]:
                 old.unlink()
         except OSError:  # full, read-only, or no home at all: slower next time, nothing worse
-            with suppress(OSError):
-                temporary.unlink()
+            return

@@ -1,0 +1,27 @@
+"""Files that appear whole or not at all, and where the program remembers things."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """The file at `path` holds `data`, whole or not at all. Raises OSError when it cannot be written; what lay there then stays."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # in the same folder: os.replace must not cross file systems
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # boards lose their power: the name must not point at blocks that were never written
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def cache_folder(name: str) -> Path:
+    """$XDG_CACHE_HOME/clip-rescue/NAME, by default below ~/.cache; it need not be there."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~")) / ".cache"
+    return base / "clip-rescue" / name
