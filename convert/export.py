@@ -1,6 +1,7 @@
 """Float stages -> one float TensorFlow Lite file with a signature per stage.
 
-The stages are converted one after another in a process of their own (`stage_file.py`), and their files merged here.
+Two processes of their own do it, one stage behind the other: torch's exporter (`onnx_file.py`), then the converter (`stage_file.py`). Their
+files are merged here.
 """
 
 from __future__ import annotations
@@ -15,21 +16,16 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import torch
 
 from convert.errors import EmitError
 from convert.merge import Part, merge
+from convert.onnx_file import STAGES
 from convert.progress import Progress
+from convert.stage_file import stage_path
 from convert.stages import Stage
-
-OPSET = 20  # the first in which Gelu is one operator
-STAGES = "stages.pt"
-
-
-def stage_path(folder: Path, index: int) -> Path:
-    """Where the file of one stage alone lies."""
-    return folder / f"stage_{index}.tflite"
 
 
 def stages_to_float_tflite(stages: Sequence[Stage], progress: Progress) -> bytes:
@@ -58,32 +54,41 @@ def _part(stage: Stage, folder: Path) -> Part:
 
 
 def _converted(folder: Path, stages: Sequence[Stage]) -> Iterator[Stage]:
-    """Each stage as soon as its file is there; the process that makes the files is gone at the end, whatever happens."""
-    search = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    command = [sys.executable, "-m", "convert.stage_file", str(folder)]
+    """Each stage as soon as its file is there; the processes that make the files are gone at the end, whatever happens."""
     waiting = list(stages)
     with (
-        open(folder / "stderr", "w+") as chatter,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=chatter,
-            text=True,
-            env={**os.environ, "PYTHONPATH": search},
-        ) as child,
+        open(folder / "stderr", "a+") as chatter,
+        _program("convert.onnx_file", folder, subprocess.PIPE, chatter) as exporter,
+        _program("convert.stage_file", folder, exporter.stdout, chatter) as converter,
     ):
+        assert exporter.stdout is not None  # the converter has it now; closed here, it ends when the exporter does
+        exporter.stdout.close()
         try:
-            for line in child.stdout or ():
+            for line in converter.stdout or ():
                 if waiting and line.strip() == str(waiting[0].part.index):
                     yield waiting.pop(0)
         except BaseException:
-            child.kill()
+            exporter.kill()
+            converter.kill()
             raise
-        child.wait()
+        codes = (exporter.wait(), converter.wait())
         if waiting:
             chatter.seek(0)
-            raise _failure(waiting[0].part.index, child.returncode, chatter.read())
+            code = -signal.SIGKILL if -signal.SIGKILL in codes else max(codes, key=abs)
+            raise _failure(waiting[0].part.index, code, chatter.read())
+
+
+def _program(module: str, folder: Path, lines: int | IO[str] | None, chatter: IO[str]) -> subprocess.Popen[str]:
+    """The module as a program that reads `lines`."""
+    search = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    return subprocess.Popen(
+        [sys.executable, "-m", module, str(folder)],
+        stdin=lines,
+        stdout=subprocess.PIPE,
+        stderr=chatter,
+        text=True,
+        env={**os.environ, "PYTHONPATH": search},
+    )
 
 
 def _failure(stage: int, code: int, said: str) -> EmitError:

@@ -69,17 +69,21 @@ def input_role(layer: str, seen: Collection[str]) -> str:
 def rounded(
     stages: Sequence[Stage], grids: Mapping[str, Grid], images: NDArray[np.int8], progress: Progress
 ) -> dict[str, NDArray[np.int8]]:
-    """GPTQ codes of every layer, from image tensors [n, H, W, 3]; keys and values share the moments of the queries' inputs."""
+    """GPTQ codes of every layer, from image tensors [n, H, W, 3]. Queries, keys and values read the same and are rounded at once."""
     wanted = layers(stages)
-    shared = {name: f"{name.split('/')[0]}/query" for name in wanted if kind(name) in ("key", "value")}
-    moments = Moments(frozenset(wanted) - frozenset(shared))
+    groups: dict[str, list[str]] = {}
+    for name in wanted:
+        groups.setdefault(f"{name.split('/')[0]}/query" if kind(name) in ("key", "value") else name, []).append(name)
+    moments = Moments(frozenset(groups))
     for batch in fit.batches(images, progress, "inputs of the layers"):
         walk(stages, torch.from_numpy(batch), reader=partial(_listen, moments))
     found = moments.result()
-    return {
-        name: gptq(layer.weight.numpy(), found[shared.get(name, name)], grids[input_role(name, grids)].scale)
-        for name, layer in progress.over(wanted.items(), len(wanted), "weights rounded, layer by layer")
-    }
+    codes: dict[str, NDArray[np.int8]] = {}
+    for first, names in progress.over(groups.items(), len(groups), "weights rounded, input by input"):
+        rows = [wanted[name].weight.numpy() for name in names]
+        together = gptq(np.concatenate(rows), found[first], grids[input_role(first, grids)].scale)
+        codes |= dict(zip(names, np.split(together, np.cumsum([len(part) for part in rows])[:-1]), strict=True))
+    return {name: codes[name] for name in wanted}
 
 
 def steps_off(stages: Sequence[Stage], codes: Mapping[str, NDArray[np.int8]]) -> dict[str, NDArray[np.int8]]:

@@ -14,7 +14,9 @@ from convert import export
 from convert.errors import EmitError
 from convert.flatbuffer import operator_name, read_model, schema, signatures, text, write_model
 from convert.merge import Part, merge, single
+from convert.onnx_file import STAGES
 from convert.progress import Silent
+from convert.stage_file import stage_path
 from tests.tflite_runtime_app.tiny_bundle import Graph
 
 
@@ -128,10 +130,11 @@ def test_a_conversion_that_the_system_kills_says_so(plain, monkeypatch, tmp_path
         export.stages_to_float_tflite(plain.stages, Silent())
 
 
-def test_the_converting_process_ends_with_its_parent(plain, tmp_path):
-    torch.save(plain.stages, tmp_path / export.STAGES)
-    child = subprocess.Popen([sys.executable, "-m", "convert.stage_file", str(tmp_path)], stdin=subprocess.PIPE)
+@pytest.mark.parametrize("module", ["convert.onnx_file", "convert.stage_file"])
+def test_the_converting_processes_end_with_their_parent(plain, tmp_path, module):
+    torch.save(plain.stages, tmp_path / STAGES)
+    child = subprocess.Popen([sys.executable, "-m", module, str(tmp_path)], stdin=subprocess.PIPE)
     assert child.stdin is not None
     child.stdin.close()  # what the system does when the parent dies
     assert child.wait(timeout=60) == 1
-    assert not export.stage_path(tmp_path, 1).exists()
+    assert not stage_path(tmp_path, 1).exists()
