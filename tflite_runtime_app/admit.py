@@ -156,12 +156,14 @@ def identity(bundle: Bundle) -> str:
 
 
 def _processor() -> str:
-    """Architecture and features: XNNPACK picks its kernels by them, and an SD card moves from one board to another."""
+    """Architecture, features and Arm's part number: XNNPACK picks its kernels by them, and an SD card moves between boards."""
+    told: dict[str, str] = {}
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            if line.lower().startswith(("flags", "features")):
-                return f"{platform.machine()} {line.partition(':')[2].strip()}"
-    return f"{platform.machine()} {platform.processor()}"
+            name, _, value = line.partition(":")
+            if name.strip().lower() in ("flags", "features", "cpu part"):
+                told.setdefault(name.strip(), value.strip())
+    return " ".join((platform.machine(), *(told.values() or (platform.processor(),))))
 
 
 def _remember(mark: Path) -> None:

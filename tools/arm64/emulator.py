@@ -57,11 +57,11 @@ def set_up(system: System, cache: Path) -> dict[str, Path]:
         raise CannotSetUp(
             f"expected Linux on x86-64, found {platform.system()} on {platform.machine()}; run it on such a machine"
         )
-    with _alone(cache):
-        qemu = _made(cache / "qemu", QEMU_SUITE, _qemu) / "qemu-aarch64"
+    with alone(cache):
+        qemu = made(cache / "qemu", QEMU_SUITE, _qemu) / "qemu-aarch64"
         packages = (f"python{system.python}-minimal", f"libpython{system.python}-stdlib", "libc6", "libstdc++6", "libgcc-s1")
-        root = _made(cache / system.suite / "root", " ".join(packages), lambda folder: _root(folder, system, packages))
-        site = _made(cache / system.suite / "site", " ".join(wheels(system)), lambda folder: _site(folder, system))
+        root = made(cache / system.suite / "root", " ".join(packages), lambda folder: _root(folder, system, packages))
+        site = made(cache / system.suite / "site", " ".join(wheels(system)), lambda folder: _site(folder, system))
         launchers = {cpu: cache / system.suite / f"python-{cpu}" for cpu in CPUS}
         for cpu, launcher in launchers.items():
             launcher.write_text(LAUNCHER.format(root=root, site=site, qemu=qemu, cpu=cpu, python=system.python))
@@ -76,7 +76,7 @@ def default_cache() -> Path:
 
 
 @contextmanager
-def _alone(cache: Path) -> Iterator[None]:
+def alone(cache: Path) -> Iterator[None]:
     """Within, no other process sets up in the same folder."""
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "lock", "w") as lock:
@@ -84,7 +84,7 @@ def _alone(cache: Path) -> Iterator[None]:
         yield
 
 
-def _made(folder: Path, recipe: str, make: Callable[[Path], None]) -> Path:
+def made(folder: Path, recipe: str, make: Callable[[Path], None]) -> Path:
     """`folder`, made by `make` unless it was made by the same recipe before; it is there whole or not at all."""
     note = folder.with_name(f"{folder.name}.recipe")
     if folder.is_dir() and note.is_file() and note.read_text() == recipe:

@@ -27,6 +27,7 @@ from tflite_runtime_app.cascade import Cascade, load_cascade
 from tflite_runtime_app.engine import OP_RESOLVERS, Codes, Engine
 from tflite_runtime_app.preprocess import image_to_tensor, load_image
 from tflite_runtime_app.sources import folder
+from tflite_runtime_app.threads import sound_threads
 
 SHARES = ((1.0, 1), (0.8, 2), (0.6, 3), (0.45, 4))  # of a picture's sides, and how many places a side: 30 views
 
@@ -118,14 +119,16 @@ def main() -> None:
     parser.add_argument("pictures", type=Path, help="a folder of pictures")
     parser.add_argument("--count", type=int, required=True, help="how many views of them")
     parser.add_argument("--kernels", choices=OP_RESOLVERS, default="xnnpack")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="to ask for: the application takes them if they change nothing")
+    parser.add_argument("--untried", action="store_true", help="take them whatever they change")
     arguments = parser.parse_args()
     bundle = read_bundle(arguments.bundle)
-    cascade = load_cascade(bundle, arguments.threads, arguments.kernels)
+    threads = arguments.threads if arguments.untried else sound_threads(bundle, arguments.threads)[0]
+    cascade = load_cascade(bundle, threads, arguments.kernels)
     seen = [look(name, picture, bundle, cascade) for name, picture in islice(views(arguments.pictures), arguments.count)]
     versions = {"machine": platform.machine(), "python": platform.python_version()}
     versions |= {name: version(name) for name in ("numpy", "pillow", "ai-edge-litert")}
-    print(json.dumps({"versions": versions, "seen": [asdict(one) for one in seen]}))
+    print(json.dumps({"versions": versions, "threads": threads, "seen": [asdict(one) for one in seen]}))
 
 
 if __name__ == "__main__":

@@ -36,10 +36,11 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one machine made of the pictures; `wall` is in seconds, start included."""
+    """What one machine made of the pictures: `asked` for so many threads, `threads` taken; `wall` is in seconds, start included."""
 
     machine: str
     kernels: str
+    asked: int
     threads: int
     versions: Mapping[str, str]
     wall: float
@@ -50,13 +51,18 @@ def host(cache: Path) -> Machine:
     return Machine(HOST, Path(sys.executable), cache)
 
 
-def probe(machine: Machine, bundle: Path, pictures: Path, count: int, kernels: str = "xnnpack", threads: int = 1) -> Run:
-    """The first `count` views of the pictures, on these kernels. Raises DidNotRun."""
-    options = ["--count", str(count), "--kernels", kernels, "--threads", str(threads)]
+def probe(
+    machine: Machine, bundle: Path, pictures: Path, count: int, kernels: str = "xnnpack", threads: int = 1, untried: bool = False
+) -> Run:
+    """The first `count` views of the pictures, on these kernels and on as many threads as the application takes when it is asked for
+    `threads`, on just as many if `untried`. Raises DidNotRun."""
+    options = ["--count", str(count), "--kernels", kernels, "--threads", str(threads), *(["--untried"] if untried else [])]
     start = time.monotonic()
-    found = json.loads(_output(machine, ["tools.arm64.probe", str(bundle), str(pictures), *options]))
+    with tempfile.TemporaryDirectory() as folder:  # nothing is remembered there, so threads are tried
+        words = ["tools.arm64.probe", str(bundle), str(pictures), *options]
+        found = json.loads(_output(machine, words, {"XDG_CACHE_HOME": folder}))
     seen = tuple(Seen(**{**one, "scores": tuple(one["scores"])}) for one in found["seen"])
-    return Run(machine.name, kernels, threads, found["versions"], time.monotonic() - start, seen)
+    return Run(machine.name, kernels, threads, found["threads"], found["versions"], time.monotonic() - start, seen)
 
 
 def dot_products(machine: Machine, bundle: Path, pictures: Path) -> int:

@@ -21,7 +21,8 @@ def of_runs(runs: Iterable[Run]) -> str:
         board = f" ({CPUS[run.machine]})" if run.machine in CPUS else ""
         times = sorted(one.seconds for one in run.seen)
         versions = [run.versions[name] for name in ("python", "numpy", "pillow", "ai-edge-litert")]
-        size = [run.kernels, str(run.threads), str(len(times)), f"{times[len(times) // 2]:.3f}", f"{run.wall:.0f}"]
+        threads = str(run.threads) if run.threads == run.asked else f"{run.threads}, asked for {run.asked}"
+        size = [run.kernels, threads, str(len(times)), f"{times[len(times) // 2]:.3f}", f"{run.wall:.0f}"]
         rows.append((run.machine + board, *versions, *size))
     heads = ("processor", "Python", "numpy", "Pillow", "LiteRT", "kernels", "threads", "pictures", "s a picture", "wall, s")
     return _table(heads, rows)
