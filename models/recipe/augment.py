@@ -1,0 +1,70 @@
+"""What training pictures go through: a random crop, mirror and colours, and mixing in pairs.
+
+Everything random comes from the generator handed in, so a run that goes on where it stopped sees the pictures it would have seen.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+RATIOS = (3 / 4, 4 / 3)
+ERASED = 0.25  # share of pictures with a grey rectangle
+GREY = 0.1
+
+
+def views(pixels: Tensor, side: int, mean: Tensor, deviation: Tensor, smallest: float, source: Generator) -> Tensor:
+    """Pixels uint8 [n, s, s, 3] as normalised crops [n, 3, side, side], each of `smallest` to all of the picture's area."""
+    n = len(pixels)
+    x = pixels.permute(0, 3, 1, 2).float() / 255
+    x = F.grid_sample(x, _crops(n, side, smallest, source), "bilinear", "reflection", align_corners=False)
+    grey = (_uniform((n, 1, 1, 1), 0, 1, source) < GREY).float()
+    x = torch.lerp(x, x.mean(1, keepdim=True).expand_as(x), grey)
+    x = (x - mean.view(1, 3, 1, 1)) / deviation.view(1, 3, 1, 1)
+    gain, shift = _uniform((n, 3, 1, 1), 0.9, 1.1, source), _uniform((n, 3, 1, 1), -0.1, 0.1, source)
+    x = x * gain * _uniform((n, 1, 1, 1), 0.75, 1.3, source) + shift + _uniform((n, 1, 1, 1), -0.25, 0.25, source)
+    return _erased(x, source)
+
+
+def mixed(x: Tensor, targets: Tensor, source: Generator) -> tuple[Tensor, Tensor]:
+    """Every picture mixed with another one: half of the calls blend (mixup), half paste a rectangle (CutMix); targets [n, classes] too."""
+    other = torch.randperm(len(x), generator=source)
+    share = float(torch.rand(1, generator=source)) * 0.5
+    if float(torch.rand(1, generator=source)) < 0.5:
+        return torch.lerp(x, x[other], share), torch.lerp(targets, targets[other], share)
+    side = x.shape[-1]
+    width = max(1, round(side * math.sqrt(share)))
+    top, left = (int(torch.randint(0, side - width + 1, (1,), generator=source)) for _ in range(2))
+    x = x.clone()
+    x[:, :, top : top + width, left : left + width] = x[other][:, :, top : top + width, left : left + width]
+    return x, torch.lerp(targets, targets[other], width * width / (side * side))
+
+
+def _crops(n: int, side: int, smallest: float, source: Generator) -> Tensor:
+    """The sampling grids [n, side, side, 2] of random rectangles, half of them mirrored."""
+    area = _uniform((n,), smallest, 1, source)
+    ratio = _uniform((n,), math.log(RATIOS[0]), math.log(RATIOS[1]), source).exp()
+    width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+    across, down = _uniform((n,), -1, 1, source) * (1 - width), _uniform((n,), -1, 1, source) * (1 - height)
+    mirrored = torch.where(_uniform((n,), 0, 1, source) < 0.5, -1.0, 1.0)
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0], theta[:, 0, 2], theta[:, 1, 1], theta[:, 1, 2] = width * mirrored, across, height, down
+    return F.affine_grid(theta, [n, 3, side, side], align_corners=False)
+
+
+def _erased(x: Tensor, source: Generator) -> Tensor:
+    """Some of the pictures with a rectangle at the mean colour (random erasing, arXiv 1708.04896)."""
+    n, side = len(x), x.shape[-1]
+    size = _uniform((n, 2), 0.15, 0.5, source) * side
+    start = _uniform((n, 2), 0, 1, source) * (side - size)
+    place = torch.arange(side, dtype=x.dtype)
+    inside = (place >= start[..., None]) & (place < (start + size)[..., None])  # [n, 2, side]
+    gone = inside[:, 0, :, None] & inside[:, 1, None, :] & (_uniform((n, 1, 1), 0, 1, source) < ERASED)
+    return x.masked_fill(gone[:, None], 0.0)
+
+
+def _uniform(shape: tuple[int, ...], low: float, high: float, source: Generator) -> Tensor:
+    return torch.rand(shape, generator=source) * (high - low) + low

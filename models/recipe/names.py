@@ -1,0 +1,96 @@
+"""Names of classes and what the text tower makes of them: label vectors to train towards and to score with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from models.recipe.losses import Kinds
+from models.recipe.plan import RecipeError
+
+FIRST = 0.6  # share of steps in which a class goes by its first name
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """WordNet ids in order and the names of each, the first of which labels it."""
+
+    ids: tuple[str, ...]
+    names: tuple[tuple[str, ...], ...]
+
+    @property
+    def first(self) -> list[str]:
+        """One name a class."""
+        return [names[0] for names in self.names]
+
+
+def read(path: Path) -> Classes:
+    """The classes of a file of lines `WNID<tab>name, synonym, …`. Raises RecipeError for a line without a name."""
+    ids, names = [], []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        wnid, _, rest = line.partition("\t")
+        found = tuple(name.strip() for name in rest.split(",") if name.strip())
+        if not wnid or not found:
+            raise RecipeError(f"{path}, line {number}: expected a WordNet id, a tab and names, found {line[:40]!r}")
+        ids.append(wnid)
+        names.append(found)
+    return Classes(tuple(ids), tuple(names))
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """Unit vectors of every name of every class, [all names, E]; `starts` says where each class's begin, one more at the end."""
+
+    vectors: Tensor
+    starts: Tensor
+
+    def first(self) -> Tensor:
+        """The vectors of the first names, [classes, E]."""
+        return self.vectors[self.starts[:-1]]
+
+    def drawn(self, source: Generator) -> Tensor:
+        """One name a class, drawn anew: the first one in a share of the cases, any of the class's otherwise."""
+        counts = self.starts[1:] - self.starts[:-1]
+        any_name = (torch.rand(len(counts), generator=source) * counts).long().clamp(max=counts - 1)
+        any_name[torch.rand(len(counts), generator=source) < FIRST] = 0
+        return self.vectors[self.starts[:-1] + any_name]
+
+
+@torch.no_grad()
+def bank(model: Any, tokenizer: Any, classes: Classes, templates: list[str]) -> Bank:
+    """All names of all classes by the model's text tower, each the normalised mean over the templates."""
+    flat = [name for names in classes.names for name in names]
+    starts = torch.tensor([0, *(len(names) for names in classes.names)]).cumsum(0)
+    return Bank(vectors(model, tokenizer, flat, templates), starts)
+
+
+def kinds_of(model: Any, tokenizer: Any, classes: Classes, above: Classes, templates: list[str]) -> Kinds:
+    """The kinds of every class. Raises RecipeError for a class of which no kind is known."""
+    known = dict(zip(above.ids, above.names, strict=True))
+    if missing := [wnid for wnid in classes.ids if wnid not in known]:
+        raise RecipeError(
+            f"no kind is known of {missing[0]} and {len(missing) - 1} more classes; tools/make_hypernyms.py finds them"
+        )
+    words = sorted({name for wnid in classes.ids for name in known[wnid]})
+    place = {word: k for k, word in enumerate(words)}
+    shares = torch.zeros(len(classes.ids), len(words))
+    for row, wnid in enumerate(classes.ids):
+        shares[row, [place[name] for name in known[wnid]]] = 1 / len(known[wnid])
+    return Kinds(vectors(model, tokenizer, words, templates), shares)
+
+
+@torch.no_grad()
+def vectors(model: Any, tokenizer: Any, names: list[str], templates: list[str]) -> Tensor:
+    """Unit vectors [names, E]."""
+    made = [
+        torch.stack(
+            [model.encode_text(tokenizer([t.format(name) for name in names[i : i + 256]]), normalize=True) for t in templates]
+        )
+        for i in range(0, len(names), 256)
+    ]
+    return F.normalize(torch.cat([part.mean(0) for part in made]), dim=-1)

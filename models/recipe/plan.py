@@ -1,0 +1,116 @@
+"""What is trained and how, read from a model's `recipe.toml`: the towers, where they start, and the phases of the training."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class RecipeError(Exception):
+    """A recipe that cannot be carried out; the message says in one line what was expected and what was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """An open_clip folder that is learned from, its pictures `image_size` wide (its position table is stretched to that)."""
+
+    folder: str
+    image_size: int = 0  # 0: its own
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One run of the cosine schedule over `samples` pictures.
+
+    `rate` is the peak of AdamW's learning rate for the last block; every block before it has `layer_decay` times the next one's.
+    `exits` are the weights of the losses of SSA embeddings by blocks done; half of each asks for the right name, half for the answer
+    of the last block (self-distillation). `names`, `answers`, `embedding`, `tokens` weigh the right name, the teacher's distribution
+    over the labels, its embedding (1 - cosine) and its patch tokens behind the last norm (1 - cosine after a linear map); `kinds` weighs
+    the names of the kinds of thing that a class is ("fish, animal"), so that words never trained as labels find their place.
+    `noise` is the deviation of the noise put on the residual stream behind every block, relative to each token's root mean square:
+    what int8 will do. `outliers` weighs the logarithm of the strongest channel's share of the stream's power. `drop` is the share of
+    a batch that passes by each branch (stochastic depth); `mix` the share of batches whose pictures are mixed in pairs. `image_size`
+    is the side of the pictures in this phase, 0 for the model's own: training on smaller ones than are looked at later costs less and
+    loses little (FixRes, arXiv 1906.06423). `average` is the decay of the weights' running average, which is what counts at the end.
+    """
+
+    name: str
+    samples: int
+    rate: float
+    batch: int = 128
+    layer_decay: float = 0.8
+    weight_decay: float = 0.05
+    warm_up: int = 80
+    exits: Mapping[int, float] = field(default_factory=dict)
+    names: float = 1.0
+    answers: float = 0.0
+    embedding: float = 0.0
+    tokens: float = 0.0
+    kinds: float = 0.0
+    noise: float = 0.0
+    outliers: float = 0.0
+    drop: float = 0.0
+    mix: float = 0.0
+    smallest_crop: float = 0.35
+    average: float = 0.998
+    image_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A model: its open_clip configuration, the folder whose blocks it starts from, its teacher, and the phases in order."""
+
+    name: str
+    vision: Mapping[str, Any]
+    text: Mapping[str, Any]
+    embed_dim: int
+    quick_gelu: bool
+    start: str
+    phases: tuple[Phase, ...]
+    teacher: Teacher | None = None
+    seed: int = 0
+
+    @property
+    def side(self) -> int:
+        """Of the model's pictures."""
+        return int(self.vision["image_size"])
+
+    def configuration(self, side: int = 0) -> dict[str, Any]:
+        """open_clip's model_cfg, for pictures of another side where one is given."""
+        named = {"quick_gelu": True} if self.quick_gelu else {}
+        vision = {**self.vision, "image_size": side or self.side}
+        return {"embed_dim": self.embed_dim, **named, "vision_cfg": vision, "text_cfg": dict(self.text)}
+
+
+def read(path: Path) -> Recipe:
+    """The recipe in a TOML file. Raises RecipeError for a key that is unknown or missing."""
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{path} cannot be read as a recipe: {error}") from error
+    listed = table.pop("phase", [])
+    if not isinstance(listed, list) or not listed:
+        raise RecipeError(f"{path} names no [[phase]], so there is nothing to train")
+    phases = tuple(_made(Phase, {**phase, "exits": _by_block(phase.get("exits", {}))}, path) for phase in listed)
+    teacher = table.pop("teacher", None)
+    known: Recipe = _made(Recipe, {**table, "phases": phases, "teacher": teacher and _made(Teacher, teacher, path)}, path)
+    return known
+
+
+def _by_block(table: Mapping[str, float]) -> dict[int, float]:
+    return {int(block): float(weight) for block, weight in table.items()}
+
+
+def _made(kind: Any, table: Mapping[str, Any], path: Path) -> Any:
+    """An instance of a dataclass from a table with exactly its keys."""
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    if unknown := sorted(set(table) - set(fields)):
+        raise RecipeError(f"{path}: unknown key {unknown[0]} in {kind.__name__.lower()}, expected of {', '.join(fields)}")
+    required = [n for n, f in fields.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    if missing := sorted(set(required) - set(table)):
+        raise RecipeError(f"{path}: {kind.__name__.lower()} lacks the key {missing[0]}")
+    return kind(**table)

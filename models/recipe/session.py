@@ -1,0 +1,165 @@
+"""Carries a recipe out: phase after phase from where the last call stopped, then the model folder and its scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from convert.progress import OnTerminal
+from convert.torchvision_ops import open_clip
+from convert.tower import tower_from_open_clip
+from models.recipe import names, narrow, pack, pictures, score, start, tower, train
+from models.recipe.losses import Taught
+from models.recipe.plan import Phase, Recipe, RecipeError
+
+JUDGED = 1010  # the first pictures of the validation tar: the others are left for reports
+STORED = 64  # side of the stored training pictures
+FITTED = 1000  # pictures that a narrower tower is fitted to
+HYPERNYMS = Path(__file__).parent / "hypernyms.tsv"
+EXITS = (2, 4, 6, 8, 10, 12)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where everything lies."""
+
+    train: tuple[Path, ...]
+    validation: Path
+    classes: Path
+    start: Path
+    work: Path
+    out: Path
+    clone: Path
+
+
+def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | None, threads: int) -> bool:
+    """True when all phases are done and the folder is written, False when the deadline came first."""
+    if threads:
+        torch.set_num_threads(threads)
+    on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    places.work.mkdir(parents=True, exist_ok=True)
+    log = places.work / "log.jsonl"
+    classes = names.read(places.classes)
+    given = start.weights(places.start)
+    seen = pictures.read(places.train, classes.ids, STORED, places.work)
+    state = _begun(recipe, places, given, seen)
+    templates = (places.start / "templates.txt").read_text("utf-8").splitlines()
+    speaker, tokenizer = start.build(recipe.configuration(), state).eval(), _tokenizer(recipe)
+    bank = names.bank(speaker, tokenizer, classes, templates)
+    kinds = None
+    if any(phase.kinds for phase in recipe.phases):
+        kinds = names.kinds_of(speaker, tokenizer, classes, names.read(HYPERNYMS), templates)
+    judge = _judge(recipe, places, classes, bank.first().to(on))
+    for number, phase in enumerate(recipe.phases):
+        side = phase.image_size or recipe.side
+        model = start.build(recipe.configuration(side), state)
+        mean, deviation = torch.tensor(pack.MEAN), torch.tensor(pack.DEVIATION)
+        teach = _teacher(recipe, places, side, on)
+        setting = train.Setting(phase, number, recipe.seed, side, mean, deviation, bank, kinds, seen, on, teach)
+        checkpoint = places.work / f"{number}-{phase.name}.pt"
+        going = train.prepare(setting, model.visual, float(model.logit_scale.detach()), _bridge(recipe, phase, places))
+        if checkpoint.is_file():
+            train.load(going, checkpoint)
+        ahead = going.step < setting.steps
+        finished = not ahead or train.train(setting, going, checkpoint, log, deadline, _shown(phase))
+        model.visual.load_state_dict(going.average)
+        model.logit_scale.data.fill_(float(going.scale.detach()))
+        state = model.cpu().state_dict()
+        if ahead:
+            found = judge(start.build(recipe.configuration(), state).visual.eval().to(on))
+            _tell(log, f"{phase.name}, step {going.step} of {setting.steps}", found)
+        if not finished:
+            return False
+    pack.write(places.out, recipe, start.build(recipe.configuration(), state).state_dict())
+    return True
+
+
+def _begun(recipe: Recipe, places: Places, state: dict[str, Tensor], seen: pictures.Pictures) -> dict[str, Tensor]:
+    """The weights to start from: the folder's as they are, or those of a narrower tower made from its."""
+    configuration = json.loads((places.start / pack.CONFIG).read_text("utf-8"))["model_cfg"]
+    vision, width = configuration["vision_cfg"], int(recipe.vision["width"])
+    if int(vision["width"]) == width:
+        return state
+    vision["image_size"] = recipe.side
+    wide = tower_from_open_clip(start.build(configuration, state).visual, pack.MEAN, pack.DEVIATION)
+    some = np.random.default_rng(recipe.seed).permutation(len(seen))[:FITTED]
+    x = torch.from_numpy(seen.pixels[np.sort(some)]).permute(0, 3, 1, 2).float() / 255
+    x = nn.functional.interpolate(x, size=(recipe.side, recipe.side), mode="bicubic", antialias=True, align_corners=False)
+    mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) for v in (pack.MEAN, pack.DEVIATION))
+    heads, hidden = width // int(recipe.vision["head_width"]), round(width * float(recipe.vision.get("mlp_ratio", 4.0)))
+    small = narrow.narrowed(wide, (x - mean) / deviation, width, heads, hidden)
+    text = {name: value for name, value in state.items() if not name.startswith("visual.")}
+    return {**text, **narrow.state_of(small)}
+
+
+def _shown(phase: Phase) -> Callable[[range], Iterable[int]]:
+    """A progress bar over a phase's steps."""
+    return lambda steps: OnTerminal().over(steps, len(steps), f"{phase.name}, steps of {phase.batch} pictures")
+
+
+def _tokenizer(recipe: Recipe) -> Any:
+    return open_clip.tokenizer.SimpleTokenizer(context_length=int(recipe.text["context_length"]))
+
+
+def _judge(recipe: Recipe, places: Places, classes: names.Classes, bank: Tensor) -> Callable[[Any], score.Score]:
+    """Scores a tower on the first pictures of the validation tar."""
+    place = {wnid: number for number, wnid in enumerate(classes.ids)}
+    found = [(picture.convert("RGB"), place[wnid]) for wnid, picture in pictures.each(places.validation, JUDGED) if wnid in place]
+    if not found:
+        raise RecipeError(f"{places.validation} holds no picture of the classes of {places.classes}")
+    shown, of = [p for p, _ in found], [c for _, c in found]
+    prepare = _preprocess(recipe.side)
+    exits = [done for done in EXITS if done <= int(recipe.vision["layers"])]
+    return lambda visual: score.score(visual, score.batches(shown, of, prepare), bank, exits)
+
+
+def _preprocess(side: int) -> Any:
+    return open_clip.transform.image_transform(
+        side, is_train=False, mean=pack.MEAN, std=pack.DEVIATION, interpolation="bicubic", resize_mode="shortest"
+    )
+
+
+def _teacher(recipe: Recipe, places: Places, side: int, device: torch.device) -> Callable[[Tensor], Taught] | None:
+    """What gives the teacher's view of normalised crops."""
+    if recipe.teacher is None:
+        return None
+    folder = places.clone / recipe.teacher.folder
+    configuration = json.loads((folder / pack.CONFIG).read_text("utf-8"))["model_cfg"]
+    if recipe.teacher.image_size:
+        configuration["vision_cfg"]["image_size"] = recipe.teacher.image_size
+    large = int(configuration["vision_cfg"]["image_size"])
+    visual = start.build(configuration, start.weights(folder)).visual.eval().to(device)
+
+    @torch.no_grad()
+    def teach(x: Tensor) -> Taught:
+        if large != side:
+            x = nn.functional.interpolate(x, size=(large, large), mode="bicubic", align_corners=False)
+        seen = tower.run(visual, x, (), torch.Generator())
+        return Taught(seen.embedding, seen.tokens)
+
+    return teach
+
+
+def _bridge(recipe: Recipe, phase: Phase, places: Places) -> nn.Linear | None:
+    """The linear map from the tower's width to the teacher's, where tokens are learned from."""
+    if recipe.teacher is None or not phase.tokens:
+        return None
+    configuration = json.loads((places.clone / recipe.teacher.folder / pack.CONFIG).read_text("utf-8"))
+    torch.manual_seed(recipe.seed)
+    return nn.Linear(int(recipe.vision["width"]), int(configuration["model_cfg"]["vision_cfg"]["width"]))
+
+
+def _tell(log: Path, phase: str, found: score.Score) -> None:
+    """A phase's score in the log and on stderr."""
+    print(f"{phase}: {found.line()}", file=sys.stderr)
+    with log.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps({"phase": phase, "score": dataclasses.asdict(found)}) + "\n")

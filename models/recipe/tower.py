@@ -1,0 +1,64 @@
+"""The image tower as it is trained: open_clip's own modules, run so that branches can be dropped, noise added and exits read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one pass gives: the embedding [n, E], SSA embeddings by blocks done, patch tokens behind the last norm [n, N, D], and the
+    mean over blocks of the logarithm of the strongest channel's share of the stream's power, 0 where all channels are alike."""
+
+    embedding: Tensor
+    exits: dict[int, Tensor]
+    tokens: Tensor
+    outliers: Tensor
+
+
+def run(visual: Any, x: Tensor, exits: Collection[int], source: Generator, noise: float = 0.0, drop: float = 0.0) -> Seen:
+    """One pass over normalised pictures [n, 3, side, side]; with `noise` and `drop` 0 the embedding is open_clip's.
+
+    Noise: x <- x + noise rms(x) z behind every block, z standard normal, rms per token: int8 steps on a rotated stream spread like this.
+    Drop: each branch is run on a random share 1 - drop of the batch only and its result divided by that share, as DINOv2 does it, so
+    that what is dropped costs nothing.
+    """
+    x = visual._embeds(x)
+    seen: dict[int, Tensor] = {}
+    shares = []
+    for done, block in enumerate(visual.transformer.resblocks, 1):
+        x = _branch(x, lambda part, b=block: b.ls_1(b.attention(b.ln_1(part))), drop, source)
+        x = _branch(x, lambda part, b=block: b.ls_2(b.mlp(b.ln_2(part))), drop, source)
+        if noise:
+            x = x + noise * _rms(x) * torch.randn(x.shape, generator=source).to(x.device)
+        power = x.pow(2).mean((0, 1))
+        shares.append((power.amax() / power.mean()).log())
+        if done in exits:
+            seen[done] = pooled(visual, x[:, 1:].mean(1))
+    normed = visual.ln_post(x)
+    return Seen(normed[:, 0] @ visual.proj, seen, normed[:, 1:], torch.stack(shares).mean())
+
+
+def pooled(visual: Any, token: Tensor) -> Tensor:
+    """The embedding [n, E] of a pooled token [n, D]: P^T LN_post(.), the shared head of SSA."""
+    embedding: Tensor = visual.ln_post(token) @ visual.proj
+    return embedding
+
+
+def _branch(x: Tensor, branch: Callable[[Tensor], Tensor], drop: float, source: Generator) -> Tensor:
+    """x + branch(x), the branch for a random share of the batch only."""
+    if not drop:
+        return x + branch(x)
+    kept = max(1, round(len(x) * (1 - drop)))
+    chosen = torch.randperm(len(x), generator=source)[:kept].to(x.device)
+    return torch.index_add(x, 0, chosen, branch(x[chosen]) * (len(x) / kept))
+
+
+def _rms(x: Tensor) -> Tensor:
+    """The root mean square of every token over its channels, as a constant."""
+    return x.detach().pow(2).mean(-1, keepdim=True).sqrt()

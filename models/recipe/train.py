@@ -1,0 +1,199 @@
+"""One phase of training: steps that can be broken off at any time and gone on with, bit for bit as if they had not been.
+
+Everything random in a step comes from a generator seeded by (seed, phase, step); the checkpoint holds the weights, their running average,
+the optimiser and the step. It is written under a temporary name first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from models.recipe import augment, losses, tower
+from models.recipe.names import Bank
+from models.recipe.pictures import Pictures
+from models.recipe.plan import Phase
+
+HEAD = ("ln_post", "proj")
+SAVED_EVERY = 300  # seconds
+CLIPPED = 2.0  # the largest norm of the gradient
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What does not change from step to step. `mean` and `deviation` are the tower's, `teach` gives a teacher's view of crops."""
+
+    phase: Phase
+    number: int
+    seed: int
+    side: int
+    mean: Tensor
+    deviation: Tensor
+    bank: Bank
+    kinds: losses.Kinds | None
+    pictures: Pictures
+    device: torch.device
+    teach: Callable[[Tensor], losses.Taught] | None = None
+
+    @property
+    def steps(self) -> int:
+        """How many there are."""
+        return self.phase.samples // self.phase.batch
+
+
+@dataclass(slots=True)
+class State:
+    """What a step changes: the tower, the logarithm of the logits' scale, the linear map to the teacher's tokens, and the averages."""
+
+    visual: Any
+    scale: nn.Parameter
+    bridge: nn.Linear | None
+    optimizer: torch.optim.Optimizer
+    average: dict[str, Tensor]
+    step: int = 0
+
+
+def prepare(setting: Setting, visual: Any, scale: float, bridge: nn.Linear | None) -> State:
+    """A fresh state: AdamW with a rate that falls from block to block towards the input."""
+    visual.to(setting.device).train()
+    blocks, groups = len(visual.transformer.resblocks), []
+    for name, parameter in visual.named_parameters():
+        layer = (
+            int(name.split(".")[2]) + 1
+            if name.startswith("transformer.resblocks")
+            else blocks + 1
+            if name.startswith(HEAD)
+            else 0
+        )
+        rate = setting.phase.rate * setting.phase.layer_decay ** (blocks + 1 - layer)
+        decay = setting.phase.weight_decay if parameter.ndim > 1 and name != "positional_embedding" else 0.0
+        groups.append({"params": [parameter], "lr": rate, "peak": rate, "weight_decay": decay})
+    logarithm = nn.Parameter(torch.tensor(scale, device=setting.device))
+    groups.append({"params": [logarithm], "lr": 1e-3, "peak": 1e-3, "weight_decay": 0.0})
+    if bridge is not None:
+        bridge.to(setting.device)
+        groups.append({"params": list(bridge.parameters()), "lr": 1e-3, "peak": 1e-3, "weight_decay": 0.0})
+    average = {name: value.detach().clone() for name, value in visual.state_dict().items()}
+    return State(visual, logarithm, bridge, torch.optim.AdamW(groups, betas=(0.9, 0.98)), average)
+
+
+def train(
+    setting: Setting, state: State, checkpoint: Path, log: Path, deadline: float, wrap: Callable[[range], Iterable[int]]
+) -> bool:
+    """Takes the steps that are left until all are done (True) or `deadline` (time.monotonic) has passed (False); saved in both cases."""
+    hits, saved, since, began = 0.0, time.monotonic(), time.monotonic(), state.step
+    with log.open("a", encoding="utf-8") as lines:
+        for number in wrap(range(state.step, setting.steps)):
+            loss, right = step(setting, state)
+            hits = right if number == began else 0.95 * hits + 0.05 * right
+            now = time.monotonic()
+            if number % 10 == 0:
+                speed = setting.phase.batch * (state.step - began) / (now - since)
+                row = {
+                    "phase": setting.phase.name,
+                    "step": number,
+                    "of": setting.steps,
+                    "loss": round(loss, 4),
+                    "right": round(hits, 4),
+                }
+                lines.write(
+                    json.dumps({**row, "scale": round(state.scale.exp().item(), 2), "pictures_per_s": round(speed, 1)}) + "\n"
+                )
+                lines.flush()
+            if now - saved > SAVED_EVERY or now > deadline:
+                save(state, checkpoint)
+                saved = now
+            if now > deadline:
+                return state.step == setting.steps
+    save(state, checkpoint)
+    return True
+
+
+def step(setting: Setting, state: State) -> tuple[float, float]:
+    """One step; the loss and the share of pictures whose strongest target the last block answers."""
+    phase, source = setting.phase, Generator().manual_seed(_seed(setting, state.step))
+    _set_rates(setting, state)
+    chosen = _batch(setting, state.step)
+    pixels = torch.from_numpy(setting.pictures.pixels[chosen.numpy()])
+    x = augment.views(pixels, setting.side, setting.mean, setting.deviation, phase.smallest_crop, source)
+    targets = losses.right_names(torch.from_numpy(setting.pictures.classes[chosen.numpy()]), len(setting.bank.starts) - 1)
+    if float(torch.rand(1, generator=source)) < phase.mix:
+        x, targets = augment.mixed(x, targets, source)
+    bank = setting.bank.drawn(source)
+    x, targets, bank = (value.to(setting.device) for value in (x, targets, bank))
+    kinds = setting.kinds and losses.Kinds(setting.kinds.vectors.to(setting.device), setting.kinds.shares.to(setting.device))
+    taught = setting.teach(x) if setting.teach is not None else None
+    with torch.autocast(setting.device.type, torch.bfloat16, enabled=setting.device.type == "cuda"):
+        seen = tower.run(state.visual, x, phase.exits, source, phase.noise, phase.drop)
+        loss = losses.loss(phase, seen, targets, bank, kinds, state.scale.exp(), taught, state.bridge)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_([p for group in state.optimizer.param_groups for p in group["params"]], CLIPPED)
+    state.optimizer.step()
+    state.step += 1
+    keep = min(phase.average, state.step / (state.step + 9))
+    with torch.no_grad():
+        for name, value in state.visual.state_dict().items():
+            state.average[name].lerp_(value, 1 - keep)
+        right = losses.logits(seen.embedding, bank, 1.0).argmax(-1) == targets.argmax(-1)
+    return loss.item(), right.float().mean().item()
+
+
+def save(state: State, path: Path) -> None:
+    """The state on disk, whole or not at all."""
+    kept = {
+        "visual": state.visual.state_dict(),
+        "average": state.average,
+        "scale": state.scale.detach(),
+        "bridge": state.bridge.state_dict() if state.bridge is not None else None,
+        "optimizer": state.optimizer.state_dict(),
+        "step": state.step,
+    }
+    part = path.with_suffix(".part")
+    torch.save(kept, part)
+    os.replace(part, path)
+
+
+def load(state: State, path: Path) -> None:
+    """The state as it was saved."""
+    kept = torch.load(path, map_location="cpu", weights_only=True)
+    state.visual.load_state_dict(kept["visual"])
+    for name, value in kept["average"].items():
+        state.average[name].copy_(value)
+    with torch.no_grad():
+        state.scale.copy_(kept["scale"])
+    if state.bridge is not None:
+        state.bridge.load_state_dict(kept["bridge"])
+    state.optimizer.load_state_dict(kept["optimizer"])
+    state.step = kept["step"]
+
+
+def _set_rates(setting: Setting, state: State) -> None:
+    """A linear warm-up, then a cosine down to a fiftieth."""
+    warm = min(1.0, (state.step + 1) / setting.phase.warm_up)
+    share = warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * state.step / setting.steps)))
+    for group in state.optimizer.param_groups:
+        group["lr"] = group["peak"] * share
+
+
+def _batch(setting: Setting, step: int) -> Tensor:
+    """The pictures of a step: every pass goes through all of them once, in an order of its own; what is left at a pass's end is dropped."""
+    batch = setting.phase.batch
+    a_pass = len(setting.pictures) // batch
+    order = torch.randperm(len(setting.pictures), generator=Generator().manual_seed(_seed(setting, -1 - step // a_pass)))
+    first = step % a_pass * batch
+    return order[first : first + batch]
+
+
+def _seed(setting: Setting, step: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{setting.seed} {setting.number} {step}".encode()).digest()[:7])
