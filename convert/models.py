@@ -15,6 +15,7 @@ import torch
 from convert.errors import ModelError, UsageError
 from convert.heads import files as heads
 from convert.quiet import quiet
+from convert.supported import refuse_configuration
 from convert.tower import Head, Tower, tower_from_open_clip
 from tflite_runtime_app.manifest import Preprocessing
 
@@ -75,7 +76,10 @@ def models_folder(option: Path | None) -> Path:
 
 
 def load_model(model: str | None, pretrained: str | None, models: Path | None) -> ClipModel:
-    """The model that the options name; without `model` the embedded default. Raises ModelError or UsageError with the remedy."""
+    """The model that the options name; without `model` the embedded default. Raises ModelError or UsageError with the remedy.
+
+    A tower that cannot be converted is refused (UnsupportedTower) before any weight is fetched.
+    """
     folder = _model_folder(model, models)
     with quiet():
         from convert.torchvision_ops import open_clip
@@ -89,8 +93,7 @@ def load_model(model: str | None, pretrained: str | None, models: Path | None) -
         identifier, name = model, model if pretrained in (None, RANDOM) else f"{model}-{Path(str(pretrained)).stem}"
         module = _create(open_clip, model, pretrained)
     module.eval()
-    with quiet():
-        tokenizer = open_clip.get_tokenizer(identifier)
+    tokenizer = _tokenizer(open_clip, identifier)
     settings = open_clip.get_model_preprocess_cfg(module)
     size = settings["size"]
     height, width = (size, size) if isinstance(size, int) else size
@@ -159,11 +162,14 @@ def _create(open_clip: Any, identifier: str, pretrained: str | None) -> Any:
     tag = open_clip.get_pretrained_cfg(identifier, pretrained or "") or {}
     quick = {"force_quick_gelu": True} if tag.get("quick_gelu") else {}
     try:
+        refuse_configuration(open_clip.get_model_config(identifier))
         with quiet():
             tag_or_file, wanted = (None, False) if pretrained == RANDOM else (pretrained, True)
             return open_clip.create_model(
                 identifier, pretrained=tag_or_file, load_weights=wanted, require_pretrained=wanted, **quick
             )
+    except ModelError:
+        raise
     except Exception as error:  # open_clip, its hub and torch raise many kinds; all mean that there is no model
         reason = " ".join(str(error).split())[:300]
         hint = (
@@ -172,6 +178,19 @@ def _create(open_clip: Any, identifier: str, pretrained: str | None) -> Any:
             else ""
         )
         raise ModelError(f"could not load {identifier} with weights {pretrained}: {reason}{hint}") from error
+
+
+def _tokenizer(open_clip: Any, identifier: str) -> Any:
+    """The text tower's tokenizer; some come from a model hub."""
+    try:
+        with quiet():
+            return open_clip.get_tokenizer(identifier)
+    except Exception as error:  # the hub's library and its own files, of many kinds
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"could not load the tokenizer of {identifier}: {reason}; where no hub is reachable, "
+            "put its files into a model folder and give that with --model"
+        ) from error
 
 
 def _load_file(open_clip: Any, module: Any, pretrained: str) -> None:

@@ -14,15 +14,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from convert.errors import UnsupportedTower
+from convert.supported import Activation, activation_of, refuse
 
-Activation = Literal["gelu", "quick_gelu"]
 Pooling = Literal["class_token", "average", "average_then_norm"]
-
-SUPPORTED = (
-    "open_clip's VisionTransformer with the default block, exact or quick GELU, with or without ln_pre and LayerScale, "
-    "pooled by class token or average, any image and patch size"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +153,7 @@ class Tower:
 
 def tower_from_open_clip(visual: nn.Module, mean: Any, deviation: Any) -> Tower:
     """The same tower as data, in float32, detached from the module. Raises UnsupportedTower naming what cannot be converted."""
-    _refuse(visual)
+    refuse(visual)
     v: Any = visual
     projection = v.proj.detach().float().t().contiguous()
     patch = v.conv1.weight.detach().float()
@@ -179,7 +173,7 @@ def tower_from_open_clip(visual: nn.Module, mean: Any, deviation: Any) -> Tower:
         blocks=blocks,
         heads=heads,
         attention_scale=(patch.shape[0] // heads) ** -0.5,
-        activation=_activation(v.transformer.resblocks[0].mlp.gelu),
+        activation=activation_of(v.transformer.resblocks[0].mlp.gelu),
         pooling="class_token" if v.pool_type == "tok" else average,
         norm_post=_norm(v.ln_post),
         projection=Linear(projection, torch.zeros(projection.shape[0])),
@@ -187,47 +181,12 @@ def tower_from_open_clip(visual: nn.Module, mean: Any, deviation: Any) -> Tower:
     )
 
 
-def _refuse(visual: nn.Module) -> None:
-    """Raise UnsupportedTower unless `visual` is a tower that `Tower` can hold."""
-    from convert.torchvision_ops import open_clip
-
-    transformer = open_clip.transformer
-
-    def unsupported(what: str) -> UnsupportedTower:
-        return UnsupportedTower(f"cannot convert {what}; what can be converted: {SUPPORTED}")
-
-    kind = type(visual).__name__
-    if not isinstance(visual, transformer.VisionTransformer):
-        names = {"ModifiedResNet": "a ResNet tower (ModifiedResNet)", "TimmModel": "a timm tower (TimmModel)"}
-        raise unsupported(names.get(kind, f"a tower of type {kind}"))
-    v: Any = visual
-    if v.attn_pool is not None:
-        raise unsupported("a tower with attentional pooling (AttentionalPooler)")
-    if v.pool_type not in ("tok", "avg"):
-        raise unsupported(f"a tower with pool_type {v.pool_type!r}")
-    if v.proj is None:
-        raise unsupported("a tower without an output projection")
-    for block in v.transformer.resblocks:
-        if type(block) is not transformer.ResidualAttentionBlock:
-            raise unsupported(f"a tower with blocks of type {type(block).__name__} (qk_norm, scaled cosine or scaled attention)")
-    activations = {_activation(block.mlp.gelu) for block in v.transformer.resblocks}
-    if len(activations) > 1:
-        raise unsupported(f"a tower that mixes activations ({', '.join(sorted(activations))}), one GELU is expected throughout")
-
-
-def _activation(module: nn.Module) -> Activation:
-    """Which GELU a block uses, by what the module is."""
-    from convert.torchvision_ops import open_clip
-
-    if isinstance(module, open_clip.transformer.QuickGELU):
-        return "quick_gelu"
-    if isinstance(module, nn.GELU) and module.approximate == "none":
-        return "gelu"
-    raise UnsupportedTower(f"cannot convert a tower with the activation {module}; what can be converted: {SUPPORTED}")
-
-
 def _norm(module: Any) -> Norm:
-    return Norm(module.weight.detach().float().clone(), module.bias.detach().float().clone(), float(module.eps))
+    """A LayerNorm; the weight or bias that norm_kwargs left away are ones and zeros."""
+    shape = tuple(module.normalized_shape)
+    weight = torch.ones(shape) if module.weight is None else module.weight.detach().float().clone()
+    bias = torch.zeros(shape) if module.bias is None else module.bias.detach().float().clone()
+    return Norm(weight, bias, float(module.eps))
 
 
 def _linear(module: Any) -> Linear:

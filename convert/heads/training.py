@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convert.progress import Progress
-from convert.tower import Activation, Head, Linear
+from convert.supported import Activation
+from convert.tower import Head, Linear
 
 HIDDEN = 512
 BATCH = 256

@@ -16,7 +16,7 @@ from torch import nn
 
 from convert.errors import UnsupportedTower
 from convert.models import ClipModel
-from convert.tower import Activation
+from convert.supported import Activation
 
 Floats = NDArray[np.float32]
 SUPPORTED = "open_clip's text transformer with default blocks, causal mask, pool_type argmax, exact or quick GELU, and CLIP's own tokenizer"
