@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all lint runtime-check arm64 clean FORCE
+.PHONY: help setup demo test test-all lint runtime-check arm64 cortex-m clean FORCE
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 BUNDLE := demo/boot-rpi.tflite
 REPORT := demo/report
 BUILT := demo/.built
-SOURCES := $(wildcard convert/*.py convert/*/*.py convert/*/*.html calibration/*.py calibration/*/*.py \
+SOURCES := $(wildcard convert/*.py convert/*/*.py convert/*/*.html convert/micro/c/* calibration/*.py calibration/*/*.py \
              targets/*.py targets/*.toml tflite_runtime_app/*.py tflite_runtime_app/*/*.py tflite_runtime_app/*/*/*.py tflite_runtime_app/sinks/web/assets/*)
 MODEL := $(filter-out %/README.md,$(wildcard models/boot/*))
 # The stamp counts only while both results are there.
@@ -58,6 +58,9 @@ runtime-check: $(BUILT)  ## install the board's half alone in clean environments
 
 arm64: $(BUILT)  ## the board's half on emulated Arm processors (a quarter of an hour; ARM64=--short for less)
 	$(BIN)/python -m tools.arm64 $(ARM64) $(BUNDLE)
+
+cortex-m: $(BUILT)  ## the microcontrollers' C on emulated Cortex-M processors (a minute, and 780 MB of tools the first time)
+	$(BIN)/python -m tools.cortex_m $(BUNDLE)
 
 clean:  ## remove what was built and the caches; .venv stays (rm -r .venv removes it)
 	rm -rf demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -69,7 +69,7 @@ def build(request: Request, progress: Progress) -> Build:
         shares = fit.share_out(everything)
         chosen = fit.range_images(shares.ranges.images, request.seed)
         means = channels_of(request, exits, chosen, progress)
-        graph = make_graph(request.model, request.recipe.rewrites, exits, means, request.seed, progress)
+        graph = make_graph(request.model, request.recipe.rewrites, exits, means, request.seed, progress, request.profile.runtime)
         ranges = fit.ranges(graph.stages, chosen, graph.roles, request.recipe.observer, request.recipe.stream, progress)
         bare = unfitted(request, exits, shares, len(chosen), means, ranges, bank)
         stored, integer = first_file(request, graph, chosen, bare, progress)
@@ -77,7 +77,9 @@ def build(request: Request, progress: Progress) -> Build:
         reported: SampleSet | None = shares.report
     else:
         stored = stored_calibration(request, exits)
-        graph = make_graph(request.model, request.recipe.rewrites, exits, stored.means, request.seed, progress)
+        graph = make_graph(
+            request.model, request.recipe.rewrites, exits, stored.means, request.seed, progress, request.profile.runtime
+        )
         integer, splits = integer_file(graph, stored), None
         reported = _photographs(request)
     flatbuffer = add_gates(integer.content, stored.gates)
@@ -131,7 +133,8 @@ def _measure(
     """Parity with open_clip, noise per block, and what leaving early does, on images that nothing was fitted to."""
     if reported is None:
         return None, None, {}
-    reference = parity.float_embeddings(request.model, reported.images, progress)
+    floats = float_replay(graph.stages, reported.images, progress)
+    reference = parity.reference_of(request.model, reported.images, floats.embeddings[:, -1], progress)
     labels: Sequence[int] | None = request.labels.indices(reported.folders)
     cascade = cascade_of(flatbuffer, manifest)
     found = replay(cascade, progress.over(reported.images, len(reported), "integer file"))
@@ -142,7 +145,6 @@ def _measure(
     )
     if splits is None or not manifest.gates:
         return measured, noisy, {}
-    floats = float_replay(graph.stages, reported.images, progress)
     wanted = None if labels is None else np.array(labels, np.int64)
     leaving = study(found, floats, wanted, cascade, manifest, bank)
     seen = observe(answers(found, bank, manifest.logit_scale), cascade, manifest, len(bank.names), wanted)

@@ -10,7 +10,7 @@ from convert.request import Request
 from convert.stages import default_exits
 from convert.tower import Tower
 from targets import profile as boards
-from targets.memory import MB, Shape, file_bytes, peak_bytes
+from targets.memory import MB, Shape, arena_bytes, file_bytes, flash_bytes, peak_bytes
 from targets.profile import Profile
 
 
@@ -49,11 +49,16 @@ def shape_of(tower: Tower, stages: int) -> Shape:
 
 def misses(shape: Shape, profile: Profile) -> tuple[str, ...]:
     """What of the board's limits the tower would miss, each with its numbers; empty when it fits."""
-    estimates = (
+    sizes: tuple[tuple[str, float, str, int], ...] = (
         ("a file of about", file_bytes(shape) / MB, "MB", profile.model_mb),
         ("peak memory of about", peak_bytes(shape) / MB, "MB", profile.peak_mb),
-        ("pictures of", shape.image_px, "pixels", profile.image_px),
     )
+    if profile.micro:
+        sizes = (
+            ("about", flash_bytes(shape) / MB, "MB of flash", profile.model_mb),
+            ("an arena of about", arena_bytes(shape) / 1024, "KB", profile.arena_kb),
+        )
+    estimates = (*sizes, ("pictures of", shape.image_px, "pixels", profile.image_px))
     return tuple(f"{what} {found:.0f} {unit}, at most {limit}" for what, found, unit, limit in estimates if found > limit)
 
 
@@ -64,10 +69,12 @@ def _instead(shape: Shape, profile: Profile) -> str:
     found = []
     if smaller:
         name, other = max(smaller, key=lambda entry: (entry[1].macs, -len(entry[0])))
-        found.append(
-            f"--model {name} would fit (about {file_bytes(other) / MB:.0f} MB, {peak_bytes(other) / MB:.0f} MB at the peak)"
-        )
-    holding = [board for board in map(boards.load, boards.names()) if not misses(shape, board)]
+        taken = f"{file_bytes(other) / MB:.0f} MB, {peak_bytes(other) / MB:.0f} MB at the peak"
+        if profile.micro:
+            taken = f"{flash_bytes(other) / MB:.0f} MB of flash, {arena_bytes(other) / 1024:.0f} KB of arena"
+        found.append(f"--model {name} would fit (about {taken})")
+    alike = [board for board in map(boards.load, boards.names()) if board.runtime == profile.runtime]
+    holding = [board for board in alike if not misses(shape, board)]
     if holding:
         board = min(holding, key=lambda entry: (entry.memory_mb, entry.name))
         found.append(f"this model would fit --target {board.name}")

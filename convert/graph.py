@@ -13,6 +13,7 @@ from calibration.stored import Stored
 from convert.export import stages_to_float_tflite
 from convert.integer import IntegerFile, corrected, make_integer
 from convert.models import ClipModel
+from convert.passes import gelu_form
 from convert.progress import Progress
 from convert.rewrites import Entry, Rewrite, rewrite
 from convert.roles import recognise
@@ -22,13 +23,14 @@ from convert.weights import codes_of
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The rewritten float stages and the float file made of them, its tensors recognised."""
+    """The rewritten float stages and the float file made of them, its tensors recognised; `runtime` is what will run the integer file."""
 
     stages: tuple[Stage, ...]
     log: tuple[Entry, ...]
     float_file: bytes
     by_name: dict[str, str]
     difference: float
+    runtime: str = "litert"
 
     @property
     def roles(self) -> frozenset[str]:
@@ -43,13 +45,14 @@ def make_graph(
     means: Mapping[str, NDArray[np.float32]],
     seed: int,
     progress: Progress,
+    runtime: str = "litert",
 ) -> Graph:
     """Rewrite, cut, convert, recognise."""
     stages, log = rewritten_stages(model, ladder, exits, means)
     float_file = stages_to_float_tflite(stages, progress)
     found = recognise(float_file, stages, seed)
     progress.step(f"{len(found.by_name)} tensors recognised, off by at most {found.difference:.1e}")
-    return Graph(stages, log, float_file, found.by_name, found.difference)
+    return Graph(stages, log, float_file, found.by_name, found.difference, runtime)
 
 
 def rewritten_stages(
@@ -61,7 +64,8 @@ def rewritten_stages(
 
 
 def integer_file(graph: Graph, stored: Stored) -> IntegerFile:
-    """The full-integer file with the calibration's ranges, stream, rounded weights and corrected biases."""
+    """The full-integer file with the calibration's ranges, stream, rounded weights and corrected biases; for tflm without GELU."""
     codes = codes_of(graph.stages, stored.rounding)
     plain = make_integer(graph.float_file, graph.by_name, stored.grids, stored.largest, stored.stream, codes)
-    return corrected(plain, stored.corrections)
+    finished = corrected(plain, stored.corrections)
+    return gelu_form.apply(finished) if graph.runtime == "tflm" else finished

@@ -13,7 +13,8 @@ class ProfileError(ValueError):
     """A profile does not exist, or its file holds something unexpected."""
 
 
-STREAMS, SIMD = ("two_term", "int8"), ("neon", "dotprod", "x86")
+STREAMS, SIMD = ("two_term", "int8"), ("neon", "dotprod", "x86", "helium", "pie")
+RUNTIMES = ("litert", "tflm")  # LiteRT under `classify`, or TensorFlow Lite Micro under C
 # Key -> (type, least, most); bounds are for numbers and keep a slip of units (bytes for megabytes, seconds for milliseconds) out.
 NUMBERS: dict[str, tuple[type, float, float]] = {
     "clock_mhz": (int, 100, 10_000),
@@ -25,10 +26,13 @@ NUMBERS: dict[str, tuple[type, float, float]] = {
     "image_px": (int, 16, 4096),
     "latency_ms": (int, 1, 600_000),
     "bandwidth_gb_s": (float, 0.01, 10_000),
+    "arena_kb": (int, 0, 1 << 20),
 }
+MICRO_LEAST = {"memory_mb": 1, "peak_mb": 1, "arena_kb": 16}  # of a microcontroller
+OPTIONAL: dict[str, int | str] = {"runtime": "litert", "arena_kb": 0, "vela": ""}  # what microcontrollers state beside the rest
 WORDS = ("title", "cpu", "simd", "storage", "stream")
 LISTS = {"exits": float, "types": str, "forbidden": str, "published": dict}
-KEYS = frozenset({*NUMBERS, *WORDS, *LISTS, "sources"})
+KEYS = frozenset({*NUMBERS, *WORDS, *LISTS, *OPTIONAL, "sources"})
 UNSOURCED = frozenset({"title", "base", "sources"})
 
 
@@ -50,18 +54,27 @@ def require_known(name: str, table: Mapping[str, Any]) -> None:
 
 def checked(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     """The facts in the types of `Profile`. Raises ProfileError for what is missing, ill-typed, or cannot be."""
-    missing = sorted(KEYS - set(table))
+    missing = sorted(KEYS - set(table) - set(OPTIONAL))
     if missing:
         raise ProfileError(f'target {name}: missing {", ".join(missing)}; state them, or take another board\'s with base = "rpi"')
-    facts: dict[str, Any] = {key: _word(name, key, table[key]) for key in WORDS}
-    facts |= {key: _number(name, key, table[key]) for key in NUMBERS}
+    table = {**OPTIONAL, **table}
+    facts: dict[str, Any] = {key: _word(name, key, table[key]) for key in (*WORDS, "runtime")}
+    _one_of(name, "runtime", facts["runtime"], RUNTIMES)
+    micro = facts["runtime"] == "tflm"
+    facts |= {key: _number(name, key, table[key], MICRO_LEAST.get(key, 0) if micro else None) for key in NUMBERS}
+    facts["vela"] = _vela(name, table["vela"])
     facts |= {key: _list(name, key, table[key], kind) for key, kind in LISTS.items()}
     facts["published"] = tuple(_published(name, entry) for entry in facts["published"])
     _one_of(name, "stream", facts["stream"], STREAMS)
     _one_of(name, "simd", facts["simd"], SIMD)
-    for small, large in (("threads", "cores"), ("model_mb", "peak_mb"), ("peak_mb", "memory_mb")):
+    in_flash = () if micro else (("model_mb", "peak_mb"),)  # a microcontroller reads weights where they lie
+    for small, large in (("threads", "cores"), *in_flash, ("peak_mb", "memory_mb")):
         if facts[small] > facts[large]:
             raise ProfileError(f"target {name}: {small} is {facts[small]}, expected at most {large}, which is {facts[large]}")
+    if facts["arena_kb"] > 1024 * facts["peak_mb"]:
+        raise ProfileError(
+            f"target {name}: arena_kb is {facts['arena_kb']}, expected at most peak_mb, which is {facts['peak_mb']} MB"
+        )
     exits = facts["exits"]
     if list(exits) != sorted(set(exits)) or not all(0 < share < 1 for share in exits):
         raise ProfileError(f"target {name}: exits should be growing shares of the depth between 0 and 1, found {list(exits)}")
@@ -76,8 +89,19 @@ def _word(name: str, key: str, value: Any) -> str:
     return value
 
 
-def _number(name: str, key: str, value: Any) -> int | float:
+def _vela(name: str, value: Any) -> str:
+    """Empty, or Vela's names of accelerator, system and memory mode."""
+    if not isinstance(value, str) or len(value.split()) not in (0, 3):
+        raise ProfileError(
+            f"target {name}: vela should name accelerator, system and memory mode as Vela does, in one text; found {value!r:.60}"
+        )
+    return value
+
+
+def _number(name: str, key: str, value: Any, other_least: int | None) -> int | float:
+    """`other_least` takes the place of the usual lower bound; 0 stands for the usual one."""
     kind, least, most = NUMBERS[key]
+    least = other_least or least
     accepted = (int, float) if kind is float else (int,)
     if not isinstance(value, accepted) or isinstance(value, bool):
         wanted = "a number" if kind is float else "a whole number"

@@ -19,6 +19,10 @@ EXTRAS = 500_000  # bytes of labels, report, manifest and what is remembered of 
 IMPORTS = 49 * MB  # Python, numpy, Pillow and LiteRT
 PACKED = 1.05  # XNNPACK's copy holds scales and sums of weights beside them
 RUNTIME = 7 * MB  # interpreter, signatures, labels
+# Of a microcontroller, measured with TensorFlow Lite Micro on x86, 64-bit pointers:
+LABELS = 100_000  # bytes of labels and constants in flash
+CHANNEL = 8  # bytes of arena that a product keeps for each of its outputs: multiplier and shift
+BLOCK, EXIT = 20_500, 9_000  # bytes of arena that a block's operators keep, and those of a head
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +83,22 @@ def file_bytes(shape: Shape) -> int:
 def peak_bytes(shape: Shape) -> int:
     """Estimated peak memory of `classify` with that bundle, its libraries included."""
     return IMPORTS + file_bytes(shape) + int(PACKED * shape.weights) + shape.arena + RUNTIME
+
+
+def flash_bytes(shape: Shape) -> int:
+    """Estimated bytes of stages and labels in a microcontroller's flash, the program not counted."""
+    return flatbuffer_bytes(shape) + LABELS
+
+
+def arena_bytes(shape: Shape) -> int:
+    """Estimated bytes of TensorFlow Lite Micro's arena for the first stage, by default a third of the blocks: the largest.
+
+    Activations at their widest, in the MLP with GELU's two factors and both terms of the stream or in the attention, or the picture cut
+    into patches; and what every operator keeps.
+    """
+    stream = 2 * shape.tokens * shape.width
+    perceptron = 3 * shape.tokens * shape.hidden
+    attention = 2 * shape.heads * shape.tokens**2 + 3 * shape.tokens * shape.width
+    widest = max(stream + perceptron, stream + attention, 6 * shape.image_px**2)
+    block = CHANNEL * (5 * shape.width + shape.hidden) + BLOCK
+    return widest + -(-shape.blocks // 3) * block + EXIT + CHANNEL * (shape.width + shape.head_outputs // shape.stages)

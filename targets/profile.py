@@ -29,6 +29,10 @@ class Profile:
     residual stream that the ladder's table justifies there. `exits`: shares of the depth, where the board wants others than the
     default. `types` are those of tensors that its kernels take, `forbidden` operators that they lack or compute wrongly.
     `published`: times that others measured on it. `sources`: where each fact comes from, by key.
+
+    `runtime`: litert, or tflm (TensorFlow Lite Micro) on a microcontroller; there `model_mb` is flash for weights and labels, `arena_kb`
+    the RAM that TensorFlow Lite Micro's arena may take, in 2^10 bytes, and `vela` what Vela compiles for (accelerator, system, memory
+    mode), empty without an Ethos-U.
     """
 
     name: str
@@ -51,6 +55,14 @@ class Profile:
     forbidden: tuple[str, ...]
     published: tuple[Published, ...]
     sources: Mapping[str, str]
+    runtime: str = "litert"
+    arena_kb: int = 0
+    vela: str = ""
+
+    @property
+    def micro(self) -> bool:
+        """Whether this is a microcontroller: stages as files of their own, and C in place of `classify`."""
+        return self.runtime == "tflm"
 
     def exits_of(self, blocks: int) -> tuple[int, ...] | None:
         """The board's own exits as counts of blocks done, None where it wants no others than the default."""

@@ -9,12 +9,14 @@ from rich.console import Console
 from convert.bench.float_files import KINDS, float_path, write_float_files
 from convert.build import build, bundle_bytes
 from convert.commands.request import Leaving, make_request
-from convert.errors import UsageError
+from convert.errors import LimitMissed, UsageError
 from convert.files import write_atomically
 from convert.fits import for_board
-from convert.progress import OnTerminal
+from convert.progress import OnTerminal, Progress
 from convert.report import summary_table, write_report
+from convert.request import Request
 from convert.text.build import build_text
+from targets.profile import load as load_profile
 from tflite_runtime_app.text.file import text_path
 
 
@@ -39,9 +41,12 @@ def run(
 ) -> None:
     """The report is written, then the bundle (with `keep_float` its float files too, with `with_text` the text tower before it).
 
-    The paths of bundle and report are the last lines of standard output.
+    The paths of bundle and report are the last lines of standard output. For a microcontroller the bundle is a folder, the report in it.
     """
-    if out is not None:
+    micro = load_profile(target).micro
+    if micro and (keep_float or with_text):
+        raise UsageError(f"--keep-float and --with-text are for boards that run classify; {target} is a microcontroller")
+    if out is not None and not micro:
         _refuse_to_overwrite(out, keep_float, with_text, force)
     if leaving != Leaving() and not images:
         raise UsageError("--policy, --risk, --budget and --gate are fitted to pictures: give --images FOLDER|TAR")
@@ -50,6 +55,9 @@ def run(
         target, model, pretrained, images, labels, exits, observer, stream, seed, ladder, models, progress, leaving
     )
     request = for_board(request)
+    if micro:
+        _run_micro(request, out or Path(f"{request.model.name}-{target}"), force, progress)
+        return
     path = out or Path(f"{request.model.name}-{target}.tflite")
     _refuse_to_overwrite(path, keep_float, with_text, force)
     text = (
@@ -69,6 +77,24 @@ def run(
     Console(highlight=False).print(summary_table(result.report))
     print(path.resolve())
     print(page.resolve())
+
+
+def _run_micro(request: Request, folder: Path, force: bool, progress: Progress) -> None:
+    """The folder is written; it and its page are the last lines of standard output."""
+    from convert.micro.build import build_folder, missed
+    from convert.micro.folder import refuse_to_overwrite
+    from convert.micro.summary import stage_table
+
+    refuse_to_overwrite(folder, force)
+    data, page = build_folder(request, folder, progress)
+    console = Console(highlight=False)
+    console.print(summary_table(data))
+    console.print(stage_table(data["micro"], f"{request.model.name} for {request.profile.title}"))
+    print(folder.resolve())
+    print(page.resolve())
+    told = missed(data["micro"])
+    if told:
+        raise LimitMissed(f"{folder} misses {request.profile.name}'s limits: {'; '.join(told)}")
 
 
 def _refuse_to_overwrite(path: Path, keep_float: bool, with_text: bool, force: bool) -> None:

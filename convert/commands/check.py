@@ -1,4 +1,4 @@
-"""`convert check`: a bundle against a board's limits, as tables or JSON."""
+"""`convert check`: a bundle against a board's limits, or a microcontroller's build against its part's, as tables or JSON."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from convert.check import Checked, Verdict, check
-from convert.errors import LimitMissed
+from convert.errors import LimitMissed, UsageError
 from targets.cost import Error
-from targets.profile import load
+from targets.profile import Profile, load
 from tflite_runtime_app.bundle import read_bundle
 
 WIDTH = 100
@@ -21,6 +21,11 @@ MARKS = {True: "kept", False: "missed", None: "not judged"}
 def run(file: Path, target: str, as_json: bool) -> None:
     """Shows every verdict; raises LimitMissed naming the limits that are not kept."""
     profile = load(target)
+    if profile.micro:
+        _run_micro(file, profile, as_json)
+        return
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder, {target} takes a bundle's file; folders are for --target mcu-…")
     found = check(read_bundle(file), profile)
     if as_json:
         print(json.dumps({"file": str(file), **found.to_dict()}, indent=1))
@@ -30,6 +35,25 @@ def run(file: Path, target: str, as_json: bool) -> None:
         console.print(stage_table(found))
     if found.missed:
         raise LimitMissed(f"{file} misses {target}'s limits: {'; '.join(told(verdict) for verdict in found.missed)}")
+
+
+def _run_micro(path: Path, profile: Profile, as_json: bool) -> None:
+    """The same of a folder of stages, or of one stage's file."""
+    from convert.micro.check import check as check_micro
+    from convert.micro.summary import stage_table as micro_table
+    from convert.micro.summary import verdict_table as micro_verdicts
+
+    found = check_micro(path, profile)
+    data = found.to_dict()
+    if as_json:
+        print(json.dumps({"file": str(path), **data}, indent=1))
+    else:
+        console = Console(highlight=False, width=WIDTH)
+        console.print(micro_verdicts(found.verdicts, f"{found.target}: {profile.title}"))
+        if found.stages:
+            console.print(micro_table(data, "stages"))
+    if found.missed:
+        raise LimitMissed(f"{path} misses {profile.name}'s limits: {'; '.join(told(verdict) for verdict in found.missed)}")
 
 
 def told(verdict: Verdict) -> str:

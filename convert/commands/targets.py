@@ -31,7 +31,7 @@ def table(profiles: list[Profile]) -> Table:
             str(profile.cores),
             f"{profile.clock_mhz / 1000:.1f}",
             profile.simd,
-            "-" if cost is None else f"{cost.rate / 1e9:.0f}",
+            "-" if cost is None else f"{cost.rate / 1e9:.{0 if cost.rate >= 1e9 else 1}f}",
             *(
                 str(limit)
                 for limit in (profile.memory_mb, profile.peak_mb, profile.model_mb, profile.image_px, profile.latency_ms)

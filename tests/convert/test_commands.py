@@ -277,7 +277,7 @@ def test_a_resnet_is_refused(built, tmp_path, capsys):
 WRONG = {
     "no such command": (["bild"], 2, "bild"),
     "no such option": (["build", "--colour", "red"], 2, "--colour"),
-    "no such target": (["build", "--target", "pi"], 2, "there are: host, rpi"),
+    "no such target": (["build", "--target", "pi"], 2, "there are: host, mcu-alif-e8"),
     "no such observer": (["build", "--observer", "guess"], 2, "min-max"),
     "no such images": (["build", "--images", "/nowhere/at/all"], 2, "/nowhere/at/all"),
     "exits that are no numbers": (["build", "--exits", "four"], 2, "4,6,8"),

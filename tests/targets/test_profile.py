@@ -8,6 +8,7 @@ from targets import profile as boards
 from targets.profile import FOLDER, Profile, ProfileError, load, names, parse
 
 GOOD = tomllib.loads((FOLDER / "rpi.toml").read_text("utf-8"))
+MICRO = tomllib.loads((FOLDER / "mcu-esp32p4.toml").read_text("utf-8"))
 
 
 def refusal(table) -> str:
@@ -25,7 +26,7 @@ def changed(**facts) -> dict:
 
 
 def test_there_is_a_profile_for_every_board_named():
-    assert list(names()) == ["host", "rpi", "rpi3", "rpi4", "rpi5", "rpizero2w"]
+    assert list(names()) == ["host", "mcu-alif-e8", "mcu-esp32p4", "mcu-stm32n6", "rpi", "rpi3", "rpi4", "rpi5", "rpizero2w"]
 
 
 @pytest.mark.parametrize("name", names())
@@ -38,7 +39,13 @@ def test_every_profile_loads_and_makes_sense(name):
     assert profile.title
     assert profile.cpu
     assert 1 <= profile.threads <= profile.cores
-    assert 0 < profile.model_mb <= profile.peak_mb <= profile.memory_mb
+    assert 0 < profile.peak_mb <= profile.memory_mb
+    if profile.micro:
+        assert 16 <= profile.arena_kb <= 1024 * profile.peak_mb
+        assert "GELU" in profile.forbidden, "TensorFlow Lite Micro has none"
+    else:
+        assert 0 < profile.model_mb <= profile.peak_mb
+        assert (profile.arena_kb, profile.vela) == (0, "")
     assert set(profile.forbidden) <= set(OPERATOR_NAMES.values()), "an operator misspelt would never be found"
     assert set(profile.types) <= set(TYPE_NAMES.values()), "no tensor would be of a type misspelt"
     assert {"SUM", "TILE", "L2_NORMALIZATION"} <= set(profile.forbidden)
@@ -55,8 +62,10 @@ def test_every_fact_that_a_file_states_has_its_source_in_the_same_file(name):
 
 def test_shared_rules_stand_in_one_file():
     stating = [name for name in names() if "forbidden" in tomllib.loads((FOLDER / f"{name}.toml").read_text("utf-8"))]
-    assert stating == ["rpi"]
-    assert {load(name).forbidden for name in names()} == {tuple(GOOD["forbidden"])}
+    assert stating == ["mcu-esp32p4", "rpi"], "one for LiteRT, one for TensorFlow Lite Micro"
+    shared = {"litert": tuple(GOOD["forbidden"]), "tflm": tuple(MICRO["forbidden"])}
+    assert all(load(name).forbidden == shared[load(name).runtime] for name in names())
+    assert set(GOOD["forbidden"]) < set(MICRO["forbidden"])
 
 
 def test_the_default_target_is_no_more_than_its_weakest_board():
@@ -86,6 +95,35 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(key, nearest):
         assert message.endswith(f"the nearest known one is {nearest!r}")
     else:
         assert "known are" in message
+
+
+def test_a_board_is_no_microcontroller_unless_it_says_so():
+    assert not load("rpi").micro
+    assert load("mcu-esp32p4").micro
+    assert parse("x", MICRO).vela == ""
+    assert load("mcu-alif-e8").vela.split()[0] == "ethos-u85-256"
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"runtime": "onnx"}, "runtime 'onnx' is none of litert, tflm"),
+        ({"runtime": 3}, "runtime should be a text"),
+        ({"arena_kb": 8}, "arena_kb should be between 16 and"),
+        ({"arena_kb": "512"}, "arena_kb should be a whole number"),
+        ({"arena_kb": 40000}, "arena_kb is 40000, expected at most peak_mb, which is 32 MB"),
+        ({"vela": "ethos-u85-256"}, "vela should name accelerator, system and memory mode"),
+        ({"vela": 3}, "vela should name"),
+        ({"memory_mb": 0, "peak_mb": 0}, "memory_mb should be between 1 and"),
+    ],
+)
+def test_a_microcontrollers_own_facts_are_checked(facts, told):
+    sources = {**MICRO["sources"], **dict.fromkeys(facts, "a test")}
+    assert told in refusal({**MICRO, **facts, "sources": sources})
+
+
+def test_a_microcontroller_may_have_more_flash_than_memory():
+    assert load("mcu-stm32n6").model_mb > load("mcu-stm32n6").memory_mb
 
 
 @pytest.mark.parametrize("key", sorted(set(GOOD) - {"sources"}))
@@ -181,7 +219,7 @@ def test_the_board_that_the_documentation_adds_is_one():
 
 
 def test_a_base_that_does_not_exist_or_leads_back_is_refused(tmp_path, monkeypatch):
-    assert "base should be another board, one of host, rpi" in refusal({"base": "pi"})
+    assert "base should be another board, one of host, mcu-alif-e8" in refusal({"base": "pi"})
     assert "base should be another board" in refusal({"base": 3})
     for one, other in (("a", "b"), ("b", "a")):
         (tmp_path / f"{one}.toml").write_text(f'base = "{other}"\n')

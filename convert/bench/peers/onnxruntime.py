@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from convert.bench.machine import VNNI, this_machine
 from convert.bench.subject import Peer, Subject
-from convert.export import OPSET
+from convert.onnx_file import OPSET
 from convert.quiet import quiet
 
 LIBRARIES = ("onnxruntime",)
