@@ -58,7 +58,7 @@ def audit(
 def census(content: bytes) -> dict[str, SignatureAudit]:
     """Operators and multiply-accumulates of every signature, without any check."""
     model = read_model(content)
-    return {key: _count(model, graph) for key, graph, _, _ in signatures(model)}
+    return {key: count(model, graph) for key, graph, _, _ in signatures(model)}
 
 
 def grid_of(tensor: Any) -> Grid | None:
@@ -137,7 +137,8 @@ def _check_stored_once(model: Any) -> None:
             seen[content] = number
 
 
-def _count(model: Any, graph: Any) -> SignatureAudit:
+def count(model: Any, graph: Any) -> SignatureAudit:
+    """Operators and multiply-accumulates of one subgraph."""
     operators: Counter[str] = Counter()
     macs = taken = 0
     for operator in graph.operators:

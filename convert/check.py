@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,20 +80,24 @@ def _stage(key: str, found: Work, cost: CostModel | None) -> StageTime:
 
 def _verdicts(bundle: Bundle, profile: Profile, footprint: Footprint, ms: float | None) -> tuple[Verdict, ...]:
     lacking = unfit(bundle.flatbuffer, profile.types, profile.forbidden)
-    shown = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
     picture = bundle.manifest.preprocessing
     side = max(picture.height, picture.width)
-    latency = _most("latency, predicted", ms, profile.latency_ms, "ms")
-    if ms is None:
-        latency = dataclasses.replace(latency, why=f"nothing was published for {profile.name}; measure with: convert bench")
+    unknown = f"nothing was published for {profile.name}; measure with: convert bench"
     return (
-        Verdict("operators and types its kernels lack", len(lacking), 0, "", not lacking, shown),
-        _most("file", bundle.path.stat().st_size / MB, profile.model_mb, "MB"),
-        _most("peak memory, measured here", footprint.peak_bytes / MB, profile.peak_mb, "MB"),
-        _most("longest side of a picture", side, profile.image_px, "px"),
-        latency,
+        none_lacking(lacking),
+        at_most("file", bundle.path.stat().st_size / MB, profile.model_mb, "MB"),
+        at_most("peak memory, measured here", footprint.peak_bytes / MB, profile.peak_mb, "MB"),
+        at_most("longest side of a picture", side, profile.image_px, "px"),
+        at_most("latency, predicted", ms, profile.latency_ms, "ms", unknown),
     )
 
 
-def _most(what: str, found: float | None, limit: float, unit: str) -> Verdict:
-    return Verdict(what, found, limit, unit, None if found is None else found <= limit)
+def none_lacking(lacking: Sequence[str]) -> Verdict:
+    """The verdict on operators and types that kernels lack, the first three of them named."""
+    shown = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
+    return Verdict("operators and types its kernels lack", len(lacking), 0, "", not lacking, shown)
+
+
+def at_most(what: str, found: float | None, limit: float, unit: str, unknown: str = "") -> Verdict:
+    """The verdict on what was found; `unknown` says why nothing was."""
+    return Verdict(what, found, limit, unit, None if found is None else found <= limit, unknown if found is None else "")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,6 +15,7 @@ from convert.models import ClipModel
 from tflite_runtime_app.labels import LabelBank
 
 BATCH = 256
+TEMPLATES = "templates.txt"  # in a model folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,31 +79,38 @@ def read_label_list(option: str | None, model: ClipModel) -> LabelList:
 
 def read_templates(model: ClipModel) -> tuple[str, ...]:
     """The model folder's templates.txt, for models without one open_clip's SIMPLE_IMAGENET_TEMPLATES."""
-    if model.folder is not None and (model.folder / "templates.txt").is_file():
-        lines = (model.folder / "templates.txt").read_text("utf-8").splitlines()
-        templates = tuple(line.strip() for line in lines if line.strip())
-        wrong = [template for template in templates if "{}" not in template]
-        if wrong or not templates:
-            raise UsageError(
-                f"{model.folder / 'templates.txt'}: every line needs {{}} where the label goes; found {wrong or 'no line'}"
-            )
-        return templates
+    if model.folder is not None and (model.folder / TEMPLATES).is_file():
+        return parse_templates(model.folder / TEMPLATES)
     from convert.torchvision_ops import open_clip
 
     return tuple(template("{}") for template in open_clip.SIMPLE_IMAGENET_TEMPLATES)
 
 
+def parse_templates(path: Path) -> tuple[str, ...]:
+    """A file of templates, one a line. Raises UsageError for a line without {}, and for a file without a line."""
+    templates = tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+    wrong = [template for template in templates if "{}" not in template]
+    if wrong or not templates:
+        raise UsageError(f"{path}: every line needs {{}} where the label goes; found {wrong or 'no line'}")
+    return templates
+
+
 def embed_labels(labels: LabelList, model: ClipModel) -> LabelBank:
-    """The label matrix: each vector is the normalised mean, over templates, of the normalised text embeddings."""
+    """The label matrix, in the model's own templates."""
     templates = read_templates(model)
-    total = torch.zeros(len(labels.names), 1)
+    vectors = text_vectors(model.module, model.tokenizer, labels.names, templates).numpy()
+    return LabelBank(vectors, labels.names, templates, model.space_id)
+
+
+def text_vectors(module: Any, tokenizer: Any, names: Sequence[str], templates: Sequence[str]) -> torch.Tensor:
+    """Unit vectors [n, E]: the normalised mean, over templates, of the normalised text embeddings."""
+    total = torch.zeros(len(names), 1)
     with torch.no_grad():
         for template in templates:
-            sentences = [template.replace("{}", name) for name in labels.names]
-            parts = [model.module.encode_text(model.tokenizer(sentences[i : i + BATCH])) for i in range(0, len(sentences), BATCH)]
+            sentences = [template.replace("{}", name) for name in names]
+            parts = [module.encode_text(tokenizer(sentences[i : i + BATCH])) for i in range(0, len(sentences), BATCH)]
             total = total + torch.nn.functional.normalize(torch.cat(parts), dim=-1)
-    vectors = torch.nn.functional.normalize(total, dim=-1).numpy()
-    return LabelBank(vectors, labels.names, templates, model.space_id)
+    return torch.nn.functional.normalize(total, dim=-1)
 
 
 def _names_a_file(option: str) -> bool:

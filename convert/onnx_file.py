@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from convert.quiet import quiet
 from convert.stage_file import END, Work
@@ -26,7 +28,7 @@ def main(folder: Path) -> None:
     for stage in torch.load(folder / STAGES, mmap=True, weights_only=False):
         work = work_of(stage)
         with quiet():
-            to_onnx(stage, work.onnx(folder))
+            to_onnx(stage, torch.zeros(work.input_shape), work.onnx(folder), work.input_name, work.graph_outputs)
         _tell(work.line())
     _tell(END)
 
@@ -36,15 +38,15 @@ def work_of(stage: Stage) -> Work:
     return Work(stage.part.index, stage.input_name, stage.input_shape(), stage.output_names)
 
 
-def to_onnx(stage: Stage, path: Path) -> None:
-    """The stage in float32, batch 1."""
+def to_onnx(module: nn.Module, example: torch.Tensor, path: Path, given: str, outputs: Sequence[str]) -> None:
+    """The module in float32 for inputs of the example's shape, which is called `given`; its outputs get these names."""
     with torch.no_grad():
         torch.onnx.export(
-            stage,
-            (torch.zeros(stage.input_shape()),),
+            module,
+            (example,),
             path,
-            input_names=[stage.input_name],
-            output_names=[f"{name}_out" for name in stage.output_names],  # keras wants them unlike the input's
+            input_names=[given],
+            output_names=list(outputs),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,

@@ -80,8 +80,8 @@ def reference_of(
 ) -> NDArray[np.float32]:
     """open_clip's embeddings [n, E]: the float stages' own `floats` where a first batch shows them to be the same, else computed anew.
 
-    Rewrites are exact, so the two seldom differ, and one pass of a heavy tower over the report's images is saved; a GELU in another form
-    does differ, and then every figure is held against open_clip's.
+    Rewrites are exact, so the two seldom differ and a pass of a heavy tower over the report's images is saved; where float32 itself makes
+    them differ by more than SAME, every figure is held against open_clip's own.
     """
     first = model.encode(torch.from_numpy(pixels(images[:BATCH]))).numpy()
     apart = np.linalg.norm(floats[: len(first)] - first, axis=1) / np.linalg.norm(first, axis=1)

@@ -36,6 +36,11 @@ class Work:
         """Where its ONNX file lies."""
         return folder / f"stage_{self.index}.onnx"
 
+    @property
+    def graph_outputs(self) -> tuple[str, ...]:
+        """The outputs' names in the ONNX file: keras wants them unlike the input's."""
+        return tuple(f"{name}_out" for name in self.output_names)
+
     def line(self) -> str:
         """As one line of text."""
         return json.dumps(asdict(self))

@@ -79,14 +79,20 @@ def refuse(visual: nn.Module) -> None:
 
 
 def activation_of(module: nn.Module) -> Activation:
-    """Which GELU a block uses, by what the module is. Raises UnsupportedTower for anything else."""
+    """Which GELU a block uses. Raises UnsupportedTower for anything else."""
+    found = gelu_of(module)
+    if found is None:
+        raise _unsupported(f"a tower with the activation {module}")
+    return found
+
+
+def gelu_of(module: nn.Module) -> Activation | None:
+    """Which GELU a module is, None for anything else."""
     from convert.torchvision_ops import open_clip
 
     if isinstance(module, open_clip.transformer.QuickGELU):
         return "quick_gelu"
-    if isinstance(module, nn.GELU) and module.approximate == "none":
-        return "gelu"
-    raise _unsupported(f"a tower with the activation {module}")
+    return "gelu" if isinstance(module, nn.GELU) and module.approximate == "none" else None
 
 
 def _unsupported(what: str) -> UnsupportedTower:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Collection
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +22,7 @@ def work(content: bytes) -> dict[str, Work]:
     """Of every signature of a flatbuffer: weights count as read once, activations as written and as read by every reader."""
     model, counted = read_model(content), census(content)
     return {
-        key: Work(counted[key].macs, _bytes(model, graph), islands.expected(model, graph).pieces, _plain(model, graph))
+        key: Work(counted[key].macs, bytes_moved(model, graph), islands.expected(model, graph).pieces, _plain(model, graph))
         for key, graph, _, _ in signatures(model)
     }
 
@@ -29,17 +30,26 @@ def work(content: bytes) -> dict[str, Work]:
 def unfit(content: bytes, types: tuple[str, ...], forbidden: tuple[str, ...]) -> tuple[str, ...]:
     """The operators that are forbidden and the tensors of other types, each named once a signature with how many there are."""
     model = read_model(content)
+    return tuple(
+        f"{count} {what} in {key}"
+        for key, graph, _, _ in signatures(model)
+        for what, count in lacking(model, graph, types, lambda name: name in forbidden).items()
+    )
+
+
+def lacking(model: Any, graph: Any, types: Collection[str], lacks: Callable[[str], bool]) -> Counter[str]:
+    """What a subgraph needs and a runtime has not, and how often: operators that it `lacks`, and operators on other types of tensors."""
     found: Counter[str] = Counter()
-    for key, graph, _, _ in signatures(model):
-        for operator in graph.operators:
-            name = operator_name(model, operator)
-            used = {TYPE_NAMES[graph.tensors[int(i)].type] for i in (*operator.inputs, *operator.outputs) if i >= 0}
-            found.update([f"{name} in {key}"] if name in forbidden else [])
-            found.update(f"{name} on {kind} in {key}" for kind in sorted(used - set(types)))
-    return tuple(f"{count} {what}" for what, count in found.items())
+    for operator in graph.operators:
+        name = operator_name(model, operator)
+        used = {TYPE_NAMES[graph.tensors[int(i)].type] for i in (*operator.inputs, *operator.outputs) if i >= 0}
+        found.update([name] if lacks(name) else [])
+        found.update(f"{name} on {kind}" for kind in sorted(used - set(types)))
+    return found
 
 
-def _bytes(model: Any, graph: Any) -> float:
+def bytes_moved(model: Any, graph: Any) -> float:
+    """Bytes that a subgraph's operators read and write."""
     moving = [operator for operator in graph.operators if operator_name(model, operator) not in UNMOVED]
     return float(sum(_size(graph, int(i)) for operator in moving for i in (*operator.inputs, *operator.outputs) if i >= 0))
 
@@ -50,9 +60,13 @@ def _plain(model: Any, graph: Any) -> dict[str, float]:
     for operator in graph.operators:
         alone = SimpleNamespace(tensors=graph.tensors, operators=[operator])
         for name in islands.expected(model, alone).left:
-            tensors = [graph.tensors[int(i)] for i in (*operator.inputs, *operator.outputs) if i >= 0]
-            found[name] += max(_elements(tensor) for tensor in tensors)
+            found[name] += largest(graph, operator)
     return {name: float(count) for name, count in found.items()}
+
+
+def largest(graph: Any, operator: Any) -> int:
+    """Elements of an operator's largest tensor."""
+    return max(_elements(graph.tensors[int(i)]) for i in (*operator.inputs, *operator.outputs) if i >= 0)
 
 
 def _elements(tensor: Any) -> int:

@@ -1,4 +1,4 @@
-"""The direction of imports: convert -> calibration -> tflite_runtime_app, convert -> targets, and the board's short list."""
+"""The direction of imports: models -> convert -> calibration -> tflite_runtime_app, convert -> targets, and the board's short list."""
 
 import ast
 import sys
@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "calibration": {"tflite_runtime_app"},
     "targets": set(),
     "convert": {"calibration", "targets", "tflite_runtime_app"},
+    "models": {"calibration", "convert", "tflite_runtime_app"},
 }
 BOARD = {"numpy", "PIL", "ai_edge_litert", "tflite_runtime_app"}
 # What is not of the board's short list, and the one file or folder that may import it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -31,7 +32,7 @@ def run(file: Path, target: str, as_json: bool) -> None:
         print(json.dumps({"file": str(file), **found.to_dict()}, indent=1))
     else:
         console = Console(highlight=False, width=WIDTH)
-        console.print(verdict_table(found, profile.title))
+        console.print(verdict_table(found.verdicts, f"{found.target}: {profile.title}", _memory(found)))
         console.print(stage_table(found))
     if found.missed:
         raise LimitMissed(f"{file} misses {target}'s limits: {'; '.join(told(verdict) for verdict in found.missed)}")
@@ -41,7 +42,6 @@ def _run_micro(path: Path, profile: Profile, as_json: bool) -> None:
     """The same of a folder of stages, or of one stage's file."""
     from convert.micro.check import check as check_micro
     from convert.micro.summary import stage_table as micro_table
-    from convert.micro.summary import verdict_table as micro_verdicts
 
     found = check_micro(path, profile)
     data = found.to_dict()
@@ -49,7 +49,7 @@ def _run_micro(path: Path, profile: Profile, as_json: bool) -> None:
         print(json.dumps({"file": str(path), **data}, indent=1))
     else:
         console = Console(highlight=False, width=WIDTH)
-        console.print(micro_verdicts(found.verdicts, f"{found.target}: {profile.title}"))
+        console.print(verdict_table(found.verdicts, f"{found.target}: {profile.title}"))
         if found.stages:
             console.print(micro_table(data, "stages"))
     if found.missed:
@@ -63,20 +63,24 @@ def told(verdict: Verdict) -> str:
     return f"{verdict.what} {verdict.found:.1f} {verdict.unit}, at most {verdict.limit:g}"
 
 
-def verdict_table(found: Checked, title: str) -> Table:
+def verdict_table(verdicts: Sequence[Verdict], title: str, caption: str = "") -> Table:
     """A row a limit."""
-    table = Table(title=f"{found.target}: {title}")
+    table = Table(title=title, caption=caption or None)
     for column in ("limit", "found", "at most", ""):
         table.add_column(column, justify="right" if column in ("found", "at most") else "left")
-    for verdict in found.verdicts:
+    for verdict in verdicts:
         value = "-" if verdict.found is None else f"{verdict.found:.{1 if verdict.unit in ('MB', 'ms') else 0}f} {verdict.unit}"
         mark = MARKS[verdict.kept] + (f": {verdict.why}" if verdict.why else "")
         table.add_row(verdict.what, value, f"{verdict.limit:g} {verdict.unit}", mark)
-    table.caption = (
+    return table
+
+
+def _memory(found: Checked) -> str:
+    """What the peak is made of."""
+    return (
         f"peak memory: libraries {found.footprint.import_bytes / 2**20:.1f} MB; "
         f"file, packed weights, arenas and labels {found.footprint.growth_bytes / 2**20:.1f} MB"
     )
-    return table
 
 
 def stage_table(found: Checked) -> Table:

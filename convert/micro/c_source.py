@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from string import Template
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,89 +15,6 @@ from convert.micro.split import TFLM
 
 AS_THEY_ARE = ("clip_rescue.h", "clip_rescue.c")
 WIDTH = 110  # columns of a line of numbers
-
-HEADER = """\
-/* {title}. Written by `convert build`; do not edit. */
-#ifndef CLIP_RESCUE_MODEL_H
-#define CLIP_RESCUE_MODEL_H
-
-#include <stddef.h>
-#include <stdint.h>
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
-#define CLIP_RESCUE_STAGES {stages}
-#define CLIP_RESCUE_GATES {gates}
-#define CLIP_RESCUE_GATE_WIDTH {gate_width} /* numbers in the widest layer of a gate */
-#define CLIP_RESCUE_INPUTS {inputs} /* of every stage but the first: hidden, and hidden_lo of a two-term stream */
-#define CLIP_RESCUE_IMAGE_HEIGHT {height}
-#define CLIP_RESCUE_IMAGE_WIDTH {width}
-#define CLIP_RESCUE_IMAGE_BYTES {image_bytes}
-#define CLIP_RESCUE_HIDDEN_BYTES {hidden_bytes}
-#define CLIP_RESCUE_EMBEDDING {embedding}
-#define CLIP_RESCUE_LABELS {labels}
-#define CLIP_RESCUE_SHARPNESS UINT64_C({sharpness}) /* logit scale x label scale x log2(e), in 2^-32 */
-#define CLIP_RESCUE_NONE_LIMIT INT64_C({none_limit}) /* the least cosine that is believed over the label scale, in 2^-16 */
-#define CLIP_RESCUE_LABEL_SCALE {label_scale:.9e} /* a label's vector = this x its codes; C does not use it */
-#define CLIP_RESCUE_ARENA_BYTES {arena} /* {arena_note} */
-
-typedef struct {{
-  const int8_t *weights; /* outputs x inputs */
-  const int32_t *bias;
-  int inputs, outputs;
-  int32_t input_zero, output_zero, multiplier;
-  int shift;
-  int32_t least;
-}} clip_rescue_layer;
-
-typedef struct {{
-  int64_t slope[3], offset[3]; /* code = slope x feature + offset, in 2^-40 */
-  int32_t variance_zero;
-  int layers;
-  clip_rescue_layer layer[2];
-  int threshold; /* stop at this score; -128 always does, 128 never */
-}} clip_rescue_gate;
-
-typedef struct {{
-  const uint8_t *data; /* a .tflite file for TensorFlow Lite Micro, aligned to 16 bytes */
-  size_t bytes;
-}} clip_rescue_stage;
-
-extern const clip_rescue_stage clip_rescue_stages[CLIP_RESCUE_STAGES];
-extern const int32_t clip_rescue_embedding_zero[CLIP_RESCUE_STAGES];
-extern const clip_rescue_gate clip_rescue_gates[CLIP_RESCUE_GATES > 0 ? CLIP_RESCUE_GATES : 1];
-extern const int8_t clip_rescue_labels[CLIP_RESCUE_LABELS][CLIP_RESCUE_EMBEDDING];
-extern const char *const clip_rescue_names[CLIP_RESCUE_LABELS];
-extern const uint32_t clip_rescue_powers[{powers}]; /* 2^-(k / 64) in 2^-30 */
-
-#ifdef __cplusplus
-}}
-#endif
-
-#endif
-"""
-
-STAGE = """\
-/* Stage {number} of {title}: the bytes of {file}. */
-#include <stdint.h>
-
-#if defined(__GNUC__) || defined(__clang__)
-#define ALIGNED __attribute__((aligned(16)))
-#elif defined(__ICCARM__)
-#define ALIGNED
-_Pragma("data_alignment=16")
-#else
-#error "say here how your compiler aligns a constant to 16 bytes"
-#endif
-
-extern const uint8_t clip_rescue_stage_{number}[{size}];
-
-const uint8_t clip_rescue_stage_{number}[{size}] ALIGNED = {{
-{numbers}
-}};
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +32,21 @@ class Layout:
 
 def sources(numbers: Numbers, layout: Layout, stages: Sequence[tuple[str, bytes]], operators: Sequence[str]) -> dict[str, str]:
     """Every source file by name; `stages` are the name and the content of each stage's file, `operators` what they are made of."""
-    folder = files("convert.micro").joinpath("c")
-    found = {name: folder.joinpath(name).read_text("utf-8") for name in AS_THEY_ARE}
-    found["tflm_stages.cc"] = _resolver(folder.joinpath("tflm_stages.cc").read_text("utf-8"), operators)
+    found = {name: _template(name).template for name in AS_THEY_ARE}
+    found["tflm_stages.cc"] = _resolver(_template("tflm_stages.cc.in"), operators)
     found["clip_rescue_model.h"] = _header(numbers, layout)
     found["clip_rescue_model.c"] = _model(numbers, layout, [len(content) for _, content in stages])
+    stage = _template("clip_rescue_stage.c.in")
     for number, (name, content) in enumerate(stages):
         values = _numbers(np.frombuffer(content, np.uint8))
-        found[f"clip_rescue_stage_{number}.c"] = STAGE.format(
+        found[f"clip_rescue_stage_{number}.c"] = stage.substitute(
             number=number, title=layout.title, file=name, size=len(content), numbers=values
         )
     return found
 
 
 def _header(numbers: Numbers, layout: Layout) -> str:
-    return HEADER.format(
+    return _template("clip_rescue_model.h.in").substitute(
         title=layout.title,
         stages=numbers.stages,
         gates=len(numbers.gates),
@@ -142,7 +60,7 @@ def _header(numbers: Numbers, layout: Layout) -> str:
         labels=len(numbers.names),
         sharpness=numbers.sharpness,
         none_limit=numbers.none_limit,
-        label_scale=numbers.label_scale,
+        label_scale=f"{numbers.label_scale:.9e}",
         arena=layout.arena_bytes,
         arena_note=layout.arena_note,
         powers=len(TABLE),
@@ -184,10 +102,15 @@ def _layer(gate: int, number: int, layer: LayerNumbers) -> str:
     return f"{{weights_{gate}_{number}, bias_{gate}_{number}, {', '.join(str(fact) for fact in facts)}}}"
 
 
-def _resolver(template: str, operators: Sequence[str]) -> str:
+def _template(name: str) -> Template:
+    """A file of the folder `c`."""
+    return Template(files("convert.micro").joinpath("c", name).read_text("utf-8"))
+
+
+def _resolver(template: Template, operators: Sequence[str]) -> str:
     names = sorted(TFLM[name] for name in operators)
     add = "\n".join(f"    resolver.Add{name}();" for name in (*names, "EthosU"))
-    return template.replace("@OPERATORS@", str(len(names) + 1)).replace("@ADD@", add)
+    return template.substitute(operators=len(names) + 1, add=add)
 
 
 def _array(declaration: str, entries: Iterable[str]) -> str:

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from convert.check import Verdict
+from convert.check import Verdict, at_most, none_lacking
 from convert.errors import ConvertError
-from convert.flatbuffer import TYPE_NAMES, operator_name, read_model
+from convert.flatbuffer import read_model
 from convert.micro import vela
 from convert.micro.folder import read_report, read_stages
 from convert.micro.measure import VELA_TAIL, StageFigures, predicted_by, stage_figures, trust
 from convert.micro.split import TFLM, io_bytes
 from convert.micro.tflm import Arena, run
+from convert.work import lacking
 from targets.cost import Error
 from targets.memory import MB
 from targets.profile import Profile
@@ -47,21 +48,19 @@ class MicroChecked:
 def check(path: Path, profile: Profile) -> MicroChecked:
     """`path` is a folder that a build left, or one stage's file. Raises ConvertError for files that no runtime takes."""
     plain, compiled = read_stages(path)
-    lacking = {name: unfit(content, profile) for name, content in plain.items()}
-    told = [f"{what} in {name}" for name, found in lacking.items() for what in found]
+    told = [f"{what} in {name}" for name, content in plain.items() for what in unfit(content, profile)]
     stages = tuple(_figures(name, content, profile) for name, content in plain.items()) if not told else ()
-    shown = ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
     labels = read_report(path).get("micro", {}).get("flash", {}).get("labels", 0) if path.is_dir() else 0
     size = sum(map(len, (compiled if profile.vela and compiled else plain).values())) + labels
     times = [stage.ms for stage in stages if stage.ms is not None]
     ms = sum(times) if stages and len(times) == len(stages) else None
     verdicts = (
-        Verdict("operators and types its kernels lack", len(told), 0, "", not told, shown),
+        none_lacking(told),
         *(_on_cpu(stages) if profile.vela and stages else ()),
-        _most("flash, without the program", size / MB, profile.model_mb, "MB"),
-        _most("arena", _arena(stages) / 1024 if stages else None, profile.arena_kb, "KB", "a stage was not run"),
+        at_most("flash, without the program", size / MB, profile.model_mb, "MB"),
+        at_most("arena", _arena(stages) / 1024 if stages else None, profile.arena_kb, "KB", "a stage was not run"),
         *_picture(plain, profile),
-        _most("latency, predicted", ms, profile.latency_ms, "ms", f"nothing was published for {profile.name}"),
+        at_most("latency, predicted", ms, profile.latency_ms, "ms", f"nothing was published for {profile.name}"),
     )
     return MicroChecked(profile.name, verdicts, stages, ms, predicted_by(profile), trust(profile))
 
@@ -73,11 +72,7 @@ def unfit(content: bytes, profile: Profile) -> tuple[str, ...]:
         graphs = model.subgraphs
         found: Counter[str] = Counter()
         for graph in graphs:
-            for operator in graph.operators:
-                name = operator_name(model, operator)
-                used = {TYPE_NAMES[graph.tensors[int(i)].type] for i in (*operator.inputs, *operator.outputs) if i >= 0}
-                found.update([name] if name in profile.forbidden or name not in TFLM else [])
-                found.update(f"{name} on {kind}" for kind in sorted(used - set(profile.types)))
+            found += lacking(model, graph, profile.types, lambda name: name in profile.forbidden or name not in TFLM)
     except Exception as error:  # a flatbuffer that is none fails in a dozen ways
         raise ConvertError(
             f"expected a TensorFlow Lite file, found something else ({type(error).__name__}); build it again"
@@ -112,9 +107,5 @@ def _picture(plain: dict[str, bytes], profile: Profile) -> tuple[Verdict, ...]:
         (graph,) = read_model(content).subgraphs[:1]
         shape = [int(n) for n in graph.tensors[int(graph.inputs[0])].shape]
         if len(shape) == 4 and shape[-1] == 3:
-            return (_most("longest side of a picture", max(shape[1:3]), profile.image_px, "px"),)
+            return (at_most("longest side of a picture", max(shape[1:3]), profile.image_px, "px"),)
     return ()
-
-
-def _most(what: str, found: float | None, limit: float, unit: str, why: str = "") -> Verdict:
-    return Verdict(what, found, limit, unit, None if found is None else found <= limit, why if found is None else "")

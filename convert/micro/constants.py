@@ -89,8 +89,8 @@ def numbers_of(flatbuffer: bytes, manifest: Manifest, bank: LabelBank) -> Number
             f"embeddings of {width} numbers at logit scale {manifest.logit_scale:.0f} do not fit the C code's integers"
         )
     thresholds = thresholds_of(manifest)
-    subgraphs = {key: graph for key, graph, _, _ in signatures(read_model(flatbuffer))}
     model = read_model(flatbuffer)
+    subgraphs = {key: graph for key, graph, _, _ in signatures(model)}
     gates = tuple(
         _gate(model, gate, _output(manifest, k, "variance"), threshold, subgraphs)
         for k, (gate, threshold) in enumerate(zip(manifest.gates, thresholds, strict=True))

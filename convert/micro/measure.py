@@ -11,19 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.flatbuffer import operator_name, read_model
+from convert.audit import count
+from convert.flatbuffer import operator_name, read_model, squares
 from convert.micro import vela
 from convert.micro.agreement import Agreement, StageRun, run_stages
 from convert.micro.split import StageFile
 from convert.micro.tflm import Arena
 from convert.micro.vela import Compiled, VelaFigures
 from convert.progress import Progress
+from convert.work import UNMOVED, bytes_moved, largest
 from targets.cost import CostModel, Error, Work, fit, leave_one_out
 from targets.profile import Profile
 
-VELA_TAIL = (
-    32 << 10
-)  # bytes beside Vela's own memory, for TensorFlow Lite Micro's tensors: a guess, its arena cannot be tried here
+# Bytes beside Vela's own memory, for TensorFlow Lite Micro's tensors: a guess, its arena cannot be tried here.
+VELA_TAIL = 32 << 10
+PRODUCTS = frozenset({"CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,10 @@ def stage_figures(
     key: str, content: bytes, arena: Arena, agreement: Agreement | None, estimate: VelaFigures | None, profile: Profile
 ) -> StageFigures:
     """One stage's figures from what was measured of it."""
-    found, cost = work_of(content), cost_of(profile)
-    ms = estimate.ms_at(profile.clock_mhz) if estimate else None if cost is None else cost.ms(found)
-    return StageFigures(key, len(content), operators_of(content), int(found.macs), arena, agreement, estimate, ms)
+    model = read_model(content)
+    counted, cost = count(model, model.subgraphs[0]), cost_of(profile)
+    ms = estimate.ms_at(profile.clock_mhz) if estimate else None if cost is None else cost.ms(work_of(model))
+    return StageFigures(key, len(content), counted.operators, counted.macs, arena, agreement, estimate, ms)
 
 
 def cost_of(profile: Profile) -> CostModel | None:
@@ -119,29 +122,13 @@ def predicted_by(profile: Profile) -> str:
     return "times that others published" if profile.published else "nothing: no time was published"
 
 
-def operators_of(content: bytes) -> dict[str, int]:
-    """How many operators of each name a stage's file has."""
-    model = read_model(content)
-    names = Counter(operator_name(model, operator) for graph in model.subgraphs for operator in graph.operators)
-    return dict(names.most_common())
-
-
-def work_of(content: bytes) -> Work:
+def work_of(model: Any) -> Work:
     """What a stage's file makes a processor do: products as MACs, all other operators by the elements of their largest tensor."""
-    model = read_model(content)
     (graph,) = model.subgraphs
-    macs, moved, plain = 0, 0, Counter[str]()
+    plain: Counter[str] = Counter()
     for operator in graph.operators:
         name = operator_name(model, operator)
-        if name == "RESHAPE":  # its output is its input under another shape
-            continue
-        tensors = [graph.tensors[int(i)] for i in (*operator.inputs, *operator.outputs) if i >= 0]
-        sizes = [int(np.prod(tensor.shape)) if tensor.shape is not None else 1 for tensor in tensors]
-        moved += sum(sizes)
-        if name in ("CONV_2D", "FULLY_CONNECTED"):
-            macs += sizes[-1] * int(np.prod(tensors[1].shape[1:]))
-        elif name == "BATCH_MATMUL":
-            macs += sizes[-1] * int(tensors[0].shape[-2 if operator.builtinOptions.adjX else -1])
-        else:
-            plain[name] += max(sizes)
-    return Work(float(macs), float(moved), 0, {name: float(count) for name, count in plain.items()})
+        product = name in PRODUCTS and not squares(model, graph, operator)
+        if not product and name not in UNMOVED:
+            plain[name] += largest(graph, operator)
+    return Work(count(model, graph).macs, bytes_moved(model, graph), 0, {name: float(n) for name, n in plain.items()})

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from convert.errors import EmitError
 from convert.flatbuffer import TYPE_NAMES, operator_name, prune, read_model, signatures, write_model
@@ -87,12 +90,12 @@ def _stage(content: bytes, key: str) -> StageFile:
     return StageFile(key, result, given, gives)
 
 
-def _drop_codes(model: object) -> None:
+def _drop_codes(model: Any) -> None:
     """Operator codes that nothing uses any more are gone: a resolver would have to know them."""
-    used = sorted({operator.opcodeIndex for graph in model.subgraphs for operator in graph.operators})  # type: ignore[attr-defined]
+    used = sorted({operator.opcodeIndex for graph in model.subgraphs for operator in graph.operators})
     place = {old: new for new, old in enumerate(used)}
-    model.operatorCodes = [model.operatorCodes[old] for old in used]  # type: ignore[attr-defined]
-    for graph in model.subgraphs:  # type: ignore[attr-defined]
+    model.operatorCodes = [model.operatorCodes[old] for old in used]
+    for graph in model.subgraphs:
         for operator in graph.operators:
             operator.opcodeIndex = place[operator.opcodeIndex]
 
@@ -105,12 +108,6 @@ def io_bytes(content: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
             raise EmitError(f"a stage should take and give int8, found {TYPE_NAMES[graph.tensors[int(index)].type]}")
 
     def sizes(indices: Iterable[int]) -> tuple[int, ...]:
-        found = []
-        for index in indices:
-            count = 1
-            for n in graph.tensors[int(index)].shape:
-                count *= int(n)
-            found.append(count)
-        return tuple(found)
+        return tuple(int(np.prod(graph.tensors[int(index)].shape)) for index in indices)
 
     return sizes(graph.inputs), sizes(graph.outputs)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from convert.check import Verdict
 from convert.report import formats
-
-MARKS = {True: "kept", False: "missed", None: "not judged"}
 
 
 def stage_table(micro: dict[str, Any], title: str) -> Table:
@@ -32,18 +28,6 @@ def stage_table(micro: dict[str, Any], title: str) -> Table:
             cells += [str(found["cpu_operators"]), formats.number(found["cycles"] / 1e6, 2), _kilo(found["sram_bytes"])]
         table.add_row(*cells, "-" if stage["ms"] is None else formats.number(stage["ms"], 1))
     table.caption = Text("\n".join(_notes(micro)))
-    return table
-
-
-def verdict_table(verdicts: Sequence[Verdict], title: str) -> Table:
-    """A row a limit."""
-    table = Table(title=title)
-    for column in ("limit", "found", "at most", ""):
-        table.add_column(column, justify="right" if column in ("found", "at most") else "left")
-    for verdict in verdicts:
-        value = "-" if verdict.found is None else f"{verdict.found:.{1 if verdict.unit in ('MB', 'ms') else 0}f} {verdict.unit}"
-        mark = MARKS[verdict.kept] + (f": {verdict.why}" if verdict.why else "")
-        table.add_row(verdict.what, value, f"{verdict.limit:g} {verdict.unit}", mark)
     return table
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from convert.errors import UnsupportedTower
 from convert.models import ClipModel
-from convert.supported import Activation
+from convert.supported import Activation, gelu_of
 
 Floats = NDArray[np.float32]
 SUPPORTED = "open_clip's text transformer with default blocks, causal mask, pool_type argmax, exact or quick GELU, and CLIP's own tokenizer"
@@ -123,13 +123,10 @@ def _refuse(source: Any, tokenizer: Any) -> None:
 
 
 def _activation(module: nn.Module) -> Activation:
-    from convert.torchvision_ops import open_clip
-
-    if isinstance(module, open_clip.transformer.QuickGELU):
-        return "quick_gelu"
-    if isinstance(module, nn.GELU) and module.approximate == "none":
-        return "gelu"
-    raise UnsupportedTower(f"cannot convert a text tower with the activation {module}; what can be converted: {SUPPORTED}")
+    found = gelu_of(module)
+    if found is None:
+        raise UnsupportedTower(f"cannot convert a text tower with the activation {module}; what can be converted: {SUPPORTED}")
+    return found
 
 
 def _block(module: Any, heads: int) -> TextBlock:

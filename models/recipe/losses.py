@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,6 +21,10 @@ class Kinds:
 
     vectors: Tensor
     shares: Tensor
+
+    def to(self, device: torch.device) -> Kinds:
+        """The same on another device."""
+        return Kinds(self.vectors.to(device), self.shares.to(device))
 
 
 @dataclass(frozen=True, slots=True)

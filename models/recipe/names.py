@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from convert.label_files import text_vectors
 from models.recipe.losses import Kinds
 from models.recipe.plan import RecipeError
 
@@ -61,15 +62,14 @@ class Bank:
         return self.vectors[self.starts[:-1] + any_name]
 
 
-@torch.no_grad()
-def bank(model: Any, tokenizer: Any, classes: Classes, templates: list[str]) -> Bank:
+def bank(model: Any, tokenizer: Any, classes: Classes, templates: Sequence[str]) -> Bank:
     """All names of all classes by the model's text tower, each the normalised mean over the templates."""
     flat = [name for names in classes.names for name in names]
     starts = torch.tensor([0, *(len(names) for names in classes.names)]).cumsum(0)
-    return Bank(vectors(model, tokenizer, flat, templates), starts)
+    return Bank(text_vectors(model, tokenizer, flat, templates), starts)
 
 
-def kinds_of(model: Any, tokenizer: Any, classes: Classes, above: Classes, templates: list[str]) -> Kinds:
+def kinds_of(model: Any, tokenizer: Any, classes: Classes, above: Classes, templates: Sequence[str]) -> Kinds:
     """The kinds of every class. Raises RecipeError for a class of which no kind is known."""
     known = dict(zip(above.ids, above.names, strict=True))
     if missing := [wnid for wnid in classes.ids if wnid not in known]:
@@ -81,16 +81,4 @@ def kinds_of(model: Any, tokenizer: Any, classes: Classes, above: Classes, templ
     shares = torch.zeros(len(classes.ids), len(words))
     for row, wnid in enumerate(classes.ids):
         shares[row, [place[name] for name in known[wnid]]] = 1 / len(known[wnid])
-    return Kinds(vectors(model, tokenizer, words, templates), shares)
-
-
-@torch.no_grad()
-def vectors(model: Any, tokenizer: Any, names: list[str], templates: list[str]) -> Tensor:
-    """Unit vectors [names, E]."""
-    made = [
-        torch.stack(
-            [model.encode_text(tokenizer([t.format(name) for name in names[i : i + 256]]), normalize=True) for t in templates]
-        )
-        for i in range(0, len(names), 256)
-    ]
-    return F.normalize(torch.cat([part.mean(0) for part in made]), dim=-1)
+    return Kinds(text_vectors(model, tokenizer, words, templates), shares)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -110,7 +111,8 @@ def _directions(wide: Tower, pixels: Tensor, width: int) -> Tensor:
         stream = passed.end
     strongest = torch.linalg.eigh(moments).eigenvectors.flip(1)[:, : width - 1]
     plane = torch.linalg.qr(torch.eye(width, dtype=torch.float64) - 1 / width).Q[:, : width - 1]
-    return (plane @ strongest.T).float()
+    directions: Tensor = (plane @ strongest.T).float()
+    return directions
 
 
 def _cut(wide: Tower, cut: Tensor) -> Tower:
@@ -127,8 +129,8 @@ def _cut(wide: Tower, cut: Tensor) -> Tower:
 def _kept_heads(narrow: Tower, block: Block, old: Block, passed: Passed, heads: int) -> Block:
     """The heads that put most into the stream: E |W_out,i x_i|^2."""
     size = old.query.weight.shape[0] // narrow.heads
-    parts = passed.mixed.unflatten(-1, (-1, size))
-    writes = old.out.weight.unflatten(1, (-1, size))
+    parts = passed.mixed.reshape(*passed.mixed.shape[:-1], -1, size)
+    writes = old.out.weight.reshape(len(old.out.weight), -1, size)
     strength = torch.stack([(parts[..., i, :] @ writes[:, i].T).pow(2).mean() for i in range(parts.shape[-2])])
     kept = strength.topk(heads).indices.sort().values
     rows = (kept[:, None] * size + torch.arange(size)).flatten()
@@ -147,7 +149,7 @@ def _behind_norm(block: Block, readers: tuple[str, ...], far: Tensor, cut: Tenso
     """Readers of a norm whose input lost length: n'(S h) = S n(h) sqrt(D'/D) |h| / |S h|, so W <- W sqrt(D/D') E[|S h| / |h|]."""
     left = ((far @ cut.T).norm(dim=-1) / far.norm(dim=-1)).mean()
     scale = float(left) * (cut.shape[1] / cut.shape[0]) ** 0.5
-    changed = {name: Linear(getattr(block, name).weight * scale, getattr(block, name).bias) for name in readers}
+    changed: dict[str, Any] = {name: Linear(getattr(block, name).weight * scale, getattr(block, name).bias) for name in readers}
     return dataclasses.replace(block, **changed)
 
 
@@ -171,7 +173,9 @@ def _embedded(tower: Tower, pixels: Tensor) -> Tensor:
 
 def _attended(block: Block, x: Tensor, heads: int) -> Tensor:
     """The heads' mixed values [n, T, heads * size], side by side."""
-    query, key, value = (_apply(p, x).unflatten(-1, (heads, -1)).transpose(1, 2) for p in (block.query, block.key, block.value))
+    query, key, value = (
+        _apply(p, x).reshape(*x.shape[:-1], heads, -1).transpose(1, 2) for p in (block.query, block.key, block.value)
+    )
     return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
 

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from convert.files import write_atomically
+from convert.models import CONFIG
 from models.recipe.plan import Recipe
 from models.recipe.start import WEIGHTS
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # OpenAI CLIP's, which open_clip's models share
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)
-CONFIG = "open_clip_config.json"
 
 
 def write(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> None:
     """The folder with these weights; files are replaced whole."""
     from safetensors.torch import save
 
-    folder.mkdir(parents=True, exist_ok=True)
     preprocess: dict[str, Any] = {"mean": MEAN, "std": DEVIATION, "interpolation": "bicubic", "resize_mode": "shortest"}
     configuration = {"model_cfg": recipe.configuration(), "preprocess_cfg": preprocess}
-    _replace(folder / CONFIG, (json.dumps(configuration, indent=2) + "\n").encode())
-    _replace(folder / WEIGHTS, bytes(save({name: value.half().contiguous() for name, value in state.items()})))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    write_atomically(folder / CONFIG, (json.dumps(configuration, indent=2) + "\n").encode())
+    write_atomically(folder / WEIGHTS, bytes(save({name: value.half().contiguous() for name, value in state.items()})))

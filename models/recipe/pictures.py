@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
-import os
-import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from calibration.samples import samples
+from convert.files import write_atomically
 from models.recipe.plan import RecipeError
 
 TILE, ACROSS = 64, 20
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,6 @@ def read(sources: Sequence[Path], ids: Sequence[str], side: int, cache: Path) ->
     ).hexdigest()[:16]
     pixels, classes = cache / f"pixels-{key}.npy", cache / f"classes-{key}.npy"
     if not classes.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
         place = {wnid: number for number, wnid in enumerate(ids)}
         found: list[NDArray[np.uint8]] = []
         of: list[int] = []
@@ -65,34 +62,26 @@ def read(sources: Sequence[Path], ids: Sequence[str], side: int, cache: Path) ->
     return Pictures(np.load(pixels, mmap_mode="r"), np.load(classes))
 
 
-def each(source: Path, most: int | None = None) -> Iterator[tuple[str, Image.Image]]:
-    """Every picture of a source with its WordNet id, the first `most` of them."""
-    yield from itertools.islice(_each(source), most)
+def each(source: Path) -> Iterator[tuple[str, Image.Image]]:
+    """Every picture of a source with its WordNet id."""
+    for sample in samples([source]):
+        with Image.open(io.BytesIO(sample.content)) as picture:
+            if source.is_dir() and Path(sample.name).parent == source:
+                yield from ((Path(sample.name).stem, tile) for tile in _tiles(picture))
+            else:
+                yield sample.folder, picture
 
 
-def _each(source: Path) -> Iterator[tuple[str, Image.Image]]:
-    if source.is_file():
-        with tarfile.open(source) as tar:
-            for member in tar:
-                if member.isfile() and "/" in member.name:
-                    content = tar.extractfile(member)
-                    assert content is not None
-                    yield member.name.split("/")[-2], Image.open(io.BytesIO(content.read()))
-        return
-    for path in sorted(source.iterdir()):
-        if path.is_dir():
-            for picture in sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES):
-                yield path.name, Image.open(picture)
-        elif path.suffix.lower() in SUFFIXES:
-            with Image.open(path) as sheet:
-                sheet.load()
-                for number in range(sheet.width // TILE * (sheet.height // TILE)):
-                    row, column = divmod(number, ACROSS)
-                    yield path.stem, sheet.crop((column * TILE, row * TILE, (column + 1) * TILE, (row + 1) * TILE))
+def _tiles(sheet: Image.Image) -> Iterator[Image.Image]:
+    """The tiles of a sheet, row by row."""
+    sheet.load()
+    for number in range(sheet.width // TILE * (sheet.height // TILE)):
+        row, column = divmod(number, ACROSS)
+        yield sheet.crop((column * TILE, row * TILE, (column + 1) * TILE, (row + 1) * TILE))
 
 
 def _save(path: Path, array: NDArray[np.generic]) -> None:
-    """Writes under a temporary name first, so that what lies there is whole."""
-    part = path.with_suffix(".part.npy")
-    np.save(part, array)
-    os.replace(part, path)
+    """The array at `path`, whole or not at all."""
+    content = io.BytesIO()
+    np.save(content, array)
+    write_atomically(path, content.getvalue())

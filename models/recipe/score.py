@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from calibration.samples import SampleSet, pixels
+from convert.report.wilson import wilson
 from models.recipe import tower
 from models.recipe.losses import logits
 
@@ -22,16 +23,8 @@ class Share:
     of: int
 
     def __str__(self) -> str:
-        low, high = self.interval()
+        low, high = wilson(self.right / max(self.of, 1), self.of)
         return f"{100 * self.right / max(self.of, 1):.2f} % ({100 * low:.1f} to {100 * high:.1f})"
-
-    def interval(self, z: float = 1.959964) -> tuple[float, float]:
-        """Wilson's interval of the share."""
-        if not self.of:
-            return 0.0, 1.0
-        p, n = self.right / self.of, self.of
-        middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +59,10 @@ def score(visual: Any, batches: Iterator[tuple[Tensor, Tensor]], bank: Tensor, e
     return Score(Share(right, count), Share(among, count), {done: Share(n, count) for done, n in early.items()})
 
 
-def batches(pictures: Sequence[Any], classes: Sequence[int], preprocess: Any, size: int = 101) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pictures through open_clip's own preprocessing, in batches."""
-    for i in range(0, len(pictures), size):
-        yield torch.stack([preprocess(p) for p in pictures[i : i + size]]), torch.tensor(classes[i : i + size])
+def batches(
+    shown: SampleSet, classes: Sequence[int], mean: Tensor, deviation: Tensor, size: int = 101
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pictures as the board prepares them, normalised, with their classes."""
+    for i in range(0, len(shown), size):
+        x = torch.from_numpy(pixels(shown.images[i : i + size])).permute(0, 3, 1, 2)
+        yield (x - mean.view(1, 3, 1, 1)) / deviation.view(1, 3, 1, 1), torch.tensor(classes[i : i + size])

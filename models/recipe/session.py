@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import sys
 from collections.abc import Callable, Iterable
@@ -14,12 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from calibration.samples import load, samples
+from convert.label_files import TEMPLATES, parse_templates
 from convert.progress import OnTerminal
 from convert.torchvision_ops import open_clip
 from convert.tower import tower_from_open_clip
 from models.recipe import names, narrow, pack, pictures, score, start, tower, train
 from models.recipe.losses import Taught
 from models.recipe.plan import Phase, Recipe, RecipeError
+from tflite_runtime_app.manifest import Preprocessing
 
 JUDGED = 1010  # the first pictures of the validation tar: the others are left for reports
 STORED = 64  # side of the stored training pictures
@@ -52,18 +56,17 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
     given = start.weights(places.start)
     seen = pictures.read(places.train, classes.ids, STORED, places.work)
     state = _begun(recipe, places, given, seen)
-    templates = (places.start / "templates.txt").read_text("utf-8").splitlines()
+    templates = parse_templates(places.start / TEMPLATES)
     speaker, tokenizer = start.build(recipe.configuration(), state).eval(), _tokenizer(recipe)
     bank = names.bank(speaker, tokenizer, classes, templates)
     kinds = None
     if any(phase.kinds for phase in recipe.phases):
-        kinds = names.kinds_of(speaker, tokenizer, classes, names.read(HYPERNYMS), templates)
-    judge = _judge(recipe, places, classes, bank.first().to(on))
+        kinds = names.kinds_of(speaker, tokenizer, classes, names.read(HYPERNYMS), templates).to(on)
+    judge, teach = _judge(recipe, places, classes, bank.first().to(on)), _teacher(recipe, places, on)
+    mean, deviation = torch.tensor(pack.MEAN), torch.tensor(pack.DEVIATION)
     for number, phase in enumerate(recipe.phases):
         side = phase.image_size or recipe.side
         model = start.build(recipe.configuration(side), state)
-        mean, deviation = torch.tensor(pack.MEAN), torch.tensor(pack.DEVIATION)
-        teach = _teacher(recipe, places, side, on)
         setting = train.Setting(phase, number, recipe.seed, side, mean, deviation, bank, kinds, seen, on, teach)
         checkpoint = places.work / f"{number}-{phase.name}.pt"
         going = train.prepare(setting, model.visual, float(model.logit_scale.detach()), _bridge(recipe, phase, places))
@@ -85,11 +88,9 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
 
 def _begun(recipe: Recipe, places: Places, state: dict[str, Tensor], seen: pictures.Pictures) -> dict[str, Tensor]:
     """The weights to start from: the folder's as they are, or those of a narrower tower made from its."""
-    configuration = json.loads((places.start / pack.CONFIG).read_text("utf-8"))["model_cfg"]
-    vision, width = configuration["vision_cfg"], int(recipe.vision["width"])
-    if int(vision["width"]) == width:
+    configuration, width = start.configuration(places.start, recipe.side), int(recipe.vision["width"])
+    if int(configuration["vision_cfg"]["width"]) == width:
         return state
-    vision["image_size"] = recipe.side
     wide = tower_from_open_clip(start.build(configuration, state).visual, pack.MEAN, pack.DEVIATION)
     some = np.random.default_rng(recipe.seed).permutation(len(seen))[:FITTED]
     x = torch.from_numpy(seen.pixels[np.sort(some)]).permute(0, 3, 1, 2).float() / 255
@@ -113,35 +114,28 @@ def _tokenizer(recipe: Recipe) -> Any:
 def _judge(recipe: Recipe, places: Places, classes: names.Classes, bank: Tensor) -> Callable[[Any], score.Score]:
     """Scores a tower on the first pictures of the validation tar."""
     place = {wnid: number for number, wnid in enumerate(classes.ids)}
-    found = [(picture.convert("RGB"), place[wnid]) for wnid, picture in pictures.each(places.validation, JUDGED) if wnid in place]
-    if not found:
+    first = itertools.islice(samples([places.validation]), JUDGED)
+    shown = load((sample for sample in first if sample.folder in place), Preprocessing(recipe.side, recipe.side))
+    if not len(shown):
         raise RecipeError(f"{places.validation} holds no picture of the classes of {places.classes}")
-    shown, of = [p for p, _ in found], [c for _, c in found]
-    prepare = _preprocess(recipe.side)
+    of = [place[folder] for folder in shown.folders]
     exits = [done for done in EXITS if done <= int(recipe.vision["layers"])]
-    return lambda visual: score.score(visual, score.batches(shown, of, prepare), bank, exits)
+    mean, deviation = torch.tensor(pack.MEAN), torch.tensor(pack.DEVIATION)
+    return lambda visual: score.score(visual, score.batches(shown, of, mean, deviation), bank, exits)
 
 
-def _preprocess(side: int) -> Any:
-    return open_clip.transform.image_transform(
-        side, is_train=False, mean=pack.MEAN, std=pack.DEVIATION, interpolation="bicubic", resize_mode="shortest"
-    )
-
-
-def _teacher(recipe: Recipe, places: Places, side: int, device: torch.device) -> Callable[[Tensor], Taught] | None:
+def _teacher(recipe: Recipe, places: Places, device: torch.device) -> Callable[[Tensor], Taught] | None:
     """What gives the teacher's view of normalised crops."""
     if recipe.teacher is None:
         return None
     folder = places.clone / recipe.teacher.folder
-    configuration = json.loads((folder / pack.CONFIG).read_text("utf-8"))["model_cfg"]
-    if recipe.teacher.image_size:
-        configuration["vision_cfg"]["image_size"] = recipe.teacher.image_size
+    configuration = start.configuration(folder, recipe.teacher.image_size)
     large = int(configuration["vision_cfg"]["image_size"])
     visual = start.build(configuration, start.weights(folder)).visual.eval().to(device)
 
     @torch.no_grad()
     def teach(x: Tensor) -> Taught:
-        if large != side:
+        if large != x.shape[-1]:
             x = nn.functional.interpolate(x, size=(large, large), mode="bicubic", align_corners=False)
         seen = tower.run(visual, x, (), torch.Generator())
         return Taught(seen.embedding, seen.tokens)
@@ -153,9 +147,9 @@ def _bridge(recipe: Recipe, phase: Phase, places: Places) -> nn.Linear | None:
     """The linear map from the tower's width to the teacher's, where tokens are learned from."""
     if recipe.teacher is None or not phase.tokens:
         return None
-    configuration = json.loads((places.clone / recipe.teacher.folder / pack.CONFIG).read_text("utf-8"))
+    taught = start.configuration(places.clone / recipe.teacher.folder)["vision_cfg"]
     torch.manual_seed(recipe.seed)
-    return nn.Linear(int(recipe.vision["width"]), int(configuration["model_cfg"]["vision_cfg"]["width"]))
+    return nn.Linear(int(recipe.vision["width"]), int(taught["width"]))
 
 
 def _tell(log: Path, phase: str, found: score.Score) -> None:

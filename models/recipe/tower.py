@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,8 +33,8 @@ def run(visual: Any, x: Tensor, exits: Collection[int], source: Generator, noise
     seen: dict[int, Tensor] = {}
     shares = []
     for done, block in enumerate(visual.transformer.resblocks, 1):
-        x = _branch(x, lambda part, b=block: b.ls_1(b.attention(b.ln_1(part))), drop, source)
-        x = _branch(x, lambda part, b=block: b.ls_2(b.mlp(b.ln_2(part))), drop, source)
+        x = _branch(x, partial(_attended, block), drop, source)
+        x = _branch(x, partial(_rewritten, block), drop, source)
         if noise:
             x = x + noise * _rms(x) * torch.randn(x.shape, generator=source).to(x.device)
         power = x.pow(2).mean((0, 1))
@@ -48,6 +49,18 @@ def pooled(visual: Any, token: Tensor) -> Tensor:
     """The embedding [n, E] of a pooled token [n, D]: P^T LN_post(.), the shared head of SSA."""
     embedding: Tensor = visual.ln_post(token) @ visual.proj
     return embedding
+
+
+def _attended(block: Any, x: Tensor) -> Tensor:
+    """What the block's attention adds to the stream."""
+    added: Tensor = block.ls_1(block.attention(block.ln_1(x)))
+    return added
+
+
+def _rewritten(block: Any, x: Tensor) -> Tensor:
+    """What the block's MLP adds to the stream."""
+    added: Tensor = block.ls_2(block.mlp(block.ln_2(x)))
+    return added
 
 
 def _branch(x: Tensor, branch: Callable[[Tensor], Tensor], drop: float, source: Generator) -> Tensor:

@@ -68,14 +68,7 @@ def prepare(setting: Setting, visual: Any, scale: float, bridge: nn.Linear | Non
     visual.to(setting.device).train()
     blocks, groups = len(visual.transformer.resblocks), []
     for name, parameter in visual.named_parameters():
-        layer = (
-            int(name.split(".")[2]) + 1
-            if name.startswith("transformer.resblocks")
-            else blocks + 1
-            if name.startswith(HEAD)
-            else 0
-        )
-        rate = setting.phase.rate * setting.phase.layer_decay ** (blocks + 1 - layer)
+        rate = setting.phase.rate * setting.phase.layer_decay ** (blocks + 1 - _depth(name, blocks))
         decay = setting.phase.weight_decay if parameter.ndim > 1 and name != "positional_embedding" else 0.0
         groups.append({"params": [parameter], "lr": rate, "peak": rate, "weight_decay": decay})
     logarithm = nn.Parameter(torch.tensor(scale, device=setting.device))
@@ -85,6 +78,13 @@ def prepare(setting: Setting, visual: Any, scale: float, bridge: nn.Linear | Non
         groups.append({"params": list(bridge.parameters()), "lr": 1e-3, "peak": 1e-3, "weight_decay": 0.0})
     average = {name: value.detach().clone() for name, value in visual.state_dict().items()}
     return State(visual, logarithm, bridge, torch.optim.AdamW(groups, betas=(0.9, 0.98)), average)
+
+
+def _depth(name: str, blocks: int) -> int:
+    """Where a parameter stands: 0 before the blocks, their numbers from 1 on, and one more for the head."""
+    if name.startswith("transformer.resblocks."):
+        return int(name.split(".")[2]) + 1
+    return blocks + 1 if name.startswith(HEAD) else 0
 
 
 def train(
@@ -98,18 +98,10 @@ def train(
             hits = right if number == began else 0.95 * hits + 0.05 * right
             now = time.monotonic()
             if number % 10 == 0:
-                speed = setting.phase.batch * (state.step - began) / (now - since)
-                row = {
-                    "phase": setting.phase.name,
-                    "step": number,
-                    "of": setting.steps,
-                    "loss": round(loss, 4),
-                    "right": round(hits, 4),
-                }
-                lines.write(
-                    json.dumps({**row, "scale": round(state.scale.exp().item(), 2), "pictures_per_s": round(speed, 1)}) + "\n"
-                )
-                lines.flush()
+                speed, scale = setting.phase.batch * (state.step - began) / (now - since), state.scale.exp().item()
+                row = {"phase": setting.phase.name, "step": number, "of": setting.steps, "loss": round(loss, 4)}
+                row |= {"right": round(hits, 4), "scale": round(scale, 2), "pictures_per_s": round(speed, 1)}
+                print(json.dumps(row), file=lines, flush=True)
             if now - saved > SAVED_EVERY or now > deadline:
                 save(state, checkpoint)
                 saved = now
@@ -131,11 +123,10 @@ def step(setting: Setting, state: State) -> tuple[float, float]:
         x, targets = augment.mixed(x, targets, source)
     bank = setting.bank.drawn(source)
     x, targets, bank = (value.to(setting.device) for value in (x, targets, bank))
-    kinds = setting.kinds and losses.Kinds(setting.kinds.vectors.to(setting.device), setting.kinds.shares.to(setting.device))
     taught = setting.teach(x) if setting.teach is not None else None
     with torch.autocast(setting.device.type, torch.bfloat16, enabled=setting.device.type == "cuda"):
         seen = tower.run(state.visual, x, phase.exits, source, phase.noise, phase.drop)
-        loss = losses.loss(phase, seen, targets, bank, kinds, state.scale.exp(), taught, state.bridge)
+        loss = losses.loss(phase, seen, targets, bank, setting.kinds, state.scale.exp(), taught, state.bridge)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_([p for group in state.optimizer.param_groups for p in group["params"]], CLIPPED)

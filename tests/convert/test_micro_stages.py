@@ -114,9 +114,8 @@ def test_work_is_that_of_the_signature(micro, stages):
     """MACs do not change with the operator's name."""
     before = work(micro.integer_file)
     for stage in stages:
-        found = work_of(stage.content)
-        assert found.macs >= before[stage.key].macs
-        assert found.macs < 1.02 * before[stage.key].macs, "squared lengths are counted here, and nothing else"
+        found = work_of(read_model(stage.content))
+        assert found.macs == before[stage.key].macs
         assert found.plain["SOFTMAX"] > 0
 
 

@@ -11,10 +11,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tflite_runtime_app.files import cache_folder
 from tools.arm64 import claims, table
 from tools.arm64.claims import Claim
 from tools.arm64.commands import CannotSetUp
-from tools.arm64.emulator import BOOKWORM, TRIXIE, default_cache, set_up
+from tools.arm64.emulator import BOOKWORM, TRIXIE, set_up
 from tools.arm64.runs import ROOT, DidNotRun, Machine, Run, classify, dot_products, host, probe
 
 PHOTOGRAPHS = ROOT / "models" / "photographs"
@@ -94,7 +95,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("bundle", type=Path, help="the .tflite that convert build wrote")
     parser.add_argument("--short", action="store_true", help=f"{SHORT.many} pictures instead of {LONG.many}: minutes less")
     parser.add_argument("--images", type=Path, default=PHOTOGRAPHS, help="folder of pictures; when they run out, parts of them")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="where the emulation lies; 350 MB")
+    parser.add_argument("--cache", type=Path, default=cache_folder("arm64"), help="where the emulation lies; 350 MB")
     arguments = parser.parse_args(words)
     for path, there in ((arguments.bundle, arguments.bundle.is_file()), (arguments.images, arguments.images.is_dir())):
         if not there:

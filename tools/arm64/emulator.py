@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import importlib.metadata
-import os
 import platform
 import shutil
 import subprocess
@@ -53,12 +52,9 @@ def wheels(system: System) -> tuple[str, ...]:
 
 def set_up(system: System, cache: Path) -> dict[str, Path]:
     """Each processor's launcher, to be started as Python is; made on the first call, found on later ones. Raises CannotSetUp."""
-    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        raise CannotSetUp(
-            f"expected Linux on x86-64, found {platform.system()} on {platform.machine()}; run it on such a machine"
-        )
+    require_machine()
     with alone(cache):
-        qemu = made(cache / "qemu", QEMU_SUITE, _qemu) / "qemu-aarch64"
+        qemu = qemu_in(cache, "qemu-aarch64")
         packages = (f"python{system.python}-minimal", f"libpython{system.python}-stdlib", "libc6", "libstdc++6", "libgcc-s1")
         root = made(cache / system.suite / "root", " ".join(packages), lambda folder: _root(folder, system, packages))
         site = made(cache / system.suite / "site", " ".join(wheels(system)), lambda folder: _site(folder, system))
@@ -69,10 +65,12 @@ def set_up(system: System, cache: Path) -> dict[str, Path]:
     return launchers
 
 
-def default_cache() -> Path:
-    """Where the emulation lies unless told otherwise: `clip-rescue/arm64` in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "clip-rescue" / "arm64"
+def require_machine() -> None:
+    """Returns where the emulation can be set up. Raises CannotSetUp elsewhere."""
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        raise CannotSetUp(
+            f"expected Linux on x86-64, found {platform.system()} on {platform.machine()}; run it on such a machine"
+        )
 
 
 @contextmanager
@@ -100,14 +98,23 @@ def made(folder: Path, recipe: str, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _qemu(folder: Path) -> None:
-    own = call("dpkg", "--print-architecture", remedy="run it on Debian").strip()
-    debian.unpack(debian.fetch(["qemu-user-static"], own, QEMU_SUITE, folder / "apt"), folder / "files")
-    names = ("qemu-aarch64", "qemu-aarch64-static")
+def qemu_in(cache: Path, program: str) -> Path:
+    """One of QEMU's user mode programs, `qemu-aarch64` or `qemu-arm`, in a folder of its own in the cache. Raises CannotSetUp."""
+    return made(cache / "qemu", f"{QEMU_SUITE} {program}", lambda folder: _qemu(folder, program)) / program
+
+
+def own_architecture() -> str:
+    """Debian's name of this machine's. Raises CannotSetUp elsewhere."""
+    return call("dpkg", "--print-architecture", remedy="run it on Debian").strip()
+
+
+def _qemu(folder: Path, program: str) -> None:
+    debian.unpack(debian.fetch(["qemu-user-static"], own_architecture(), QEMU_SUITE, folder / "apt"), folder / "files")
+    names = (program, f"{program}-static")
     binary = next((path for name in names if (path := folder / "files" / "usr" / "bin" / name).is_file()), None)
     if binary is None:
-        raise CannotSetUp(f"expected qemu-aarch64 in {QEMU_SUITE}'s qemu-user-static, found none; report it with apt's version")
-    shutil.copy(binary, folder / "qemu-aarch64")
+        raise CannotSetUp(f"expected {program} in {QEMU_SUITE}'s qemu-user-static, found none; report it with apt's version")
+    shutil.copy(binary, folder / program)
     for done in ("apt", "files"):
         shutil.rmtree(folder / done)
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from convert.micro.constants import numbers_of
 from tflite_runtime_app.bundle import read_bundle
 from tflite_runtime_app.errors import AppError
+from tflite_runtime_app.files import cache_folder
 from tools.arm64.commands import CannotSetUp
 from tools.cortex_m.playback import Case, different, expected, random_case, with_edges, write
-from tools.cortex_m.toolchain import CPUS, DidNotRun, Toolchain, cortex_m_cache, set_up
+from tools.cortex_m.toolchain import CPUS, DidNotRun, Toolchain, set_up
 
 FAILED, CANNOT = 1, 3
 PICTURES = 200
@@ -50,7 +51,7 @@ def prove(toolchain: Toolchain, case: Case, folder: Path) -> list[tuple[str, str
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.cortex_m", description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path, help="the .tflite that convert build wrote, for any board")
-    parser.add_argument("--cache", type=Path, default=cortex_m_cache(), help="where compiler and emulator lie")
+    parser.add_argument("--cache", type=Path, default=cache_folder("cortex_m"), help="where compiler and emulator lie")
     arguments = parser.parse_args(words)
     if not arguments.bundle.is_file():
         parser.error(f"expected {arguments.bundle}, found none; make demo builds it")

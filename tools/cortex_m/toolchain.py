@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.arm64 import debian
-from tools.arm64.commands import CannotSetUp, call
-from tools.arm64.emulator import BOOKWORM, QEMU_SUITE, alone, default_cache, made
+from tools.arm64.emulator import BOOKWORM, alone, made, own_architecture, qemu_in, require_machine
 
 PACKAGES = ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi")
 SUITE = BOOKWORM.suite  # its programs run on every Debian since; a newer suite's want a newer C library
@@ -52,19 +51,11 @@ class Toolchain:
 
 def set_up(cache: Path) -> Toolchain:
     """The toolchain, fetched on the first call, found on later ones. Raises CannotSetUp."""
-    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        raise CannotSetUp(
-            f"expected Linux on x86-64, found {platform.system()} on {platform.machine()}; run it on such a machine"
-        )
+    require_machine()
     with alone(cache):
-        qemu = made(cache / "qemu-arm", QEMU_SUITE, _qemu) / "qemu-arm"
+        qemu = qemu_in(cache, "qemu-arm")
         root = made(cache / "gcc", " ".join((SUITE, *PACKAGES)), _gcc)
     return Toolchain(root, qemu)
-
-
-def cortex_m_cache() -> Path:
-    """Where the toolchain lies unless told otherwise: `clip-rescue/cortex_m` in the user's cache folder."""
-    return default_cache().with_name("cortex_m")
 
 
 def run(words: Sequence[str], environment: dict[str, str]) -> str:
@@ -83,24 +74,9 @@ def run(words: Sequence[str], environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def _own() -> str:
-    return call("dpkg", "--print-architecture", remedy="run it on Debian").strip()
-
-
-def _qemu(folder: Path) -> None:
-    debian.unpack(debian.fetch(["qemu-user-static"], _own(), QEMU_SUITE, folder / "apt"), folder / "files")
-    names = ("qemu-arm", "qemu-arm-static")
-    binary = next((path for name in names if (path := folder / "files" / "usr" / "bin" / name).is_file()), None)
-    if binary is None:
-        raise CannotSetUp(f"expected qemu-arm in {QEMU_SUITE}'s qemu-user-static, found none; report it with apt's version")
-    shutil.copy(binary, folder / "qemu-arm")
-    for done in ("apt", "files"):
-        shutil.rmtree(folder / done)
-
-
 def _gcc(folder: Path) -> None:
     """The compiler with the libraries that it needs, but for the C library: the machine's own does, and must come first."""
-    archives = debian.fetch(PACKAGES, _own(), SUITE, folder / "apt")
+    archives = debian.fetch(PACKAGES, own_architecture(), SUITE, folder / "apt")
     debian.unpack([path for path in archives if not path.name.startswith("libc6_")], folder)
     shutil.rmtree(folder / "apt")
     for multilib in (folder / "usr" / "lib" / "gcc" / "arm-none-eabi").glob("*/*"):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from convert.bench.machine import VNNI, this_machine
 from convert.bench.subject import Peer, Subject
-from convert.onnx_file import OPSET
+from convert.onnx_file import to_onnx
 from convert.quiet import quiet
 
 LIBRARIES = ("onnxruntime",)
@@ -40,17 +40,7 @@ def prepare(subject: Subject) -> Peer:
 
     exported, prepared, path = (subject.folder / f"{name}.onnx" for name in ("exported", "prepared", "int8"))
     with quiet():
-        torch.onnx.export(
-            subject.model.module.visual,
-            (torch.from_numpy(images[:1]),),
-            exported,
-            input_names=["image"],
-            output_names=["embedding"],
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        to_onnx(subject.model.module.visual, torch.from_numpy(images[:1]), exported, "image", ["embedding"])
         quant_pre_process(str(exported), str(prepared))
         quantize_static(
             str(prepared),

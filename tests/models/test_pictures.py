@@ -1,0 +1,55 @@
+"""Training pictures: where they come from and what they go through."""
+
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+
+from models.recipe import augment, losses, pack, pictures, plan
+from tests.models.little import sheets
+
+
+def test_crops_are_the_same_for_the_same_seed_and_others_for_another():
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), np.uint8))
+    one, same, other = (
+        augment.views(
+            pixels, 32, torch.tensor(pack.MEAN), torch.tensor(pack.DEVIATION), 0.35, torch.Generator().manual_seed(seed)
+        )
+        for seed in (1, 1, 2)
+    )
+    assert one.shape == (6, 3, 32, 32)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_mixed_pictures_have_mixed_targets_that_still_sum_to_one():
+    x, targets = torch.randn(8, 3, 16, 16), losses.right_names(torch.arange(8) % 3, 3)
+    for seed in range(6):
+        mixed, shares = augment.mixed(x, targets, torch.Generator().manual_seed(seed))
+        torch.testing.assert_close(shares.sum(1), torch.ones(8))
+        assert not torch.equal(mixed, x)
+
+
+def test_sheets_tars_and_folders_give_the_same_pictures(tmp_path):
+    folder = sheets(tmp_path / "sheets", 20)
+    packed, loose = tmp_path / "train.tar", tmp_path / "loose"
+    with tarfile.open(packed, "w") as file:
+        for wnid, picture in pictures.each(folder):
+            (loose / wnid).mkdir(parents=True, exist_ok=True)
+            path = loose / wnid / f"{len(list((loose / wnid).iterdir())):03d}.png"
+            picture.save(path)
+            file.add(path, f"{wnid}/{path.name}")
+    ids = ("n01", "n02", "n03")
+    found = [pictures.read([source], ids, 64, tmp_path / "cache") for source in (folder, packed, loose)]
+    for one in found:
+        assert np.array_equal(one.pixels, found[0].pixels)
+        assert one.classes.tolist() == [0] * 20 + [1] * 20 + [2] * 20
+    again = pictures.read([folder], ids, 64, tmp_path / "cache")
+    assert isinstance(again.pixels, np.memmap)
+
+
+def test_a_source_without_pictures_of_the_classes_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(plan.RecipeError, match="holds no picture"):
+        pictures.read([tmp_path / "empty"], ("n01",), 64, tmp_path / "cache")
