@@ -28,6 +28,7 @@ def main() -> int:
         "--validation", type=Path, required=True, help="a tar or folders of WNID/picture; its first 1,010 judge the phases"
     )
     parser.add_argument("--classes", type=Path, required=True, help="lines WNID<tab>names")
+    parser.add_argument("--nouns", type=Path, help="words, one a line, over which the text tower is distilled")
     parser.add_argument("--start", type=Path, help="the folder to start from instead of the recipe's")
     parser.add_argument("--work", type=Path, help="for checkpoints and the log; default: build/NAME")
     parser.add_argument("--out", type=Path, help="the model folder; default: beside the recipe")
@@ -47,6 +48,7 @@ def main() -> int:
             work=given.work or CLONE / "build" / recipe.name,
             out=given.out or given.recipe.resolve().parent,
             clone=CLONE,
+            nouns=given.nouns,
         )
         done = carry_out(recipe, places, time.monotonic() + 60 * given.minutes, given.device, given.threads)
     except RecipeError as error:

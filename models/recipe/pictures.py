@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from calibration.samples import samples
-from convert.files import write_atomically
+from models.recipe import kept
 from models.recipe.plan import RecipeError
 
 TILE, ACROSS = 64, 20
@@ -57,8 +57,8 @@ def read(sources: Sequence[Path], ids: Sequence[str], side: int, cache: Path) ->
                 raise RecipeError(
                     f"{source} holds no picture of the {len(ids)} classes; expected WNID.jpg sheets, or WNID/name.jpg"
                 )
-        _save(pixels, np.stack(found))
-        _save(classes, np.asarray(of, np.int64))
+        kept.array(pixels, np.stack(found))
+        kept.array(classes, np.asarray(of, np.int64))
     return Pictures(np.load(pixels, mmap_mode="r"), np.load(classes))
 
 
@@ -78,10 +78,3 @@ def _tiles(sheet: Image.Image) -> Iterator[Image.Image]:
     for number in range(sheet.width // TILE * (sheet.height // TILE)):
         row, column = divmod(number, ACROSS)
         yield sheet.crop((column * TILE, row * TILE, (column + 1) * TILE, (row + 1) * TILE))
-
-
-def _save(path: Path, array: NDArray[np.generic]) -> None:
-    """The array at `path`, whole or not at all."""
-    content = io.BytesIO()
-    np.save(content, array)
-    write_atomically(path, content.getvalue())

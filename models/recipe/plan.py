@@ -61,8 +61,18 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """How the text tower is distilled: over so many texts, AdamW's peak rate, and the batch that is told apart."""
+
+    samples: int
+    rate: float = 1e-3
+    batch: int = 256
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
-    """A model: its open_clip configuration, the folder whose blocks it starts from, its teacher, and the phases in order."""
+    """A model: its open_clip configuration, the folder whose blocks it starts from, its teacher, the phases in order, and
+    what the text tower goes through behind them."""
 
     name: str
     vision: Mapping[str, Any]
@@ -72,6 +82,7 @@ class Recipe:
     start: str
     phases: tuple[Phase, ...]
     teacher: Teacher | None = None
+    words: Words | None = None
     seed: int = 0
 
     @property
@@ -96,8 +107,9 @@ def read(path: Path) -> Recipe:
     if not isinstance(listed, list) or not listed:
         raise RecipeError(f"{path} names no [[phase]], so there is nothing to train")
     phases = tuple(_made(Phase, {**phase, "exits": _by_block(phase.get("exits", {}))}, path) for phase in listed)
-    teacher = table.pop("teacher", None)
-    known: Recipe = _made(Recipe, {**table, "phases": phases, "teacher": teacher and _made(Teacher, teacher, path)}, path)
+    for key, kind in (("teacher", Teacher), ("words", Words)):
+        table[key] = _made(kind, table[key], path) if key in table else None
+    known: Recipe = _made(Recipe, {**table, "phases": phases}, path)
     return known
 
 

@@ -20,12 +20,14 @@ from convert.label_files import TEMPLATES, parse_templates
 from convert.progress import OnTerminal
 from convert.torchvision_ops import open_clip
 from convert.tower import tower_from_open_clip
-from models.recipe import names, narrow, pack, pictures, score, start, tower, train
+from models.recipe import names, narrow, pack, pictures, score, start, text, tower, train
 from models.recipe.losses import Taught
 from models.recipe.plan import Phase, Recipe, RecipeError
+from models.recipe.vocabulary import vocabulary
 from tflite_runtime_app.manifest import Preprocessing
 
 JUDGED = 1010  # the first pictures of the validation tar: the others are left for reports
+LOG = "log.jsonl"  # in the work folder
 STORED = 64  # side of the stored training pictures
 FITTED = 1000  # pictures that a narrower tower is fitted to
 HYPERNYMS = Path(__file__).parent / "hypernyms.tsv"
@@ -43,6 +45,7 @@ class Places:
     work: Path
     out: Path
     clone: Path
+    nouns: Path | None = None
 
 
 def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | None, threads: int) -> bool:
@@ -50,8 +53,10 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
     if threads:
         torch.set_num_threads(threads)
     on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if recipe.words is not None and places.nouns is None:
+        raise RecipeError(f"{recipe.name}'s text tower is distilled over words; give --nouns FILE, one a line")
     places.work.mkdir(parents=True, exist_ok=True)
-    log = places.work / "log.jsonl"
+    log = places.work / LOG
     classes = names.read(places.classes)
     given = start.weights(places.start)
     seen = pictures.read(places.train, classes.ids, STORED, places.work)
@@ -73,7 +78,9 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
         if checkpoint.is_file():
             train.load(going, checkpoint)
         ahead = going.step < setting.steps
-        finished = not ahead or train.train(setting, going, checkpoint, log, deadline, _shown(phase))
+        finished = not ahead or train.train(
+            setting, going, checkpoint, log, deadline, _shown(f"{phase.name}, steps of {phase.batch} pictures")
+        )
         model.visual.load_state_dict(going.average)
         model.logit_scale.data.fill_(float(going.scale.detach()))
         state = model.cpu().state_dict()
@@ -82,7 +89,10 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
             _tell(log, f"{phase.name}, step {going.step} of {setting.steps}", found)
         if not finished:
             return False
-    pack.write(places.out, recipe, start.build(recipe.configuration(), state).state_dict())
+    model = start.build(recipe.configuration(), state)
+    if recipe.words is not None and not _distilled(recipe, places, model, classes, bank, deadline):
+        return False
+    pack.write(places.out, recipe, model.state_dict())
     return True
 
 
@@ -102,9 +112,23 @@ def _begun(recipe: Recipe, places: Places, state: dict[str, Tensor], seen: pictu
     return {**text, **narrow.state_of(small)}
 
 
-def _shown(phase: Phase) -> Callable[[range], Iterable[int]]:
-    """A progress bar over a phase's steps."""
-    return lambda steps: OnTerminal().over(steps, len(steps), f"{phase.name}, steps of {phase.batch} pictures")
+def _distilled(recipe: Recipe, places: Places, model: Any, classes: names.Classes, bank: names.Bank, deadline: float) -> bool:
+    """True when the text tower, in place, follows the sentence encoder as far as the recipe asks; before and after are told."""
+    assert recipe.words is not None and places.nouns is not None
+    tokenizer, plan = _tokenizer(recipe), recipe.words
+    own = [name for listed in classes.names for name in listed]
+    known = vocabulary(model, tokenizer, own, bank.vectors, places.nouns, places.work)
+    _tell(places.work / LOG, "text tower as it was", known.agreement(model, tokenizer))
+    shown = _shown(f"text tower, steps of {plan.batch} texts")
+    if not text.distil(model, tokenizer, known.lesson, plan, recipe.seed, places.work / "text.pt", deadline, shown):
+        return False
+    _tell(places.work / LOG, "text tower, distilled", known.agreement(model, tokenizer))
+    return True
+
+
+def _shown(what: str) -> Callable[[range], Iterable[int]]:
+    """A progress bar over the steps of something."""
+    return lambda steps: OnTerminal().over(steps, len(steps), what)
 
 
 def _tokenizer(recipe: Recipe) -> Any:
@@ -152,8 +176,8 @@ def _bridge(recipe: Recipe, phase: Phase, places: Places) -> nn.Linear | None:
     return nn.Linear(int(recipe.vision["width"]), int(taught["width"]))
 
 
-def _tell(log: Path, phase: str, found: score.Score) -> None:
-    """A phase's score in the log and on stderr."""
+def _tell(log: Path, phase: str, found: score.Score | text.Agreement) -> None:
+    """What was found behind a phase, in the log and on stderr."""
     print(f"{phase}: {found.line()}", file=sys.stderr)
     with log.open("a", encoding="utf-8") as lines:
         lines.write(json.dumps({"phase": phase, "score": dataclasses.asdict(found)}) + "\n")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from models.recipe import augment, losses, tower
+from models.recipe.kept import checkpoint, restored
 from models.recipe.names import Bank
 from models.recipe.pictures import Pictures
 from models.recipe.plan import Phase
@@ -87,9 +87,7 @@ def _depth(name: str, blocks: int) -> int:
     return blocks + 1 if name.startswith(HEAD) else 0
 
 
-def train(
-    setting: Setting, state: State, checkpoint: Path, log: Path, deadline: float, wrap: Callable[[range], Iterable[int]]
-) -> bool:
+def train(setting: Setting, state: State, kept: Path, log: Path, deadline: float, wrap: Callable[[range], Iterable[int]]) -> bool:
     """Takes the steps that are left until all are done (True) or `deadline` (time.monotonic) has passed (False); saved in both cases."""
     hits, saved, since, began = 0.0, time.monotonic(), time.monotonic(), state.step
     with log.open("a", encoding="utf-8") as lines:
@@ -103,11 +101,11 @@ def train(
                 row |= {"right": round(hits, 4), "scale": round(scale, 2), "pictures_per_s": round(speed, 1)}
                 print(json.dumps(row), file=lines, flush=True)
             if now - saved > SAVED_EVERY or now > deadline:
-                save(state, checkpoint)
+                save(state, kept)
                 saved = now
             if now > deadline:
                 return state.step == setting.steps
-    save(state, checkpoint)
+    save(state, kept)
     return True
 
 
@@ -150,14 +148,12 @@ def save(state: State, path: Path) -> None:
         "optimizer": state.optimizer.state_dict(),
         "step": state.step,
     }
-    part = path.with_suffix(".part")
-    torch.save(kept, part)
-    os.replace(part, path)
+    checkpoint(path, kept)
 
 
 def load(state: State, path: Path) -> None:
     """The state as it was saved."""
-    kept = torch.load(path, map_location="cpu", weights_only=True)
+    kept = restored(path)
     state.visual.load_state_dict(kept["visual"])
     for name, value in kept["average"].items():
         state.average[name].copy_(value)

@@ -2,13 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from convert.torchvision_ops import open_clip
 from models.recipe import __main__ as program
-from models.recipe import pack, plan, start
+from models.recipe import pack, plan, start, words
 from tests.models.little import CLASSES, RECIPE, model_of, sheets, tar
 
 
@@ -44,14 +45,20 @@ def test_one_command_trains_packs_and_scores_and_goes_on_where_it_stopped(tmp_pa
     pack.write(begun, recipe, model_of(recipe).state_dict())
     (begun / "templates.txt").write_text("a photo of a {}.\n")
     longer = RECIPE.replace("samples = 96", "samples = 1600").replace("drop = 0.25", "drop = 0.0")
-    (tmp_path / "recipe.toml").write_text(longer)
-    words = ["recipe", str(tmp_path / "recipe.toml"), "--train", str(sheets(tmp_path / "sheets"))]
-    words += ["--validation", str(tar(tmp_path / "val.tar")), "--classes", str(tmp_path / "classes.tsv"), "--start", str(begun)]
-    words += ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "made"), "--device", "cpu"]
-    monkeypatch.setattr("sys.argv", [*words, "--minutes", "0"])
+    (tmp_path / "recipe.toml").write_text(longer + "[words]\nsamples = 64\nbatch = 16\n")
+    (tmp_path / "nouns.txt").write_text("\n".join(f"thing_{k}" for k in range(40)))
+    monkeypatch.setattr(words, "_encode", lambda listed: np.random.default_rng(0).normal(size=(len(listed), 24)).astype("f4"))
+    asked = ["recipe", str(tmp_path / "recipe.toml"), "--train", str(sheets(tmp_path / "sheets"))]
+    asked += ["--validation", str(tar(tmp_path / "val.tar")), "--classes", str(tmp_path / "classes.tsv"), "--start", str(begun)]
+    asked += ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "made"), "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", asked)
+    assert program.main() == 2
+    assert "give --nouns FILE" in capsys.readouterr().err
+    asked += ["--nouns", str(tmp_path / "nouns.txt")]
+    monkeypatch.setattr("sys.argv", [*asked, "--minutes", "0"])
     assert program.main() == 1, "time ran out"
     assert not (tmp_path / "made").exists()
-    monkeypatch.setattr("sys.argv", words)
+    monkeypatch.setattr("sys.argv", asked)
     assert program.main() == 0
     told = [json.loads(line) for line in (tmp_path / "work" / "log.jsonl").read_text().splitlines()]
     last = [row["score"] for row in told if "score" in row][-1]
@@ -60,7 +67,9 @@ def test_one_command_trains_packs_and_scores_and_goes_on_where_it_stopped(tmp_pa
     model, _, prepare = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'made'}")
     assert prepare(Image.new("RGB", (40, 30))).shape == (3, 16, 16)
     assert sum(p.numel() for p in model.visual.parameters()) > 0
-    assert "top-1" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "top-1" in told
+    assert "nearest of 10 unseen words right" in told
 
 
 def test_an_unusable_start_is_told_in_a_line(tmp_path, recipe, monkeypatch, capsys):

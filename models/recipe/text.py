@@ -1,0 +1,152 @@
+"""The text tower, distilled: a word gets the direction that a sentence encoder gives it, whatever template it stands in.
+
+What the image tower was trained towards, the classes' names, keeps its direction. Steps can be broken off and gone on with.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from models.recipe.kept import checkpoint, restored
+from models.recipe.plan import Words
+
+TEMPLATES = (
+    "{}", "{}", "a photo of a {}.", "a photo of the {}.", "a picture of a {}.", "a blurry photo of a {}.", "a close-up photo of a {}.",
+    "a small {}.", "a large {}.", "a drawing of a {}.", "a photo of my {}.", "a cropped photo of a {}.", "a bright photo of a {}.",
+    "a dark photo of a {}.", "a low resolution photo of a {}.", "many {}.", "the {}.",
+)  # fmt: skip
+HELD = 3000  # words kept from training, to be scored on
+SAVED_EVERY = 300  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Texts and the unit vectors [n, E] they should have; the first `often` of them make up `share` of every batch."""
+
+    texts: Sequence[str]
+    vectors: Tensor
+    often: int = 0
+    share: float = 0.25
+
+
+def held_out(count: int) -> Tensor:
+    """Which of so many words are kept from training: always the same ones, at most a quarter."""
+    held = torch.zeros(count, dtype=torch.bool)
+    held[torch.randperm(count, generator=Generator().manual_seed(1))[: min(HELD, count // 4)]] = True
+    return held
+
+
+def encode(model: Any, tokens: Tensor) -> Tensor:
+    """Unit vectors [n, E] by open_clip's text tower, cut to the longest text: what lies behind a text's end is never looked at."""
+    length = int((tokens != 0).sum(1).max())
+    tokens = tokens[:, :length]
+    x = model.token_embedding(tokens) + model.positional_embedding[:length]
+    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
+    return F.normalize(x[torch.arange(len(tokens)), tokens.argmax(1)] @ model.text_projection, dim=-1)
+
+
+@torch.no_grad()
+def embedded(model: Any, tokenizer: Any, texts: Sequence[str], batch: int = 256) -> Tensor:
+    """Unit vectors [n, E] of texts in their order; those of like length go together."""
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    found = torch.empty(len(texts), model.text_projection.shape[1])
+    for start in range(0, len(texts), batch):
+        some = order[start : start + batch]
+        found[some] = encode(model, tokenizer([texts[i] for i in some]))
+    return found
+
+
+def distil(
+    model: Any,
+    tokenizer: Any,
+    lesson: Lesson,
+    plan: Words,
+    seed: int,
+    kept: Path,
+    deadline: float,
+    wrap: Callable[[range], Iterable[int]],
+) -> bool:
+    """Trains the text tower in place: 1 - cosine, and a cross entropy that tells the texts of a batch apart.
+
+    True when all steps are done, False when `deadline` (time.monotonic) came first; saved in both cases.
+    """
+    named = [(name, p) for name, p in model.named_parameters() if not name.startswith("visual.") and name != "logit_scale"]
+    groups = [
+        {"params": [p for _, p in named if p.ndim > 1], "weight_decay": 0.01},
+        {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer, steps = torch.optim.AdamW(groups, betas=(0.9, 0.98)), plan.samples // plan.batch
+    step, saved = _load(kept, model, optimizer), time.monotonic()
+    for number in wrap(range(step, steps)):
+        source = Generator().manual_seed(seed * 1_000_003 + number)
+        for group in optimizer.param_groups:
+            group["lr"] = plan.rate * min(1, (number + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * number / steps)))
+        chosen = _chosen(lesson, plan.batch, source)
+        templates = torch.randint(len(TEMPLATES), (plan.batch,), generator=source).tolist()
+        texts = [TEMPLATES[t].format(lesson.texts[i]) for t, i in zip(templates, chosen.tolist(), strict=True)]
+        made, wanted = encode(model, tokenizer(texts)), lesson.vectors[chosen]
+        loss = 1 - (made * wanted).sum(1).mean() + 0.1 * F.cross_entropy(20 * made @ wanted.T, torch.arange(plan.batch))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_([p for _, p in named], 1.0)
+        optimizer.step()
+        now = time.monotonic()
+        if now - saved > SAVED_EVERY or now > deadline:
+            _save(kept, model, optimizer, number + 1)
+            saved = now
+        if now > deadline:
+            return number + 1 == steps
+    _save(kept, model, optimizer, steps)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """On words never trained on: the mean cosine with the encoder's vectors, and the share whose nearest one is the right one."""
+
+    cosine: float
+    nearest: float
+    words: int
+
+    def line(self) -> str:
+        """For a log."""
+        return f"cosine {self.cosine:.4f} with the encoder, nearest of {self.words} unseen words right {100 * self.nearest:.1f} %"
+
+
+def agreement(model: Any, tokenizer: Any, words: Sequence[str], vectors: Tensor) -> Agreement:
+    """How far the text tower follows the encoder: `vectors` [n, E] are what it should say of the words."""
+    made = embedded(model, tokenizer, [f"a photo of a {word}." for word in words])
+    nearest = (made @ vectors.T).argmax(1) == torch.arange(len(words))
+    return Agreement(float((made * vectors).sum(1).mean()), float(nearest.float().mean()), len(words))
+
+
+def _chosen(lesson: Lesson, batch: int, source: Generator) -> Tensor:
+    """A batch of places: the share of those that come up often, the rest from all others."""
+    some = round(batch * lesson.share) if lesson.often else 0
+    often = torch.randint(max(lesson.often, 1), (some,), generator=source)
+    others = torch.randint(lesson.often, len(lesson.texts), (batch - some,), generator=source)
+    return torch.cat([often, others])
+
+
+def _save(path: Path, model: Any, optimizer: torch.optim.Optimizer, step: int) -> None:
+    state = {name: value for name, value in model.state_dict().items() if not name.startswith("visual.")}
+    checkpoint(path, {"text": state, "optimizer": optimizer.state_dict(), "step": step})
+
+
+def _load(path: Path, model: Any, optimizer: torch.optim.Optimizer) -> int:
+    """The step to go on with, its state loaded; 0 where nothing was kept."""
+    if not path.is_file():
+        return 0
+    state = restored(path)
+    model.load_state_dict(state["text"], strict=False)
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
