@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+START = "start"  # the name of the weights a recipe starts from, beside its phases' names
+
 
 class RecipeError(Exception):
     """A recipe that cannot be carried out; the message says in one line what was expected and what was found."""
@@ -36,6 +38,8 @@ class Phase:
     a batch that passes by each branch (stochastic depth); `mix` the share of batches whose pictures are mixed in pairs. `image_size`
     is the side of the pictures in this phase, 0 for the model's own: training on smaller ones than are looked at later costs less and
     loses little (FixRes, arXiv 1906.06423). `average` is the decay of the weights' running average, which is what counts at the end.
+    `begin` names the weights that the phase starts from by their shares, of earlier phases and of "start", as
+    { start = 0.5, deep = 0.5 }; without it they are the last phase's. `self_taught`: these weights, fixed, are the teacher.
     """
 
     name: str
@@ -58,6 +62,8 @@ class Phase:
     smallest_crop: float = 0.35
     average: float = 0.998
     image_size: int = 0
+    begin: Mapping[str, float] = field(default_factory=dict)
+    self_taught: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +77,8 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A model: its open_clip configuration, the folder whose blocks it starts from, its teacher, the phases in order, and
-    what the text tower goes through behind them."""
+    """A model: its open_clip configuration, the folder whose blocks it starts from, its teacher, the phases in order, the shares of
+    their weights in the model (`end`; without it the last one's alone), and what the text tower goes through behind them."""
 
     name: str
     vision: Mapping[str, Any]
@@ -83,6 +89,7 @@ class Recipe:
     phases: tuple[Phase, ...]
     teacher: Teacher | None = None
     words: Words | None = None
+    end: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
 
     @property
@@ -110,7 +117,19 @@ def read(path: Path) -> Recipe:
     for key, kind in (("teacher", Teacher), ("words", Words)):
         table[key] = _made(kind, table[key], path) if key in table else None
     known: Recipe = _made(Recipe, {**table, "phases": phases}, path)
+    for number, phase in enumerate(phases):
+        _check_shares(path, f"phase {phase.name}: begin", phase.begin, phases[:number])
+    _check_shares(path, "end", known.end, phases)
     return known
+
+
+def _check_shares(path: Path, what: str, shares: Mapping[str, float], done: tuple[Phase, ...]) -> None:
+    """Raises RecipeError unless the shares are of weights that exist by then and make a whole."""
+    there = [START, *(phase.name for phase in done)]
+    if unknown := sorted(set(shares) - set(there)):
+        raise RecipeError(f"{path}: {what} names {unknown[0]}, expected of {', '.join(there)}")
+    if shares and abs(sum(shares.values()) - 1) > 1e-6:
+        raise RecipeError(f"{path}: the shares of {what} sum to {sum(shares.values()):g}, expected 1")
 
 
 def _by_block(table: Mapping[str, float]) -> dict[int, float]:

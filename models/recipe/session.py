@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from convert.torchvision_ops import open_clip
 from convert.tower import tower_from_open_clip
 from models.recipe import names, narrow, pack, pictures, score, start, text, tower, train
 from models.recipe.losses import Taught
-from models.recipe.plan import Phase, Recipe, RecipeError
+from models.recipe.plan import START, Phase, Recipe, RecipeError
+from models.recipe.soup import soup
 from models.recipe.vocabulary import vocabulary
 from tflite_runtime_app.manifest import Preprocessing
 
@@ -69,10 +70,13 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
         kinds = names.kinds_of(speaker, tokenizer, classes, names.read(HYPERNYMS), templates).to(on)
     judge, teach = _judge(recipe, places, classes, bank.first().to(on)), _teacher(recipe, places, on)
     mean, deviation = torch.tensor(pack.MEAN), torch.tensor(pack.DEVIATION)
+    ended, grid = {START: state}, recipe.side // int(recipe.vision["patch_size"])
     for number, phase in enumerate(recipe.phases):
         side = phase.image_size or recipe.side
+        state = soup(phase.begin, ended, grid) if phase.begin else state
         model = start.build(recipe.configuration(side), state)
-        setting = train.Setting(phase, number, recipe.seed, side, mean, deviation, bank, kinds, seen, on, teach)
+        taught = _teach(recipe.configuration(side), state, side, on) if phase.self_taught else teach
+        setting = train.Setting(phase, number, recipe.seed, side, mean, deviation, bank, kinds, seen, on, taught)
         checkpoint = places.work / f"{number}-{phase.name}.pt"
         going = train.prepare(setting, model.visual, float(model.logit_scale.detach()), _bridge(recipe, phase, places))
         if checkpoint.is_file():
@@ -83,14 +87,16 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
         )
         model.visual.load_state_dict(going.average)
         model.logit_scale.data.fill_(float(going.scale.detach()))
-        state = model.cpu().state_dict()
+        state = ended[phase.name] = model.cpu().state_dict()
         if ahead:
             found = judge(start.build(recipe.configuration(), state).visual.eval().to(on))
             _tell(log, f"{phase.name}, step {going.step} of {setting.steps}", found)
         if not finished:
             return False
-    model = start.build(recipe.configuration(), state)
-    if recipe.words is not None and not _distilled(recipe, places, model, classes, bank, deadline):
+    model = start.build(recipe.configuration(), soup(recipe.end, ended, grid) if recipe.end else state)
+    if recipe.end:
+        _tell(log, "the weights that the recipe ends with", judge(model.visual.eval().to(on)))
+    if recipe.words is not None and not _distilled(recipe, places, model.cpu(), classes, bank, deadline):
         return False
     pack.write(places.out, recipe, model.state_dict())
     return True
@@ -154,13 +160,19 @@ def _teacher(recipe: Recipe, places: Places, device: torch.device) -> Callable[[
         return None
     folder = places.clone / recipe.teacher.folder
     configuration = start.configuration(folder, recipe.teacher.image_size)
-    large = int(configuration["vision_cfg"]["image_size"])
-    visual = start.build(configuration, start.weights(folder)).visual.eval().to(device)
+    return _teach(configuration, start.weights(folder), int(configuration["vision_cfg"]["image_size"]), device)
+
+
+def _teach(
+    configuration: Mapping[str, Any], state: Mapping[str, Tensor], side: int, device: torch.device
+) -> Callable[[Tensor], Taught]:
+    """A teacher of these weights; it looks at crops `side` wide."""
+    visual = start.build(configuration, state).visual.eval().to(device)
 
     @torch.no_grad()
     def teach(x: Tensor) -> Taught:
-        if large != x.shape[-1]:
-            x = nn.functional.interpolate(x, size=(large, large), mode="bicubic", align_corners=False)
+        if side != x.shape[-1]:
+            x = nn.functional.interpolate(x, size=(side, side), mode="bicubic", align_corners=False)
         seen = tower.run(visual, x, (), torch.Generator())
         return Taught(seen.embedding, seen.tokens)
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from convert.torchvision_ops import open_clip
 from models.recipe import __main__ as program
-from models.recipe import pack, plan, start, words
+from models.recipe import pack, plan, soup, start, words
 from tests.models.little import CLASSES, RECIPE, model_of, sheets, tar
 
 
@@ -19,6 +19,8 @@ from tests.models.little import CLASSES, RECIPE, model_of, sheets, tar
         ("noise = 0.02", "nois = 0.02", "unknown key nois"),
         ("embed_dim = 16", "", "lacks the key embed_dim"),
         ("[[phase]]", "[phase]", r"names no \[\[phase\]\]"),
+        ("mix = 0.5", "begin = { first = 1 }", "begin names first, expected of start"),
+        ("quick_gelu = true", "quick_gelu = true\nend = { start = 0.5, first = 0.4 }", "end sum to 0.9, expected 1"),
     ],
 )
 def test_a_recipe_with_a_wrong_key_is_refused_in_a_line(tmp_path, before, after, told):
@@ -39,13 +41,25 @@ def test_a_position_table_stretched_and_back_keeps_the_class_token_and_smooth_gr
     assert (middle.diff(dim=1) > 0).all()
 
 
+def test_a_soup_is_the_mean_of_weights_whose_position_tables_have_the_same_grid():
+    known = {"start": {"w": torch.tensor([1.0, 3.0]), start.POSITIONS: torch.ones(1 + 4, 2)}}
+    known["late"] = {"w": torch.tensor([5.0, 7.0]), start.POSITIONS: torch.full((1 + 9, 2), 2.0)}
+    mixed = soup.soup({"start": 0.25, "late": 0.75}, known, 3)
+    assert torch.equal(mixed["w"], torch.tensor([4.0, 6.0]))
+    assert mixed[start.POSITIONS].shape == (10, 2)
+    torch.testing.assert_close(mixed[start.POSITIONS], torch.full((10, 2), 1.75))
+
+
 def test_one_command_trains_packs_and_scores_and_goes_on_where_it_stopped(tmp_path, recipe, monkeypatch, capsys):
     (tmp_path / "classes.tsv").write_text(CLASSES)
     begun = tmp_path / "begun"
     pack.write(begun, recipe, model_of(recipe).state_dict())
     (begun / "templates.txt").write_text("a photo of a {}.\n")
     longer = RECIPE.replace("samples = 96", "samples = 1600").replace("drop = 0.25", "drop = 0.0")
-    (tmp_path / "recipe.toml").write_text(longer + "[words]\nsamples = 64\nbatch = 16\n")
+    longer = longer.replace("quick_gelu", "end = { first = 0.5, again = 0.5 }\nquick_gelu")
+    again = "[[phase]]\nname = 'again'\nsamples = 64\nbatch = 8\nrate = 1e-3\nanswers = 1.0\n"
+    again += "begin = { start = 0.1, first = 0.9 }\nself_taught = true\n"
+    (tmp_path / "recipe.toml").write_text(longer + again + "[words]\nsamples = 64\nbatch = 16\n")
     (tmp_path / "nouns.txt").write_text("\n".join(f"thing_{k}" for k in range(40)))
     monkeypatch.setattr(words, "_encode", lambda listed: np.random.default_rng(0).normal(size=(len(listed), 24)).astype("f4"))
     asked = ["recipe", str(tmp_path / "recipe.toml"), "--train", str(sheets(tmp_path / "sheets"))]
