@@ -20,20 +20,28 @@ TEMPLATES = "templates.txt"  # in a model folder
 
 @dataclass(frozen=True, slots=True)
 class LabelList:
-    """Names in order, and for each the id that a picture's parent folder may bear: what stands before a TAB, else the name."""
+    """Names in order, and for each the ids that a picture's parent folder may bear: what stands before a TAB, else the name."""
 
     names: tuple[str, ...]
-    ids: tuple[str, ...]
+    ids: tuple[str, ...]  # several of a label are separated by commas
 
     def indices(self, folders: Sequence[str]) -> tuple[int, ...] | None:
         """The label of each picture by its folder's name; None unless every folder is a known id."""
-        place = {identifier: index for index, identifier in enumerate(self.ids)}
+        place = self.place
         found = tuple(place.get(folder, -1) for folder in folders)
         return found if found and -1 not in found else None
 
+    @property
+    def place(self) -> dict[str, int]:
+        """The label of every known id."""
+        return {one.strip(): index for index, listed in enumerate(self.ids) for one in (listed, *listed.split(","))}
+
 
 def parse_labels(text: str) -> LabelList:
-    """A label file's text: one label a line, `id TAB` before it if it has one; of names separated by commas the first counts."""
+    """A label file's text: one label a line, `id TAB` or `id,id TAB` before it if it has some; of names with commas the first counts.
+
+    A label with several ids is right for the pictures of each ("dog" for those of every breed).
+    """
     names, ids = [], []
     for line in text.splitlines():
         identifier, tab, synonyms = line.rpartition("\t")
@@ -123,7 +131,8 @@ def _names_a_file(option: str) -> bool:
 def _checked(names: list[str], ids: list[str]) -> LabelList:
     if not names:
         raise UsageError("the label list is empty; give one label a line, or names separated by commas")
-    double = sorted({text for texts in (names, ids) for text, count in Counter(texts).items() if count > 1})
+    single = [one.strip() for listed in ids for one in listed.split(",")]
+    double = sorted({text for texts in (names, single) for text, count in Counter(texts).items() if count > 1})
     if double:
         raise UsageError(f"labels must differ from one another; given more than once: {', '.join(double[:5])}")
     return LabelList(tuple(names), tuple(ids))

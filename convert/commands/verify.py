@@ -88,7 +88,7 @@ def _labels(option: str | None, inside: LabelBank | None, part: SampleSet, embed
     listed = parse_labels(Path(option).read_text("utf-8"))
     truth = listed.indices(part.folders)
     if truth is None:
-        unknown = next(folder for folder in part.folders if folder not in listed.ids)
+        unknown = next(folder for folder in part.folders if folder not in listed.place)
         raise UsageError(f"--labels {option}: no line has the id {unknown!r}, the parent folder of a picture")
     return embed(listed), truth
 

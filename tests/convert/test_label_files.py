@@ -45,6 +45,14 @@ def test_duplicates_are_refused_by_name(text, named):
         parse_labels(text)
 
 
+def test_a_label_is_right_for_the_pictures_of_each_of_its_ids():
+    found = parse_labels("n02,n03\tdog, hound\nn01\tcat\n")
+    assert (found.names, found.ids) == (("dog", "cat"), ("n02,n03", "n01"))
+    assert found.indices(["n03", "n01", "n02"]) == (0, 1, 0)
+    with pytest.raises(UsageError, match="more than once: n02"):
+        parse_labels("n01,n02\tcat\nn02\tdog\n")
+
+
 def test_thousands_of_labels_take_no_time():
     import time
 
