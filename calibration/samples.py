@@ -56,6 +56,12 @@ class SampleSet:
         where = slice(start, stop)
         return SampleSet(self.names[where], self.folders[where], self.images[where], f"{self.digest}[{start}:{stop or ''}]", ())
 
+    def chosen(self, places: Sequence[int]) -> SampleSet:
+        """The images at these places as a set of their own, in memory."""
+        names, folders = (tuple(listed[k] for k in places) for listed in (self.names, self.folders))
+        which = hashlib.sha256(repr(tuple(places)).encode()).hexdigest()[:16]
+        return SampleSet(names, folders, self.images[list(places)], f"{self.digest}[{which}]", ())
+
 
 def samples(sources: Sequence[Path]) -> Iterator[Sample]:
     """Every picture of the sources. Raises FileNotFoundError naming a source that does not exist."""

@@ -66,7 +66,7 @@ def build(request: Request, progress: Progress) -> Build:
         everything = load_pictures(request.images, request.model.preprocessing, progress)
         _require(everything)
         progress.step(f"{len(everything)} images read, {len(everything.skipped)} skipped")
-        shares = fit.share_out(everything)
+        shares = fit.share_out(everything, request.labels.known)
         chosen = fit.range_images(shares.ranges.images, request.seed)
         means = channels_of(request, exits, chosen, progress)
         graph = make_graph(request.model, request.recipe.rewrites, exits, means, request.seed, progress, request.profile.runtime)

@@ -31,6 +31,15 @@ class LabelList:
         found = tuple(place.get(folder, -1) for folder in folders)
         return found if found and -1 not in found else None
 
+    def known(self, folders: Sequence[str]) -> list[int]:
+        """The places of those pictures that show what a label names, by their folders' names.
+
+        All of them where more than a tenth show something else: then folders are no ids.
+        """
+        place = self.place
+        found = [number for number, folder in enumerate(folders) if folder in place]
+        return found if 10 * len(found) >= 9 * len(folders) else list(range(len(folders)))
+
     @property
     def place(self) -> dict[str, int]:
         """The label of every known id."""

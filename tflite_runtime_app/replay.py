@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,11 @@ class Replay:
     def part(self, start: int, stop: int | None) -> Replay:
         """Images start .. stop - 1."""
         where = slice(start, stop)
+        return Replay(self.embeddings[where], self.variances[where], self.ms[where])
+
+    def chosen(self, places: Sequence[int]) -> Replay:
+        """The images at these places."""
+        where = np.array(places, np.int64)
         return Replay(self.embeddings[where], self.variances[where], self.ms[where])
 
 

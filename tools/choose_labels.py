@@ -90,7 +90,8 @@ def main() -> None:
     kept = chosen(seen, right)
     lines = "".join(f"{listed.ids[k]}\t{listed.names[k]}\n" for k in kept)
     write_atomically(model.folder / "labels.txt", lines.encode())
-    write_atomically(model.folder / "labels.csv", table(listed, seen, right, kept).encode())
+    found_out = f"# of the model whose space is {model.space_id}\n" + table(listed, seen, right, kept)
+    write_atomically(model.folder / "labels.csv", found_out.encode())
     known = np.isin(right, kept)
     first = kept[seen[known][:, kept].argmax(1)] == right[known]
     print(

@@ -74,6 +74,9 @@ def run(
     seen = through_both(items, total, manifest.preprocessing, cascade, stages, kept, key, progress)
     if not seen.names:
         raise UsageError(f"none of {total} pictures could be read, the first: {seen.skipped[0]}")
+    if len(places := listed.known(seen.folders)) < len(seen.names):
+        progress.step(f"{len(seen.names) - len(places)} pictures left aside: they show what no label names")
+        seen = seen.chosen(places)
     known = listed.indices(seen.folders)
     wanted = None if known is None else np.array(known, np.int64)
     data = study(seen.found, seen.float_found, wanted, cascade, manifest, bank)

@@ -36,7 +36,7 @@ def run(
     progress = OnTerminal()
     request = make_request("rpi", model, pretrained, images, labels, None, None, None, seed, None, models, progress)
     everything = load_pictures(images, request.model.preprocessing, progress)
-    shares = fit.share_out(everything)
+    shares = fit.share_out(everything, request.labels.known)
     asked = shares.report.part(0, count)
     right = request.labels.indices(asked.folders)
     if right is None:

@@ -41,7 +41,7 @@ def run(
     if keep and request.model.folder is None:
         raise UsageError(f"--keep: {request.model.name} is not a model folder; name one with --model DIR")
     everything = load_pictures(images, request.model.preprocessing, progress)
-    shares = fit.share_out(everything)
+    shares = fit.share_out(everything, request.labels.known)
     held = shares.report.part(0, count)
     if len(everything) < 20:
         raise CalibrationError(f"--images holds {len(everything)} readable pictures; measuring the ladder needs at least 20")

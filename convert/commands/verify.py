@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +16,7 @@ from convert.errors import LimitMissed, UsageError
 from convert.label_files import LabelList, embed_labels, parse_labels
 from convert.parity import Parity, cascade_of, float_embeddings, measure
 from convert.pictures import load_pictures
-from convert.progress import OnTerminal
+from convert.progress import OnTerminal, Progress
 from tflite_runtime_app.bundle import read_bundle
 from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.refit import for_other_labels
@@ -40,7 +40,8 @@ def run(
     part = found.part(skip, None)
     if not len(part):
         raise UsageError(f"--images holds {len(found)} readable pictures, --skip {skip} leaves none")
-    bank, truth = _labels(labels, bundle.labels, part, lambda listed: embed_labels(listed, loaded))
+    listed, bank = _labels(labels, bundle.labels, lambda listed: embed_labels(listed, loaded))
+    part, truth = _known(part, listed, labels, progress)
     progress.step(f"{len(part)} images read, {len(found.skipped)} broken ones skipped, {len(bank.names)} labels")
     reference = float_embeddings(loaded, part.images, progress)
     cascade = cascade_of(bundle.flatbuffer, bundle.manifest)
@@ -77,20 +78,29 @@ def table(result: Parity) -> Table:
     return shown
 
 
-def _labels(option: str | None, inside: LabelBank | None, part: SampleSet, embed) -> tuple[LabelBank, Sequence[int] | None]:  # type: ignore[no-untyped-def]
-    """The label matrix to score with, and each picture's label where its parent folder tells."""
+def _labels(option: str | None, inside: LabelBank | None, embed: Callable[[LabelList], LabelBank]) -> tuple[LabelList, LabelBank]:
+    """The labels and the matrix to score with."""
     if option is None:
         if inside is None:
             raise UsageError("the bundle holds no labels; give --labels FILE")
-        return inside, LabelList(inside.names, inside.names).indices(part.folders)
+        return LabelList(inside.names, inside.names), inside
     if not Path(option).is_file():
         raise UsageError(f"--labels {option}: no such file; one `id TAB names` a line is expected")
     listed = parse_labels(Path(option).read_text("utf-8"))
+    return listed, embed(listed)
+
+
+def _known(part: SampleSet, listed: LabelList, option: str | None, progress: Progress) -> tuple[SampleSet, Sequence[int] | None]:
+    """The pictures that show what a label names, and the label of each where their folders tell."""
+    places = listed.known(part.folders)
+    if len(places) < len(part):
+        progress.step(f"{len(part) - len(places)} pictures left aside: they show what no label names")
+        part = part.chosen(places)
     truth = listed.indices(part.folders)
-    if truth is None:
+    if truth is None and option is not None:
         unknown = next(folder for folder in part.folders if folder not in listed.place)
         raise UsageError(f"--labels {option}: no line has the id {unknown!r}, the parent folder of a picture")
-    return embed(listed), truth
+    return part, truth
 
 
 def _hold_to_limits(result: Parity, limits: dict[str, float]) -> None:

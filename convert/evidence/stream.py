@@ -39,6 +39,11 @@ class Seen:
     float_found: Replay
     skipped: tuple[str, ...]
 
+    def chosen(self, places: Sequence[int]) -> Seen:
+        """The images at these places."""
+        names, folders = (tuple(listed[k] for k in places) for listed in (self.names, self.folders))
+        return Seen(names, folders, self.found.chosen(places), self.float_found.chosen(places), self.skipped)
+
 
 def through_both(
     items: Iterator[Sample],

@@ -19,10 +19,15 @@ DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
 
 def write(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> None:
-    """The folder with these weights; files are replaced whole."""
+    """The recipe's folder with these weights."""
+    write_folder(folder, recipe.configuration(), state)
+
+
+def write_folder(folder: Path, model: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+    """A folder of this model_cfg and these weights; files are replaced whole."""
     from safetensors.torch import save
 
     preprocess: dict[str, Any] = {"mean": MEAN, "std": DEVIATION, "interpolation": "bicubic", "resize_mode": "shortest"}
-    configuration = {"model_cfg": recipe.configuration(), "preprocess_cfg": preprocess}
+    configuration = {"model_cfg": model, "preprocess_cfg": preprocess}
     write_atomically(folder / CONFIG, (json.dumps(configuration, indent=2) + "\n").encode())
     write_atomically(folder / WEIGHTS, bytes(save({name: value.half().contiguous() for name, value in state.items()})))

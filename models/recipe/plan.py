@@ -38,8 +38,6 @@ class Phase:
     a batch that passes by each branch (stochastic depth); `mix` the share of batches whose pictures are mixed in pairs. `image_size`
     is the side of the pictures in this phase, 0 for the model's own: training on smaller ones than are looked at later costs less and
     loses little (FixRes, arXiv 1906.06423). `average` is the decay of the weights' running average, which is what counts at the end.
-    `begin` names the weights that the phase starts from by their shares, of earlier phases and of "start", as
-    { start = 0.5, deep = 0.5 }; without it they are the last phase's. `self_taught`: these weights, fixed, are the teacher.
     """
 
     name: str
@@ -62,8 +60,6 @@ class Phase:
     smallest_crop: float = 0.35
     average: float = 0.998
     image_size: int = 0
-    begin: Mapping[str, float] = field(default_factory=dict)
-    self_taught: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +73,9 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A model: its open_clip configuration, the folder whose blocks it starts from, its teacher, the phases in order, the shares of
-    their weights in the model (`end`; without it the last one's alone), and what the text tower goes through behind them."""
+    """A model: its open_clip configuration, the folder whose blocks it starts from, its teacher, the phases in order, the shares that
+    what they ended with has in the model (`end`, "start" among them; without it the last one's alone), and what the text tower goes
+    through behind them."""
 
     name: str
     vision: Mapping[str, Any]
@@ -117,19 +114,12 @@ def read(path: Path) -> Recipe:
     for key, kind in (("teacher", Teacher), ("words", Words)):
         table[key] = _made(kind, table[key], path) if key in table else None
     known: Recipe = _made(Recipe, {**table, "phases": phases}, path)
-    for number, phase in enumerate(phases):
-        _check_shares(path, f"phase {phase.name}: begin", phase.begin, phases[:number])
-    _check_shares(path, "end", known.end, phases)
+    there = [START, *(phase.name for phase in phases)]
+    if unknown := sorted(set(known.end) - set(there)):
+        raise RecipeError(f"{path}: end names {unknown[0]}, expected of {', '.join(there)}")
+    if known.end and abs(sum(known.end.values()) - 1) > 1e-6:
+        raise RecipeError(f"{path}: the shares of end sum to {sum(known.end.values()):g}, expected 1")
     return known
-
-
-def _check_shares(path: Path, what: str, shares: Mapping[str, float], done: tuple[Phase, ...]) -> None:
-    """Raises RecipeError unless the shares are of weights that exist by then and make a whole."""
-    there = [START, *(phase.name for phase in done)]
-    if unknown := sorted(set(shares) - set(there)):
-        raise RecipeError(f"{path}: {what} names {unknown[0]}, expected of {', '.join(there)}")
-    if shares and abs(sum(shares.values()) - 1) > 1e-6:
-        raise RecipeError(f"{path}: the shares of {what} sum to {sum(shares.values()):g}, expected 1")
 
 
 def _by_block(table: Mapping[str, float]) -> dict[int, float]:

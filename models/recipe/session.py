@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,10 +73,8 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
     ended, grid = {START: state}, recipe.side // int(recipe.vision["patch_size"])
     for number, phase in enumerate(recipe.phases):
         side = phase.image_size or recipe.side
-        state = soup(phase.begin, ended, grid) if phase.begin else state
         model = start.build(recipe.configuration(side), state)
-        taught = _teach(recipe.configuration(side), state, side, on) if phase.self_taught else teach
-        setting = train.Setting(phase, number, recipe.seed, side, mean, deviation, bank, kinds, seen, on, taught)
+        setting = train.Setting(phase, number, recipe.seed, side, mean, deviation, bank, kinds, seen, on, teach)
         checkpoint = places.work / f"{number}-{phase.name}.pt"
         going = train.prepare(setting, model.visual, float(model.logit_scale.detach()), _bridge(recipe, phase, places))
         if checkpoint.is_file():
@@ -160,14 +158,8 @@ def _teacher(recipe: Recipe, places: Places, device: torch.device) -> Callable[[
         return None
     folder = places.clone / recipe.teacher.folder
     configuration = start.configuration(folder, recipe.teacher.image_size)
-    return _teach(configuration, start.weights(folder), int(configuration["vision_cfg"]["image_size"]), device)
-
-
-def _teach(
-    configuration: Mapping[str, Any], state: Mapping[str, Tensor], side: int, device: torch.device
-) -> Callable[[Tensor], Taught]:
-    """A teacher of these weights; it looks at crops `side` wide."""
-    visual = start.build(configuration, state).visual.eval().to(device)
+    side = int(configuration["vision_cfg"]["image_size"])
+    visual = start.build(configuration, start.weights(folder)).visual.eval().to(device)
 
     @torch.no_grad()
     def teach(x: Tensor) -> Taught:

@@ -19,7 +19,7 @@ from tests.models.little import CLASSES, RECIPE, model_of, sheets, tar
         ("noise = 0.02", "nois = 0.02", "unknown key nois"),
         ("embed_dim = 16", "", "lacks the key embed_dim"),
         ("[[phase]]", "[phase]", r"names no \[\[phase\]\]"),
-        ("mix = 0.5", "begin = { first = 1 }", "begin names first, expected of start"),
+        ("quick_gelu = true", "quick_gelu = true\nend = { last = 1 }", "end names last, expected of start, first"),
         ("quick_gelu = true", "quick_gelu = true\nend = { start = 0.5, first = 0.4 }", "end sum to 0.9, expected 1"),
     ],
 )
@@ -57,8 +57,7 @@ def test_one_command_trains_packs_and_scores_and_goes_on_where_it_stopped(tmp_pa
     (begun / "templates.txt").write_text("a photo of a {}.\n")
     longer = RECIPE.replace("samples = 96", "samples = 1600").replace("drop = 0.25", "drop = 0.0")
     longer = longer.replace("quick_gelu", "end = { first = 0.5, again = 0.5 }\nquick_gelu")
-    again = "[[phase]]\nname = 'again'\nsamples = 64\nbatch = 8\nrate = 1e-3\nanswers = 1.0\n"
-    again += "begin = { start = 0.1, first = 0.9 }\nself_taught = true\n"
+    again = "[[phase]]\nname = 'again'\nsamples = 64\nbatch = 8\nrate = 1e-3\n"
     (tmp_path / "recipe.toml").write_text(longer + again + "[words]\nsamples = 64\nbatch = 16\n")
     (tmp_path / "nouns.txt").write_text("\n".join(f"thing_{k}" for k in range(40)))
     monkeypatch.setattr(words, "_encode", lambda listed: np.random.default_rng(0).normal(size=(len(listed), 24)).astype("f4"))
