@@ -24,7 +24,7 @@ from convert.float_replay import float_replay
 from convert.gate_graph import add_gates
 from convert.graph import Graph, integer_file, make_graph
 from convert.integer import IntegerFile
-from convert.label_files import embed_labels
+from convert.label_files import embed_labels, named_places
 from convert.pack import describe
 from convert.parity import cascade_of
 from convert.pictures import load_pictures
@@ -66,7 +66,7 @@ def build(request: Request, progress: Progress) -> Build:
         everything = load_pictures(request.images, request.model.preprocessing, progress)
         _require(everything)
         progress.step(f"{len(everything)} images read, {len(everything.skipped)} skipped")
-        shares = fit.share_out(everything, request.labels.known)
+        shares = fit.share_out(everything, named_places(request.labels, everything.folders, progress))
         chosen = fit.range_images(shares.ranges.images, request.seed)
         means = channels_of(request, exits, chosen, progress)
         graph = make_graph(request.model, request.recipe.rewrites, exits, means, request.seed, progress, request.profile.runtime)

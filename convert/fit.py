@@ -5,7 +5,7 @@ The images are cut by position: one fifth for the ranges, one fifth for the gate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,15 +36,14 @@ class Shares:
     report: SampleSet
 
 
-def share_out(images: SampleSet, known: Callable[[Sequence[str]], Sequence[int]] | None = None) -> Shares:
-    """Cut by position at one, two and three fifths; gates, thresholds and report see the images only whose folders are `known`."""
+def share_out(images: SampleSet, known: Sequence[int] | None = None) -> Shares:
+    """Cut by position at one, two and three fifths; gates, thresholds and report see only the images at the `known` places."""
     first, second, third = (len(images) * k // 5 for k in (1, 2, 3))
-    parts = [
-        images.part(*ends) for ends in ((0, max(first, min(1, len(images)))), (first, second), (second, third), (third, None))
-    ]
-    if known is not None:
-        parts[1:] = [part if len(found := known(part.folders)) == len(part) else part.chosen(found) for part in parts[1:]]
-    return Shares(*parts)
+    ends = ((first, second), (second, third), (third, None))
+    parts = [images.part(start, stop) for start, stop in ends]
+    if known is not None and len(known) < len(images):
+        parts = [images.chosen([k for k in known if start <= k < (stop or len(images))]) for start, stop in ends]
+    return Shares(images.part(0, max(first, min(1, len(images)))), *parts)
 
 
 def range_images(images: NDArray[np.int8], seed: int) -> NDArray[np.int8]:

@@ -12,6 +12,7 @@ import torch
 
 from convert.errors import UsageError
 from convert.models import ClipModel
+from convert.progress import Progress
 from tflite_runtime_app.labels import LabelBank
 
 BATCH = 256
@@ -42,8 +43,8 @@ class LabelList:
 
     @property
     def place(self) -> dict[str, int]:
-        """The label of every known id."""
-        return {one.strip(): index for index, listed in enumerate(self.ids) for one in (listed, *listed.split(","))}
+        """The label of every known id, made anew by each call."""
+        return {one.strip(): index for index, listed in enumerate(self.ids) for one in listed.split(",")}
 
 
 def parse_labels(text: str) -> LabelList:
@@ -59,6 +60,14 @@ def parse_labels(text: str) -> LabelList:
             names.append(name)
             ids.append(identifier.strip() if tab else name)
     return _checked(names, ids)
+
+
+def named_places(labels: LabelList, folders: Sequence[str], progress: Progress) -> list[int]:
+    """`labels.known`, and how many pictures are left aside is told."""
+    places = labels.known(folders)
+    if len(places) < len(folders):
+        progress.step(f"{len(folders) - len(places)} pictures left aside: they show what no label names")
+    return places
 
 
 def imagenet_labels(folder: Path) -> LabelList:

@@ -77,15 +77,15 @@ def main() -> None:
     given = parser.parse_args()
     model, listed = load_model(given.model, None, None), parse_labels(given.candidates.read_text("utf-8"))
     assert model.folder is not None
-    bank, cosines, of = embed_labels(listed, model).vectors, [], []
+    bank, cosines, of, place = embed_labels(listed, model).vectors, [], [], listed.place
     for source, first in itertools.zip_longest(given.images, given.first):
-        shown = load((s for s in itertools.islice(samples([source]), first) if s.folder in listed.place), model.preprocessing)
+        shown = load((s for s in itertools.islice(samples([source]), first) if s.folder in place), model.preprocessing)
         for start in OnTerminal().over(
             range(0, len(shown), BATCH), -(-len(shown) // BATCH), f"{source.name}, batches of {BATCH}"
         ):
             batch = torch.from_numpy(pixels(shown.images[start : start + BATCH]))
             cosines.append(torch.nn.functional.normalize(model.encode(batch), dim=1).numpy() @ bank.T)
-        of += [listed.place[folder] for folder in shown.folders]
+        of += [place[folder] for folder in shown.folders]
     seen, right = np.concatenate(cosines), np.array(of)
     kept = chosen(seen, right)
     lines = "".join(f"{listed.ids[k]}\t{listed.names[k]}\n" for k in kept)

@@ -24,7 +24,7 @@ from convert.evidence.sheet import MOST, contact_sheet
 from convert.evidence.stream import Seen, tensor_of, through_both
 from convert.evidence.study import study
 from convert.files import write_atomically
-from convert.label_files import LabelList, embed_labels, imagenet_labels, parse_labels
+from convert.label_files import LabelList, embed_labels, imagenet_labels, named_places, parse_labels
 from convert.models import ClipModel
 from convert.parity import cascade_of
 from convert.progress import OnTerminal, Progress
@@ -74,9 +74,8 @@ def run(
     seen = through_both(items, total, manifest.preprocessing, cascade, stages, kept, key, progress)
     if not seen.names:
         raise UsageError(f"none of {total} pictures could be read, the first: {seen.skipped[0]}")
-    if len(places := listed.known(seen.folders)) < len(seen.names):
-        progress.step(f"{len(seen.names) - len(places)} pictures left aside: they show what no label names")
-        seen = seen.chosen(places)
+    places = named_places(listed, seen.folders, progress)
+    seen = seen if len(places) == len(seen.names) else seen.chosen(places)
     known = listed.indices(seen.folders)
     wanted = None if known is None else np.array(known, np.int64)
     data = study(seen.found, seen.float_found, wanted, cascade, manifest, bank)

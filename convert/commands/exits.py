@@ -17,7 +17,7 @@ from convert.commands.request import make_request
 from convert.errors import UsageError
 from convert.evidence.factorial import HEADS, TOKENS, Cell, measure
 from convert.files import write_atomically
-from convert.label_files import embed_labels
+from convert.label_files import embed_labels, named_places
 from convert.pictures import load_pictures
 from convert.progress import OnTerminal
 
@@ -36,7 +36,7 @@ def run(
     progress = OnTerminal()
     request = make_request("rpi", model, pretrained, images, labels, None, None, None, seed, None, models, progress)
     everything = load_pictures(images, request.model.preprocessing, progress)
-    shares = fit.share_out(everything, request.labels.known)
+    shares = fit.share_out(everything, named_places(request.labels, everything.folders, progress))
     asked = shares.report.part(0, count)
     right = request.labels.indices(asked.folders)
     if right is None:

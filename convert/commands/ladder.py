@@ -13,7 +13,7 @@ from convert.calibrated import exits_of
 from convert.commands.request import make_request
 from convert.errors import CalibrationError, UsageError
 from convert.files import write_atomically
-from convert.label_files import embed_labels
+from convert.label_files import embed_labels, named_places
 from convert.ladder import Trial, climb
 from convert.pictures import load_pictures
 from convert.progress import OnTerminal
@@ -41,7 +41,7 @@ def run(
     if keep and request.model.folder is None:
         raise UsageError(f"--keep: {request.model.name} is not a model folder; name one with --model DIR")
     everything = load_pictures(images, request.model.preprocessing, progress)
-    shares = fit.share_out(everything, request.labels.known)
+    shares = fit.share_out(everything, named_places(request.labels, everything.folders, progress))
     held = shares.report.part(0, count)
     if len(everything) < 20:
         raise CalibrationError(f"--images holds {len(everything)} readable pictures; measuring the ladder needs at least 20")

@@ -13,7 +13,7 @@ from rich.table import Table
 from calibration.samples import SampleSet
 from convert.commands.matching import matching_model
 from convert.errors import LimitMissed, UsageError
-from convert.label_files import LabelList, embed_labels, parse_labels
+from convert.label_files import LabelList, embed_labels, named_places, parse_labels
 from convert.parity import Parity, cascade_of, float_embeddings, measure
 from convert.pictures import load_pictures
 from convert.progress import OnTerminal, Progress
@@ -92,10 +92,8 @@ def _labels(option: str | None, inside: LabelBank | None, embed: Callable[[Label
 
 def _known(part: SampleSet, listed: LabelList, option: str | None, progress: Progress) -> tuple[SampleSet, Sequence[int] | None]:
     """The pictures that show what a label names, and the label of each where their folders tell."""
-    places = listed.known(part.folders)
-    if len(places) < len(part):
-        progress.step(f"{len(part) - len(places)} pictures left aside: they show what no label names")
-        part = part.chosen(places)
+    places = named_places(listed, part.folders, progress)
+    part = part if len(places) == len(part) else part.chosen(places)
     truth = listed.indices(part.folders)
     if truth is None and option is not None:
         unknown = next(folder for folder in part.folders if folder not in listed.place)

@@ -25,7 +25,8 @@ REPORTED = 3030  # pictures of the validation tar before those that nothing is c
 
 def scored(model: ClipModel, shown: SampleSet, listed: LabelList, bank: Tensor, exits: Sequence[int] = ()) -> Score:
     """The score over pictures whose folders are ids of the list."""
-    of = [listed.place[folder] for folder in shown.folders]
+    place = listed.place
+    of = [place[folder] for folder in shown.folders]
     mean, deviation = torch.tensor(model.mean), torch.tensor(model.deviation)
     return score.score(model.module.visual, score.batches(shown, of, mean, deviation), bank, exits)
 
