@@ -20,7 +20,7 @@ from convert.label_files import TEMPLATES, parse_templates
 from convert.progress import OnTerminal
 from convert.torchvision_ops import open_clip
 from convert.tower import tower_from_open_clip
-from models.recipe import names, narrow, pack, pictures, score, start, text, tower, train
+from models.recipe import names, narrow, pack, pictures, precision, score, start, text, tower, train
 from models.recipe.losses import Taught
 from models.recipe.plan import START, Phase, Recipe, RecipeError
 from models.recipe.soup import soup
@@ -165,7 +165,8 @@ def _teacher(recipe: Recipe, places: Places, device: torch.device) -> Callable[[
     def teach(x: Tensor) -> Taught:
         if side != x.shape[-1]:
             x = nn.functional.interpolate(x, size=(side, side), mode="bicubic", align_corners=False)
-        seen = tower.run(visual, x, (), torch.Generator())
+        with precision.fast(device):
+            seen = tower.run(visual, x, (), torch.Generator()).float()
         return Taught(seen.embedding, seen.tokens)
 
     return teach

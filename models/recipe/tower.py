@@ -21,6 +21,11 @@ class Seen:
     tokens: Tensor
     outliers: Tensor
 
+    def float(self) -> Seen:
+        """The same in float32, as the losses want it."""
+        exits = {done: value.float() for done, value in self.exits.items()}
+        return Seen(self.embedding.float(), exits, self.tokens.float(), self.outliers.float())
+
 
 def run(visual: Any, x: Tensor, exits: Collection[int], source: Generator, noise: float = 0.0, drop: float = 0.0) -> Seen:
     """One pass over normalised pictures [n, 3, side, side]; with `noise` and `drop` 0 the embedding is open_clip's.

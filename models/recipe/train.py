@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from models.recipe import augment, losses, tower
+from models.recipe import augment, losses, precision, tower
 from models.recipe.kept import checkpoint, restored
 from models.recipe.names import Bank
 from models.recipe.pictures import Pictures
@@ -122,9 +122,9 @@ def step(setting: Setting, state: State) -> tuple[float, float]:
     bank = setting.bank.drawn(source)
     x, targets, bank = (value.to(setting.device) for value in (x, targets, bank))
     taught = setting.teach(x) if setting.teach is not None else None
-    with torch.autocast(setting.device.type, torch.bfloat16, enabled=setting.device.type == "cuda"):
-        seen = tower.run(state.visual, x, phase.exits, source, phase.noise, phase.drop)
-        loss = losses.loss(phase, seen, targets, bank, setting.kinds, state.scale.exp(), taught, state.bridge)
+    with precision.fast(setting.device):
+        seen = tower.run(state.visual, x, phase.exits, source, phase.noise, phase.drop).float()
+    loss = losses.loss(phase, seen, targets, bank, setting.kinds, state.scale.exp(), taught, state.bridge)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_([p for group in state.optimizer.param_groups for p in group["params"]], CLIPPED)
