@@ -17,7 +17,7 @@ import numpy as np
 from convert.errors import EmitError
 from convert.flatbuffer import TYPE_NAMES, operator_name, prune, read_model, signatures, write_model
 from convert.merge import single
-from convert.micro import pointwise
+from convert.micro import pointwise, short_scales
 
 INPUTS, OUTPUTS = ("image", "hidden", "hidden_lo"), ("embedding", "variance", "hidden", "hidden_lo")
 # TensorFlow Lite Micro's operators that bundles use, and what its resolver calls them (MicroMutableOpResolver::Add…).
@@ -81,6 +81,7 @@ def _stage(content: bytes, key: str) -> StageFile:
     graph.inputs, graph.outputs = [inputs[name] for name in given], [outputs[name] for name in gives]
     model.signatureDefs, model.description = [], b"clip-rescue"
     pointwise.apply(model)
+    short_scales.apply(model)
     prune(model)
     _drop_codes(model)
     result = write_model(model)

@@ -10,7 +10,7 @@ from convert.errors import ConvertError, EmitError
 from convert.flatbuffer import operator_name, read_model, schema, signatures, write_model
 from convert.integer import IntegerFile
 from convert.merge import single
-from convert.micro import agreement, tflm, vela
+from convert.micro import agreement, short_scales, tflm, vela
 from convert.micro.measure import work_of
 from convert.micro.split import INPUTS, OUTPUTS, StageFile, io_bytes, lacking, operators, stage_files
 from convert.passes import gelu_form
@@ -53,6 +53,36 @@ def test_every_stage_is_one_subgraph_without_signatures_in_one_order(micro, stag
         assert stage.outputs[0] == "embedding"
         used = {operator.opcodeIndex for operator in model.subgraphs[0].operators}
         assert used == set(range(len(model.operatorCodes))), "a resolver need not know an operator that nothing uses"
+
+
+def test_scales_of_what_is_multiplied_have_an_exact_product_and_moved_tensors_share_them(stages):
+    """In float32 as in float64: TensorFlow Lite Micro and LiteRT then agree on the multiplier."""
+    products = 0
+    for stage in stages:
+        model = read_model(stage.content)
+        graph = model.subgraphs[0]
+        scale = [None if t.quantization is None else t.quantization.scale for t in graph.tensors]
+        for operator in graph.operators:
+            if operator_name(model, operator) in short_scales.MOVES:
+                moved = [
+                    int(i) for i in (*operator.inputs, *operator.outputs) if graph.tensors[int(i)].type == schema.TensorType.INT8
+                ]
+                assert len({float(scale[index][0]) for index in moved}) == 1
+            if operator_name(model, operator) != "BATCH_MATMUL":
+                continue
+            one, other = (np.float32(scale[int(i)][0]) for i in operator.inputs)
+            assert np.float64(np.float32(one * other)) == np.float64(one) * np.float64(other)
+            products += 1
+    assert products >= 2 * len(stages)
+
+
+def test_a_shortened_scale_is_at_most_a_four_thousandth_off():
+    scales = np.random.default_rng(0).lognormal(-4, 3, 10_000).astype(np.float32)
+    short = short_scales.shortened(scales)
+    assert short.dtype == np.float32
+    assert np.abs(short / scales.astype(np.float64) - 1).max() <= 1 / 4096
+    assert np.all(np.float64(short[:-1] * short[1:]) == short[:-1].astype(np.float64) * short[1:])
+    assert np.array_equal(short_scales.shortened(short), short)
 
 
 def test_no_stage_carries_weights_of_another(micro, stages):
