@@ -29,6 +29,8 @@ class Phase:
     """One run of the cosine schedule over `samples` pictures.
 
     `rate` is the peak of AdamW's learning rate for the last block; every block before it has `layer_decay` times the next one's.
+    With `relative`, parameters that start smaller than weights usually are move by as much less (Adafactor's scale, arXiv 1804.04235): a
+    tower cut out of another has its layer scales folded into writers of a hundredth, which AdamW's equal steps would wipe out.
     `exits` are the weights of the losses of SSA embeddings by blocks done; half of each asks for the right name, half for the answer
     of the last block (self-distillation). `names`, `answers`, `embedding`, `tokens` weigh the right name, the teacher's distribution
     over the labels, its embedding (1 - cosine) and its patch tokens behind the last norm (1 - cosine after a linear map); `kinds` weighs
@@ -59,6 +61,7 @@ class Phase:
     mix: float = 0.0
     smallest_crop: float = 0.35
     average: float = 0.998
+    relative: bool = False
     image_size: int = 0
 
 

@@ -34,7 +34,7 @@ def run(visual: Any, x: Tensor, exits: Collection[int], source: Generator, noise
     Drop: each branch is run on a random share 1 - drop of the batch only and its result divided by that share, as DINOv2 does it, so
     that what is dropped costs nothing.
     """
-    x = visual._embeds(x)
+    x = visual._embeds(x).float()  # the stream stays in float32 whatever its branches are computed in
     seen: dict[int, Tensor] = {}
     shares = []
     for done, block in enumerate(visual.transformer.resblocks, 1):
@@ -74,7 +74,7 @@ def _branch(x: Tensor, branch: Callable[[Tensor], Tensor], drop: float, source: 
         return x + branch(x)
     kept = max(1, round(len(x) * (1 - drop)))
     chosen = torch.randperm(len(x), generator=source)[:kept].to(x.device)
-    return torch.index_add(x, 0, chosen, branch(x[chosen]) * (len(x) / kept))
+    return torch.index_add(x, 0, chosen, branch(x[chosen]).float() * (len(x) / kept))
 
 
 def _rms(x: Tensor) -> Tensor:

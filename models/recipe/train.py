@@ -27,6 +27,7 @@ from models.recipe.plan import Phase
 HEAD = ("ln_post", "proj")
 SAVED_EVERY = 300  # seconds
 CLIPPED = 2.0  # the largest norm of the gradient
+USUAL = 0.05  # root mean square of a weight matrix a few hundred channels wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ def prepare(setting: Setting, visual: Any, scale: float, bridge: nn.Linear | Non
     blocks, groups = len(visual.transformer.resblocks), []
     for name, parameter in visual.named_parameters():
         rate = setting.phase.rate * setting.phase.layer_decay ** (blocks + 1 - _depth(name, blocks))
+        if setting.phase.relative:
+            rate *= min(1.0, float(parameter.detach().pow(2).mean().sqrt()) / USUAL)
         decay = setting.phase.weight_decay if parameter.ndim > 1 and name != "positional_embedding" else 0.0
         groups.append({"params": [parameter], "lr": rate, "peak": rate, "weight_decay": decay})
     logarithm = nn.Parameter(torch.tensor(scale, device=setting.device))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from convert.torchvision_ops import open_clip
-from models.recipe import losses, names, plan, tower, train
+from models.recipe import losses, names, plan, precision, tower, train
 from tests.models.little import model_of, setting_of
 
 
@@ -51,6 +51,44 @@ def test_outliers_are_nought_for_channels_alike_and_grow_with_the_strongest(reci
         after = tower.run(visual, x, (), torch.Generator()).outliers
     assert 0 < before < after
     assert float(after) == pytest.approx(np.log(24), rel=0.05)
+
+
+def test_fast_arithmetic_is_float32_without_units_and_close_to_it_with_them(recipe, monkeypatch):
+    visual, x = model_of(recipe).visual.eval(), torch.randn(8, 3, 16, 16)
+
+    def seen():
+        with torch.no_grad(), precision.fast(torch.device("cpu")):
+            return tower.run(visual, x, (2,), torch.Generator()).float()
+
+    with torch.no_grad():
+        exact = tower.run(visual, x, (2,), torch.Generator())
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert torch.equal(seen().embedding, exact.embedding)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)  # without AMX the same, only slow
+    fast = seen()
+    assert fast.embedding.dtype == fast.exits[2].dtype == torch.float32
+    assert not torch.equal(fast.embedding, exact.embedding)
+    for one, other in ((fast.embedding, exact.embedding), (fast.exits[2], exact.exits[2])):
+        assert torch.cosine_similarity(one, other).min() > 0.9995
+
+
+def test_relative_rates_are_smaller_for_what_starts_small_and_never_larger(recipe):
+    visual = model_of(recipe).visual
+    with torch.no_grad():
+        visual.transformer.resblocks[0].mlp.c_proj.weight.normal_(std=0.005)
+        visual.proj.fill_(3.0)
+    plain, relative = (
+        train.prepare(setting_of(recipe, dataclasses.replace(recipe.phases[0], relative=on)), visual, 2.0, None)
+        for on in (False, True)
+    )
+    names_ = [name for name, _ in visual.named_parameters()]
+    share = {
+        name: b["peak"] / a["peak"]
+        for name, a, b in zip(names_, plain.optimizer.param_groups, relative.optimizer.param_groups, strict=False)
+    }
+    assert share["transformer.resblocks.0.mlp.c_proj.weight"] == pytest.approx(0.1, rel=0.2)
+    assert share["proj"] == 1
+    assert max(share.values()) == 1
 
 
 def test_a_step_can_be_broken_off_and_gone_on_with_to_the_bit(recipe, tmp_path):
