@@ -9,12 +9,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-BUNDLE := demo/boot-rpi.tflite
+BUNDLE := demo/pocket-rpi.tflite
 REPORT := demo/report
 BUILT := demo/.built
 SOURCES := $(wildcard convert/*.py convert/*/*.py convert/*/*.html convert/micro/c/* calibration/*.py calibration/*/*.py \
              targets/*.py targets/*.toml tflite_runtime_app/*.py tflite_runtime_app/*/*.py tflite_runtime_app/*/*/*.py tflite_runtime_app/sinks/web/assets/*)
-MODEL := $(filter-out %/README.md,$(wildcard models/boot/*))
+MODEL := $(filter-out %/README.md,$(wildcard models/pocket/*))
 # The stamp counts only while both results are there.
 MISSING := $(if $(and $(wildcard $(BUNDLE)),$(wildcard $(REPORT)/index.html)),,FORCE)
 
@@ -38,7 +38,7 @@ $(BUILT): $(INSTALLED) $(SOURCES) $(MODEL) $(MISSING)
 	@test -f $(BUNDLE) && test -f $(REPORT)/index.html || { echo "demo: the build left no $(BUNDLE) or no $(REPORT)/index.html" >&2; exit 1; }
 	@touch $@
 
-demo: $(BUILT)  ## build the boot model (when something changed), classify the photographs, print where the results lie
+demo: $(BUILT)  ## build the pocket model (when something changed), classify the photographs, print where the results lie
 	@$(BIN)/classify $(BUNDLE) models/photographs
 	@printf '%s\n' "$(CURDIR)/$(BUNDLE)" "$(CURDIR)/$(REPORT)/index.html"
 

@@ -97,8 +97,8 @@ def _second_grids(statistics: Mapping[str, Statistics], grids: Mapping[str, Grid
     """`…/energy_fine` for every token energy whose quiet tokens one grid would leave too few codes (`convert/passes/two_ranges.py`).
 
     A token of energy E on steps s has 1/|h| wrong by about s / 7 E. The finer grid ends at code n of the coarse one, n chosen for the least
-    mean square of s / E over all tokens. Where that is under `TOLERABLE` on one grid, a second is not worth its six operators: on the boot
-    model, whose norms stay below, it changed nothing.
+    mean square of s / E over all tokens. Where that is under `TOLERABLE` on one grid, a second is not worth its six operators: on a
+    model whose norms stay below it, it changed nothing.
     """
     found = {}
     for role, seen in statistics.items():

@@ -19,7 +19,7 @@ from convert.supported import refuse_configuration
 from convert.tower import Head, Tower, tower_from_open_clip
 from tflite_runtime_app.manifest import Preprocessing
 
-DEFAULT_MODEL = "boot"
+DEFAULT_MODEL = "pocket"
 ENVIRONMENT = "CLIP_RESCUE_MODELS"
 CONFIG = "open_clip_config.json"
 RANDOM = "random"  # --pretrained random: an untrained network, to try out a conversion

@@ -114,7 +114,7 @@ def unit(words: list[str], user: bool, memory: str, writable: tuple[str, ...]) -
     """The unit's text for `classify` with these words. Raises UsageError when they are no FILE and SOURCE, or the file is not there."""
     if len(words) < 2 or words[0].startswith("-"):
         raise UsageError(
-            "give what is to run behind two dashes, as in: classify install-service -- boot-rpi.tflite rpi --serve 8080"
+            "give what is to run behind two dashes, as in: classify install-service -- pocket-rpi.tflite rpi --serve 8080"
         )
     if not Path(words[0]).is_file():
         raise UsageError(f"{words[0]}: no such file; a service needs the bundle where it will stay")

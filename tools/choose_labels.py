@@ -88,6 +88,10 @@ def main() -> None:
         of += [place[folder] for folder in shown.folders]
     seen, right = np.concatenate(cosines), np.array(of)
     kept = chosen(seen, right)
+    if not len(kept):
+        parser.exit(
+            2, f"choose_labels: of {len(listed.names)} names none passes beside the others; {model.name} keeps its list\n"
+        )
     lines = "".join(f"{listed.ids[k]}\t{listed.names[k]}\n" for k in kept)
     write_atomically(model.folder / "labels.txt", lines.encode())
     found_out = f"# of the model whose space is {model.space_id}\n" + table(listed, seen, right, kept)

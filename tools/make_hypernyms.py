@@ -1,6 +1,6 @@
 """Makes models/recipe/hypernyms.tsv: what kinds of thing each class is, from WordNet 3.0's own files.
 
-    python tools/make_hypernyms.py /usr/share/wordnet models/boot/classes.tsv models/recipe/hypernyms.tsv    # Debian: wordnet-base
+    python tools/make_hypernyms.py /usr/share/wordnet models/pocket/classes.tsv models/recipe/hypernyms.tsv    # Debian: wordnet-base
 
 Writes a line `WNID<tab>kind, kind, …` for every class, the nearest kind first. Kinds of more than a third of the classes say too little
 and are left out, so are those above depth 4 of WordNet's tree ("object", "whole").

@@ -2,7 +2,7 @@
 
     python tools/make_validation_tar.py tiny-imagenet-200 val.tar
 
-Reads val/val_annotations.txt and val/images/val_N.JPEG and writes the images of models/boot/validation-files.txt, in that
+Reads val/val_annotations.txt and val/images/val_N.JPEG and writes the images of models/pocket/validation-files.txt, in that
 order, as WNID/val_N.JPEG. Exit status: 0 when all were found, 1 when some were not (the tar then holds the others).
 
 What is known of the list. It has 5,050 names in 202 classes, 25 a class. Tiny-ImageNet as published has 200 classes and
@@ -19,7 +19,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-LISTED = Path(__file__).resolve().parent.parent / "models" / "boot" / "validation-files.txt"
+LISTED = Path(__file__).resolve().parent.parent / "models" / "pocket" / "validation-files.txt"
 
 
 def annotations(path: Path) -> dict[str, str]:

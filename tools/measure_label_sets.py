@@ -1,6 +1,6 @@
 """What early exits do under label sets that they were not fitted for: kept as they are, and fitted anew on what the bundle remembers.
 
-    python tools/measure_label_sets.py boot-rpi.tflite val.tar --skip 3030
+    python tools/measure_label_sets.py pocket-rpi.tflite val.tar --skip 3030
 
 For each list of labels: how many answers leaving early changes, against full depth under the same labels, and the MACs left. Lists: 10, 100
 and all of the model's own labels, each doubled by a near-synonym ("small dog" beside "dog"), ImageNet's 1,000 names, and 200 of them that
@@ -30,7 +30,7 @@ CLONE = Path(__file__).resolve().parent.parent
 
 def label_sets() -> dict[str, tuple[str, ...]]:
     """Name -> labels."""
-    own = parse_labels((CLONE / "models" / "boot" / "labels.txt").read_text("utf-8")).names
+    own = parse_labels((CLONE / "models" / "pocket" / "labels.txt").read_text("utf-8")).names
     random = np.random.default_rng(0)
     some = [own[i] for i in np.sort(random.permutation(len(own))[:100])]
     imagenet = tuple(dict.fromkeys(open_clip.IMAGENET_CLASSNAMES))
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("images", type=Path)
     parser.add_argument("--skip", type=int, default=0)
     arguments = parser.parse_args()
-    bundle, model = read_bundle(arguments.file), load_model("boot", None, CLONE / "models")
+    bundle, model = read_bundle(arguments.file), load_model("pocket", None, CLONE / "models")
     pictures = load(samples([arguments.images]), bundle.manifest.preprocessing).part(arguments.skip, None)
     cascade = load_cascade(bundle, 2, policy=Never())
     found = replay(cascade, pictures.images)

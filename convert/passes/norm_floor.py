@@ -1,7 +1,7 @@
 """Norms take the larger of the variance and one step of its grid, where the model's epsilon is smaller than that step.
 
 RSQRT fails at run time on a value at or below zero, and a variance under half a step is rounded to zero. An epsilon below half a step does
-nothing in int8; adding a whole step instead would bias every flat patch (on the boot model it doubled the embedding's error). So
+nothing in int8; adding a whole step instead would bias every flat patch (on a model of 12 blocks it doubled the embedding's error). So
 variance + eps becomes max(variance, step), which changes no variance that int8 can tell from zero.
 """
 

@@ -2,7 +2,7 @@
 
 h / sqrt(|h|^2 / D + eps) = sqrt(D) h / sqrt(|h|^2 + D eps), so readers get W <- sqrt(D) W: exact. What it buys: |h|^2 is one product of a
 token with itself, summed in 32 bits and rounded once, where the mean of squares rounds every square to eight bits first: a flat patch's
-squares are all below half a step of the brightest patch's, and its norm was lost (on the boot model a seventh of the whole error).
+squares are all below half a step of the brightest patch's, and its norm was lost (on a model of 12 blocks a seventh of the whole error).
 
 Must not fire while a norm in a block, or norm_post, still has a weight: the reader could not take sqrt(D).
 """

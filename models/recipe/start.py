@@ -23,7 +23,7 @@ def configuration(folder: Path, side: int = 0) -> dict[str, Any]:
     """A model folder's model_cfg, for pictures of another side where one is given. Raises RecipeError where there is none."""
     path = folder / CONFIG
     if not path.is_file():
-        raise RecipeError(f"{path} does not exist; expected an open_clip model folder, as models/boot is one")
+        raise RecipeError(f"{path} does not exist; expected an open_clip model folder, as models/pocket is one")
     found: dict[str, Any] = json.loads(path.read_text("utf-8"))["model_cfg"]
     if side:
         found["vision_cfg"]["image_size"] = side
@@ -36,7 +36,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
 
     path = folder / WEIGHTS
     if not path.is_file():
-        raise RecipeError(f"{path} does not exist; expected an open_clip model folder, as models/boot is one")
+        raise RecipeError(f"{path} does not exist; expected an open_clip model folder, as models/pocket is one")
     return {name: value.float() for name, value in load_file(path).items()}
 
 

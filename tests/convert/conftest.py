@@ -40,7 +40,7 @@ def converted(request) -> conversion.Conversion:
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory) -> Path:
     """The embedded model's bundle, built by the command with nothing but defaults: minutes, for slow tests only."""
-    path, root = tmp_path_factory.mktemp("embedded") / "boot.tflite", Path(__file__).parents[2]
+    path, root = tmp_path_factory.mktemp("embedded") / "pocket.tflite", Path(__file__).parents[2]
     command = [sys.executable, "-m", "convert", "build", "--target", "rpi", "--out", str(path)]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, check=False)

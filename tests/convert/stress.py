@@ -23,7 +23,7 @@ from torch import Tensor
 from calibration.samples import pixels
 from convert.models import ClipModel
 
-LOUDNESS = 1.0  # what the planted channel carries, in norms of the token: a channel fifteen to forty times the median one
+LOUDNESS = 1.25  # what the planted channel carries, in norms of the token: a channel tens of times the median one
 HIGH_NORM = 10.0  # times the median token's norm, a hundred times its variance
 SINK = 1  # the picture's upper left corner, where little is lost
 TAG = 4.0  # times what ln_pre puts out: more would be an outlier in the table of positions, and it is no test of weights

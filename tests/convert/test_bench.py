@@ -235,30 +235,30 @@ def verdicts(model: str, instruction_set: str, **changed: float) -> dict[str, ba
 
 
 def test_bars_are_judged_where_they_hold():
-    found = verdicts("boot", "avx512_vnni")
+    found = verdicts("pocket", "avx512_vnni")
     assert [found[bar.text].kept for bar in BARS] == [True, None, True, None, True, None, None, False]
     assert found["faster than dynamic"].why == "not measured, add --against dynamic"
     assert found["faster than ncnn"].ratio == pytest.approx(11 / 12)
-    assert verdicts("boot", "avx512_vnni", tower=12.01)["at most 1.2 times its floor"].kept is False
+    assert verdicts("pocket", "avx512_vnni", tower=12.01)["at most 1.2 times its floor"].kept is False
     assert verdicts("ViT-B-32", "avx2", tower=11.49)["at most 1.15 times its floor"].kept is True
     assert verdicts("ViT-B-32", "avx2", tower=11.51)["at most 1.15 times its floor"].kept is False
-    assert verdicts("boot", "avx2", decisions=0.61)["decides at its exits in 5 % of its time"].kept is False
+    assert verdicts("pocket", "avx2", decisions=0.61)["decides at its exits in 5 % of its time"].kept is False
     assert verdicts("ViT-B-32", "avx2", decisions=0.23)["decides at its exits in 2 % of its time"].kept is True
-    assert verdicts("boot", "avx_vnni", float=29.99)["at least 2.5 times as fast as float"].kept is False
+    assert verdicts("pocket", "avx_vnni", float=29.99)["at least 2.5 times as fast as float"].kept is False
 
 
 def test_bars_that_do_not_hold_say_why():
-    found = verdicts("boot", "avx2", tower=99.0)
+    found = verdicts("pocket", "avx2", tower=99.0)
     assert [found[bar.text].kept for bar in BARS] == [False, None, True, None, None, None, None, None]
     assert "this machine has avx2" in found["faster than ncnn"].why
-    assert verdicts("other", "avx2", tower=99.0)["at most 1.2 times its floor"].why == "set for boot only"
+    assert verdicts("other", "avx2", tower=99.0)["at most 1.2 times its floor"].why == "set for pocket only"
 
 
 def test_a_check_asks_for_the_peers_that_it_needs():
-    require_peers((), "boot", "avx2")
-    require_peers(ALL, "boot", "avx_vnni")
+    require_peers((), "pocket", "avx2")
+    require_peers(ALL, "pocket", "avx_vnni")
     with pytest.raises(UsageError, match=r"add: --against float,dynamic,onnxruntime,ncnn$"):
-        require_peers(("float",), "boot", "avx_vnni")
+        require_peers(("float",), "pocket", "avx_vnni")
 
 
 # Peers.
@@ -472,8 +472,8 @@ def test_a_float_file_of_another_build_is_refused(tiny, plain, tmp_path):
 def built(tmp_path_factory):
     """A model called as the embedded one is, whose bar it cannot keep: so small a network is all overhead."""
     folder = tmp_path_factory.mktemp("built")
-    model, images = model_folder.write(folder / "boot"), model_folder.write_pictures(folder / "pictures")
-    bundle = folder / "out" / "boot.tflite"
+    model, images = model_folder.write(folder / "pocket"), model_folder.write_pictures(folder / "pictures")
+    bundle = folder / "out" / "pocket.tflite"
     words = ["build", "--model", str(model), "--images", str(images), "--out", str(bundle), "--keep-float"]
     assert main(words) == 0
     return types.SimpleNamespace(model=model, images=images, bundle=bundle, words=words)
@@ -481,12 +481,12 @@ def built(tmp_path_factory):
 
 def test_build_keeps_the_float_files_and_writes_over_none(built, capsys):
     names = sorted(path.name for path in built.bundle.parent.iterdir())
-    assert names == ["boot-dynamic.tflite", "boot-float.tflite", "boot-report", "boot.tflite"]
+    assert names == ["pocket-dynamic.tflite", "pocket-float.tflite", "pocket-report", "pocket.tflite"]
     content = built.bundle.read_bytes()
     built.bundle.unlink()
     try:
         assert main(built.words) == 2
-        assert "boot-float.tflite exists; write over it with --force" in capsys.readouterr().err
+        assert "pocket-float.tflite exists; write over it with --force" in capsys.readouterr().err
     finally:
         built.bundle.write_bytes(content)
 
@@ -511,7 +511,7 @@ def test_bench_for_people_without_peers_loads_no_model(built, monkeypatch, capfd
     monkeypatch.setattr("convert.commands.bench.matching_model", lambda *_: pytest.fail("a model was loaded"))
     assert main(["bench", str(built.bundle), "--images", str(built.images)]) == 0
     shown = capfd.readouterr()
-    for word in ("boot.tflite, one thread", "stage_2, to block 3", "floor without attention", "peak memory", "bar MISSED"):
+    for word in ("pocket.tflite, one thread", "stage_2, to block 3", "floor without attention", "peak memory", "bar MISSED"):
         assert word in shown.out
     assert "timed rounds" in shown.err
 

@@ -13,7 +13,7 @@ from convert.torchvision_ops import open_clip
 
 
 @pytest.fixture(scope="module")
-def boot():
+def pocket():
     return load_model(None, None, None)
 
 
@@ -78,69 +78,70 @@ def test_indices_by_folder():
     assert parse_labels("cat\ndog").indices(["dog"]) == (1,)
 
 
-def test_the_options_forms(tmp_path, boot):
+def test_the_options_forms(tmp_path, pocket):
     (tmp_path / "l.txt").write_text("n1\tcat, tomcat\nn2\tdog\n")
-    assert read_label_list(str(tmp_path / "l.txt"), boot).names == ("cat", "dog")
-    assert read_label_list("cat, red fox ,dog,", boot).names == ("cat", "red fox", "dog")
-    assert read_label_list(None, boot).names[:2] == ("goldfish", "European fire salamander")
-    assert len(read_label_list(None, boot).names) == 202
+    assert read_label_list(str(tmp_path / "l.txt"), pocket).names == ("cat", "dog")
+    assert read_label_list("cat, red fox ,dog,", pocket).names == ("cat", "red fox", "dog")
+    listed = read_label_list(None, pocket)
+    assert listed == parse_labels((pocket.folder / "labels.txt").read_text("utf-8"))
+    assert {"goldfish", "dog"} <= set(listed.names)
 
 
 @pytest.mark.parametrize("name", ["nothing.txt", "nothing.tsv", "some/where.csv"])
-def test_a_file_that_does_not_exist_is_no_label(boot, name):
+def test_a_file_that_does_not_exist_is_no_label(pocket, name):
     with pytest.raises(UsageError, match="no such file"):
-        read_label_list(name, boot)
+        read_label_list(name, pocket)
 
 
-def test_many_labels_on_the_command_line(boot):
+def test_many_labels_on_the_command_line(pocket):
     """Longer than any file name may be."""
     names = [f"label number {k}" for k in range(100)]
-    assert read_label_list(", ".join(names), boot).names == tuple(names)
+    assert read_label_list(", ".join(names), pocket).names == tuple(names)
 
 
-def test_a_model_without_labels_says_what_to_give(boot):
+def test_a_model_without_labels_says_what_to_give(pocket):
     with pytest.raises(UsageError, match="--labels"):
-        read_label_list(None, dataclasses.replace(boot, folder=None))
+        read_label_list(None, dataclasses.replace(pocket, folder=None))
 
 
-def test_templates(tmp_path, boot):
-    assert read_templates(boot) == tuple((boot.folder / "templates.txt").read_text().splitlines())
-    assert read_templates(boot)[0] == "a photo of a {}."
-    simple = read_templates(dataclasses.replace(boot, folder=None))
+def test_templates(tmp_path, pocket):
+    assert read_templates(pocket) == tuple((pocket.folder / "templates.txt").read_text().splitlines())
+    assert read_templates(pocket)[0] == "a photo of a {}."
+    simple = read_templates(dataclasses.replace(pocket, folder=None))
     assert simple == tuple(template("{}") for template in open_clip.SIMPLE_IMAGENET_TEMPLATES)
     assert len(simple) == 7
 
 
 @pytest.mark.parametrize("text", ["", "\n", "a photo\n", "a {} photo\nno place\n"])
-def test_templates_without_a_place_for_the_label_are_refused(tmp_path, boot, text):
+def test_templates_without_a_place_for_the_label_are_refused(tmp_path, pocket, text):
     (tmp_path / "templates.txt").write_text(text)
     with pytest.raises(UsageError, match=r"templates\.txt"):
-        read_templates(dataclasses.replace(boot, folder=tmp_path))
+        read_templates(dataclasses.replace(pocket, folder=tmp_path))
 
 
-def test_vectors_are_open_clips_own(boot):
+def test_vectors_are_open_clips_own(pocket):
     """Computed here one sentence at a time with open_clip alone."""
     labels = LabelList(("goldfish", "red fox", "a {} brace"), ("1", "2", "3"))
-    bank = embed_labels(labels, boot)
-    tokenizer = open_clip.get_tokenizer(f"local-dir:{boot.folder}")
+    bank = embed_labels(labels, pocket)
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{pocket.folder}")
     for vector, name in zip(bank.vectors, labels.names, strict=True):
         total = 0
-        for line in (boot.folder / "templates.txt").read_text().splitlines():
+        for line in (pocket.folder / "templates.txt").read_text().splitlines():
             before, after = line.split("{}")
             with torch.no_grad():
-                text = boot.module.encode_text(tokenizer([before + name + after]))[0]
+                text = pocket.module.encode_text(tokenizer([before + name + after]))[0]
             total = total + text / text.norm()
         np.testing.assert_allclose(vector, (total / total.norm()).numpy(), atol=2e-6)
     assert bank.names == labels.names
-    assert bank.space_id == boot.space_id
+    assert bank.space_id == pocket.space_id
     assert bank.vectors.dtype == np.float32
 
 
-def test_batches_do_not_matter(boot, monkeypatch):
+def test_batches_do_not_matter(pocket, monkeypatch):
     labels = LabelList(tuple(f"thing {k}" for k in range(7)), tuple("abcdefg"))
-    whole = embed_labels(labels, boot).vectors
+    whole = embed_labels(labels, pocket).vectors
     monkeypatch.setattr("convert.label_files.BATCH", 3)
-    np.testing.assert_allclose(embed_labels(labels, boot).vectors, whole, atol=2e-6)
+    np.testing.assert_allclose(embed_labels(labels, pocket).vectors, whole, atol=2e-6)
 
 
 def test_imagenets_names_in_the_order_of_sorted_ids_or_of_a_list(tmp_path):

@@ -192,7 +192,7 @@ def test_a_folder_is_not_for_a_board(built, report, capsys):
 def test_the_embedded_model_is_too_large_for_the_smallest_part_and_that_is_told_at_once(tmp_path, capsys):
     assert main(words("build", "--target", "mcu-esp32p4", "--out", tmp_path / "x")) == 3
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("convert: boot does not fit mcu-esp32p4: about 23 MB of flash, at most 14")
+    assert error.startswith("convert: pocket does not fit mcu-esp32p4: about 23 MB of flash, at most 14")
     assert "this model would fit --target mcu-" in error
     assert "rpi" not in error, "a board with Linux is no answer to this question"
 
@@ -254,8 +254,8 @@ def test_the_microcontrollers_are_listed(capsys):
 
 @pytest.mark.slow
 def test_the_embedded_model_on_the_part_with_an_ethos_u(tmp_path):
-    """Minutes: boot, exact GELU and twelve blocks, and every claim of the documentation."""
-    out = tmp_path / "boot"
+    """Minutes: pocket, exact GELU and twelve blocks, and every claim of the documentation."""
+    out = tmp_path / "pocket"
     done = python("convert", "build", "--target", "mcu-alif-e8", "--out", out)
     assert done.returncode == 0, done.stderr
     micro = json.loads((out / "report.json").read_text())["micro"]
@@ -269,7 +269,7 @@ def test_the_embedded_model_on_the_part_with_an_ethos_u(tmp_path):
 @pytest.mark.slow
 def test_of_gelus_two_forms_the_chosen_one_is_nearer_to_float(embedded, capsys):
     """The table of docs/microcontrollers.md, with -s: the embedded model's bundle with the operator and with either form."""
-    bundle, model = read_bundle(embedded), load_model("boot", None, None)
+    bundle, model = read_bundle(embedded), load_model("pocket", None, None)
     some = [picture for _, picture in itertools.islice(views(ROOT / "models" / "photographs"), 90)]
     images = np.concatenate([image_to_tensor(picture, bundle.manifest.preprocessing) for picture in some])
     exact = float_embeddings(model, images, Silent())

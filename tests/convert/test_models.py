@@ -64,15 +64,15 @@ def test_installed_without_the_clone_all_ways_out_are_told(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("way", ["option", "environment"])
 def test_the_default_model_is_found(tmp_path, folder, monkeypatch, way):
-    shutil.copytree(folder, tmp_path / "boot")
+    shutil.copytree(folder, tmp_path / "pocket")
     if way == "environment":
         monkeypatch.setenv(ENVIRONMENT, str(tmp_path))
     found = load_model(None, None, tmp_path if way == "option" else None)
-    assert (found.name, found.folder) == ("boot", tmp_path / "boot")
+    assert (found.name, found.folder) == ("pocket", tmp_path / "pocket")
 
 
 def test_a_missing_default_is_named(tmp_path):
-    with pytest.raises(ModelError, match=r"boot/open_clip_config\.json.*--model"):
+    with pytest.raises(ModelError, match=r"pocket/open_clip_config\.json.*--model"):
         load_model(None, None, tmp_path)
 
 
@@ -212,53 +212,53 @@ def test_encode_is_open_clips_own(small):
 
 
 @pytest.fixture(scope="module")
-def boot() -> models.ClipModel:
+def pocket() -> models.ClipModel:
     return load_model(None, None, None)
 
 
-def test_the_embedded_model_loads_without_a_word(boot, capfd):
-    assert (boot.name, boot.folder) == ("boot", CLONE / "boot")
+def test_the_embedded_model_loads_without_a_word(pocket, capfd):
+    assert (pocket.name, pocket.folder) == ("pocket", CLONE / "pocket")
     load_model(None, None, None)
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
 
 
-def test_the_embedded_models_stages_equal_open_clip_on_photographs(boot):
+def test_the_embedded_models_stages_equal_open_clip_on_photographs(pocket):
     """The whole ladder, on real pictures as the board preprocesses them."""
     from convert.rewrites import rewrite
     from tests.convert.small import random_means
 
     photographs = sorted(CLONE.joinpath("photographs").rglob("*.jpg"))[:4]
-    images = torch.from_numpy(pixels(load(samples(photographs), boot.preprocessing).images))
+    images = torch.from_numpy(pixels(load(samples(photographs), pocket.preprocessing).images))
     assert len(images) == 4
-    tower, log = rewrite(boot.tower(), random_means(boot.tower()))
+    tower, log = rewrite(pocket.tower(), random_means(pocket.tower()))
     assert [entry.name for entry in log if entry.refusal is None] == [entry.name for entry in log]
     found = run_stages(build_stages(tower, default_exits(12)), images)[-1]["embedding"]
-    wanted = boot.encode(images)
+    wanted = pocket.encode(images)
     assert float(((found - wanted).abs().amax(-1) / wanted.norm(dim=-1)).max()) < 1e-4
 
 
-def test_the_embedded_models_preprocessing_equals_open_clips_transform(boot):
+def test_the_embedded_models_preprocessing_equals_open_clips_transform(pocket):
     from PIL import Image
 
     from tflite_runtime_app.preprocess import image_to_tensor
 
     path = sorted(CLONE.joinpath("photographs").rglob("*.jpg"))[0]
     transform = open_clip.transform.image_transform_v2(
-        open_clip.transform.PreprocessCfg(**open_clip.get_model_preprocess_cfg(boot.module)), is_train=False
+        open_clip.transform.PreprocessCfg(**open_clip.get_model_preprocess_cfg(pocket.module)), is_train=False
     )
     with Image.open(path) as image:
         wanted = transform(image).numpy()
-        found = pixels(image_to_tensor(image, boot.preprocessing))[0].transpose(2, 0, 1)
-    back = wanted * np.array(boot.deviation)[:, None, None] + np.array(boot.mean)[:, None, None]
+        found = pixels(image_to_tensor(image, pocket.preprocessing))[0].transpose(2, 0, 1)
+    back = wanted * np.array(pocket.deviation)[:, None, None] + np.array(pocket.mean)[:, None, None]
     assert np.abs(found - back).max() <= 1.01 / 255
 
 
 def test_the_embedded_model_has_what_a_folder_needs():
-    configuration = json.loads((CLONE / "boot" / "open_clip_config.json").read_text())
+    configuration = json.loads((CLONE / "pocket" / "open_clip_config.json").read_text())
     assert configuration["model_cfg"]["vision_cfg"]["layers"] == 12
     for name in ("labels.txt", "templates.txt", WEIGHTS):
-        assert (CLONE / "boot" / name).is_file()
+        assert (CLONE / "pocket" / name).is_file()
 
 
 def test_the_default_model_builds_for_its_own_labels_with_exits():
@@ -267,8 +267,8 @@ def test_the_default_model_builds_for_its_own_labels_with_exits():
     from convert.label_files import read_label_list
     from tflite_runtime_app.fitted import labels_digest
 
-    boot = load_model(None, None, None)
-    stored = from_bytes((boot.folder / "calibration.npz").read_bytes())
-    assert stored.labels == labels_digest(read_label_list(None, boot).names)
-    assert stored.weights_sha256 == boot.weights_sha256
+    pocket = load_model(None, None, None)
+    stored = from_bytes((pocket.folder / "calibration.npz").read_bytes())
+    assert stored.labels == labels_digest(read_label_list(None, pocket).names)
+    assert stored.weights_sha256 == pocket.weights_sha256
     assert min(stored.thresholds) < 128

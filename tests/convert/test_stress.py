@@ -70,31 +70,31 @@ class Planted:
 
 
 @pytest.fixture(scope="module")
-def boot() -> ClipModel:
-    return load_model("boot", None, CLONE / "models")
+def pocket() -> ClipModel:
+    return load_model("pocket", None, CLONE / "models")
 
 
-def plant(boot: ClipModel, kind: str, images: NDArray[np.int8], held: NDArray[np.int8], loudness: float = LOUDNESS) -> Planted:
+def plant(pocket: ClipModel, kind: str, images: NDArray[np.int8], held: NDArray[np.int8], loudness: float = LOUDNESS) -> Planted:
     if kind == "outlier channels":
-        return Planted(*stress.outlier_channels(boot, images, loudness), images, held)
-    planted = stress.high_norm_tokens(boot, images)
+        return Planted(*stress.outlier_channels(pocket, images, loudness), images, held)
+    planted = stress.high_norm_tokens(pocket, images)
     return Planted(planted, planted, images, held)
 
 
 @pytest.fixture(scope="module")
-def pictures(boot) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
-    everything = crops(boot)
+def pictures(pocket) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    everything = crops(pocket)
     return everything[0::2], everything[1::2]
 
 
 @pytest.fixture(scope="module")
-def outliers(boot, pictures) -> Planted:
-    return plant(boot, "outlier channels", *pictures)
+def outliers(pocket, pictures) -> Planted:
+    return plant(pocket, "outlier channels", *pictures)
 
 
 @pytest.fixture(scope="module")
-def high_norm(boot, pictures) -> Planted:
-    return plant(boot, "high-norm tokens", *pictures)
+def high_norm(pocket, pictures) -> Planted:
+    return plant(pocket, "high-norm tokens", *pictures)
 
 
 def encode(model: ClipModel, images: NDArray[np.int8]) -> torch.Tensor:
@@ -109,15 +109,15 @@ def cosine(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return float(torch.nn.functional.cosine_similarity(found, wanted).mean())
 
 
-def test_plain_norms_are_the_same_function(boot, pictures):
-    plain = stress.plain(boot.module.visual)
+def test_plain_norms_are_the_same_function(pocket, pictures):
+    plain = stress.plain(pocket.module.visual)
     assert all(
         torch.equal(norm, torch.ones_like(norm))
         for block in plain.transformer.resblocks
         for norm in (block.ln_1.weight, block.ls_2.gamma)
     )
     images = pictures[1][:4]
-    assert relative(encode(stress.with_tower(boot, plain), images), encode(boot, images)) < 1e-4
+    assert relative(encode(stress.with_tower(pocket, plain), images), encode(pocket, images)) < 1e-4
 
 
 def test_the_turn_is_orthogonal_fixes_the_ones_and_hits_its_channels():
@@ -131,22 +131,22 @@ def test_the_turn_is_orthogonal_fixes_the_ones_and_hits_its_channels():
     assert float((matrix @ directions).abs().amax(0).min()) > 0.95
 
 
-def test_outlier_channels_are_tens_of_times_the_median_and_change_no_embedding(boot, outliers):
+def test_outlier_channels_are_tens_of_times_the_median_and_change_no_embedding(pocket, outliers):
     found = outliers
     assert relative(encode(found.model, found.held), encode(found.baseline, found.held)) < 1e-4
     sizes = stress.channel_sizes(stress.norm_inputs(found.model.module.visual, found.model, found.held))
     ratios = [float(size.max() / size.median()) for size in sizes]
     assert min(ratios[1:]) > 18 and float(np.median(ratios)) > 25, [round(ratio) for ratio in ratios]
-    assert cosine(encode(found.baseline, found.held), encode(boot, found.held)) > 0.85, "still the embedded model, by and large"
+    assert cosine(encode(found.baseline, found.held), encode(pocket, found.held)) > 0.85, "still the embedded model, by and large"
 
 
-def test_a_high_norm_token_is_ten_times_as_long_from_block_two_to_the_last(boot, high_norm):
+def test_a_high_norm_token_is_ten_times_as_long_from_block_two_to_the_last(pocket, high_norm):
     found = high_norm
     norms = [stress.token_norms(h) for h in stress.norm_inputs(found.model.module.visual, found.model, found.held)]
     ratios = [float(n[:, stress.SINK].median() / n[:, stress.SINK + 1 :].median()) for n in norms]
     after, last = 2 * stress.FIRST, len(norms) - 2  # the last block's own sums come after its keys and values were read
     assert all(7 < ratio < 14 for ratio in ratios[after:last]), [round(ratio, 1) for ratio in ratios]
-    assert cosine(encode(found.model, found.held), encode(boot, found.held)) > 0.95, "still the embedded model, by and large"
+    assert cosine(encode(found.model, found.held), encode(pocket, found.held)) > 0.95, "still the embedded model, by and large"
 
 
 def simulated_embeddings(found: Planted, recipe: Recipe) -> torch.Tensor:
@@ -204,14 +204,14 @@ def measure(
 
 
 @pytest.fixture(scope="module")
-def validation(boot) -> tuple[SampleSet, SampleSet, NDArray | None]:
+def validation(pocket) -> tuple[SampleSet, SampleSet, NDArray | None]:
     """Images to calibrate on, images to measure on, and their labels: the validation split, else the photographs without labels."""
     if VALIDATION.is_file():
-        found = load(samples([VALIDATION]), boot.preprocessing)
+        found = load(samples([VALIDATION]), pocket.preprocessing)
         held = found.part(HELD, None)
-        truth = parse_labels((CLONE / "models" / "boot" / "classes.tsv").read_text("utf-8")).indices(held.folders)
+        truth = parse_labels((CLONE / "models" / "pocket" / "classes.tsv").read_text("utf-8")).indices(held.folders)
         return found.part(0, 256), held, np.array(truth)
-    pictures = crops(boot)
+    pictures = crops(pocket)
     names = tuple(str(k) for k in range(len(pictures)))
     everything = SampleSet(names, names, pictures, "photographs", ())
     return everything.part(0, 25), everything.part(25, None), None
@@ -219,7 +219,7 @@ def validation(boot) -> tuple[SampleSet, SampleSet, NDArray | None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["outlier channels", "high-norm tokens"])
-def test_the_embedded_model_under_stress(boot, validation, kind):
+def test_the_embedded_model_under_stress(pocket, validation, kind):
     """Within a point of float, cosine 0.99; naive beside it loses ten points or more.
 
     The planted channel is twelve to thirty times the median one (median of all norms: twenty). At full loudness, twenty-five times, the
@@ -227,8 +227,8 @@ def test_the_embedded_model_under_stress(boot, validation, kind):
     kept cosine 0.993 and lost 1.6 points.
     """
     images, held, truth = validation
-    bank = embed_labels(parse_labels((CLONE / "models" / "boot" / "classes.tsv").read_text("utf-8")), boot)
-    model = plant(boot, kind, images.images[:64], held.images, TENS).model
+    bank = embed_labels(parse_labels((CLONE / "models" / "pocket" / "classes.tsv").read_text("utf-8")), pocket)
+    model = plant(pocket, kind, images.images[:64], held.images, TENS).model
     naive, final = (measure(model, bank, recipe, images, held, truth) for recipe in (NAIVE, FINAL))
     print(f"{kind}: naive {naive}; ladder {final}")
     assert naive.top1 < naive.float_top1 - 0.1, f"naive {naive}"

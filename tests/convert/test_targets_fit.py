@@ -16,7 +16,7 @@ from tests.convert import model_folder
 from tests.convert.small import tower_of, vit
 from tflite_runtime_app.bundle import read_bundle
 
-DEMO = Path(__file__).parents[2] / "demo" / "boot-rpi.tflite"
+DEMO = Path(__file__).parents[2] / "demo" / "pocket-rpi.tflite"
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def near_the_estimate(path: Path) -> None:
     from convert.footprint import measure
 
     bundle = read_bundle(path)
-    shape = shape_of(load_model("boot", None, None).tower(), len(bundle.manifest.stages))
+    shape = shape_of(load_model("pocket", None, None).tower(), len(bundle.manifest.stages))
     assert flatbuffer_bytes(shape) == pytest.approx(len(bundle.flatbuffer), rel=0.005)
     assert file_bytes(shape) == pytest.approx(path.stat().st_size, rel=0.01)
     found = measure(path)

@@ -39,18 +39,18 @@ NAMES = ("a red mug", "my cat", "an empty desk", "goldfish", "O'Brien's café", 
 
 
 @pytest.fixture(scope="module")
-def boot() -> ClipModel:
+def pocket() -> ClipModel:
     return load_model(None, None, None)
 
 
 @pytest.fixture(scope="module")
-def boot_file(boot, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("boot") / "boot.text.tflite"
-    path.write_bytes(build_text(boot, None, Silent()).content)
+def pocket_file(pocket, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("pocket") / "pocket.text.tflite"
+    path.write_bytes(build_text(pocket, None, Silent()).content)
     return path
 
 
-def small(boot: ClipModel, custom: bool = False, **options) -> ClipModel:
+def small(pocket: ClipModel, custom: bool = False, **options) -> ClipModel:
     """A random model with a small text tower: `options` are those of its text_cfg, `quick` picks the activation."""
     quick = bool(options.pop("quick", False))
     text = {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2, **options}
@@ -59,7 +59,7 @@ def small(boot: ClipModel, custom: bool = False, **options) -> ClipModel:
     module_ = make(embed_dim=24, vision_cfg=model_folder.VISION, text_cfg=text, quick_gelu=quick)
     perturb(getattr(module_, "text", module_), 0)
     tokenizer = open_clip.tokenizer.SimpleTokenizer(context_length=text["context_length"])
-    return dataclasses.replace(boot, module=module_.eval(), tokenizer=tokenizer, folder=None)
+    return dataclasses.replace(pocket, module=module_.eval(), tokenizer=tokenizer, folder=None)
 
 
 VARIANTS = {
@@ -75,8 +75,8 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_float_weights_are_open_clip(boot, variant):
-    model = small(boot, **VARIANTS[variant])
+def test_float_weights_are_open_clip(pocket, variant):
+    model = small(pocket, **VARIANTS[variant])
     tower = text_tower(model)
     sentences = ["a cat", "", "a photo of a red fox.", "one two three four five six seven eight nine ten " * 3]
     wanted = model.module.encode_text(model.tokenizer(sentences)).detach().numpy()
@@ -86,9 +86,9 @@ def test_float_weights_are_open_clip(boot, variant):
     np.testing.assert_allclose(found, wanted, atol=2e-4 * np.abs(wanted).max())
 
 
-def test_xnnpack_and_reference_kernels_agree(boot):
+def test_xnnpack_and_reference_kernels_agree(pocket):
     """What runs on the board is either; dynamic-range kernels round differently, so the bound is on the cosine."""
-    model = small(boot, quick=True)
+    model = small(pocket, quick=True)
     tokens = model.tokenizer(["a photo of a red fox."]).numpy().astype(np.int32)
     for weights in ("float16", "int8"):
         content = emit(text_tower(model), weights, (24,))
@@ -110,21 +110,21 @@ def test_xnnpack_and_reference_kernels_agree(boot):
         ({"act_kwargs": {"approximate": "tanh"}}, "activation GELU"),
     ],
 )
-def test_other_towers_are_refused_by_name(boot, options, named):
+def test_other_towers_are_refused_by_name(pocket, options, named):
     with pytest.raises(UnsupportedTower, match=named) as caught:
-        text_tower(small(boot, **options))
+        text_tower(small(pocket, **options))
     assert "what can be converted: open_clip's text transformer" in str(caught.value)
 
 
-def test_other_tokenizers_and_modules_are_refused(boot):
+def test_other_tokenizers_and_modules_are_refused(pocket):
     canonical = open_clip.tokenizer.SimpleTokenizer(clean="canonicalize")
     for tokenizer in (canonical, lambda texts: texts):
         with pytest.raises(UnsupportedTower, match="not CLIP's"):
-            text_tower(dataclasses.replace(boot, tokenizer=tokenizer))
+            text_tower(dataclasses.replace(pocket, tokenizer=tokenizer))
     foreign = nn.Module()
     foreign.text = nn.Linear(2, 2)
     with pytest.raises(UnsupportedTower, match="type Linear"):
-        text_tower(dataclasses.replace(boot, module=foreign))
+        text_tower(dataclasses.replace(pocket, module=foreign))
 
 
 def test_rowwise_codes():
@@ -134,62 +134,62 @@ def test_rowwise_codes():
     np.testing.assert_allclose(codes * scales[:, None], matrix, atol=2 / 127 / 2 + 1e-7)
 
 
-def test_the_embedded_models_labels_are_those_of_convert(boot, boot_file):
+def test_the_embedded_models_labels_are_those_of_convert(pocket, pocket_file):
     """Every label that the board makes lies on the one that `convert labels` makes."""
-    names = (*NAMES, *read_label_list(None, boot).names[::10])
-    wanted = embed_labels(LabelList(names, names), boot).vectors
-    found = TextTower(read_text(boot_file)).label_vectors(names, read_templates(boot))
+    names = (*NAMES, *read_label_list(None, pocket).names[::10])
+    wanted = embed_labels(LabelList(names, names), pocket).vectors
+    found = TextTower(read_text(pocket_file)).label_vectors(names, read_templates(pocket))
     assert (found * wanted).sum(1).min() >= 0.999
 
 
-def test_the_smallest_weights_that_hold_are_taken(boot, boot_file):
-    manifest = read_text(boot_file).manifest
-    assert (manifest.name, manifest.space_id, manifest.weights_sha256) == ("boot", boot.space_id, boot.weights_sha256)
-    assert (manifest.context, manifest.lengths, manifest.templates) == (32, (16, 32), read_templates(boot))
+def test_the_smallest_weights_that_hold_are_taken(pocket, pocket_file):
+    manifest = read_text(pocket_file).manifest
+    assert (manifest.name, manifest.space_id, manifest.weights_sha256) == ("pocket", pocket.space_id, pocket.weights_sha256)
+    assert (manifest.context, manifest.lengths, manifest.templates) == (32, (16, 32), read_templates(pocket))
     assert manifest.weights == "int8"
     assert manifest.check["least"] >= 0.999
     assert manifest.check["sentences"] >= 300
-    assert boot_file.stat().st_size < 13_000_000
+    assert pocket_file.stat().st_size < 13_000_000
 
 
-def test_where_the_smallest_does_not_hold_the_next_is_taken(boot, monkeypatch):
+def test_where_the_smallest_does_not_hold_the_next_is_taken(pocket, monkeypatch):
     monkeypatch.setattr(module, "LEAST_COSINE", 0.99999)
-    built = build_text(boot, None, Silent())
+    built = build_text(pocket, None, Silent())
     assert [check.weights for check in built.checks] == ["int8", "float16"]
     assert built.checks[0].least < 0.99999 <= built.checks[1].least
     monkeypatch.setattr(module, "LEAST_COSINE", 1.1)
     with pytest.raises(EmitError, match=r"with int8 weights, .* with float16 weights; make label matrices"):
-        build_text(small(boot), None, Silent())
+        build_text(small(pocket), None, Silent())
 
 
-def test_wishes_are_heeded_or_refused(boot):
-    assert [check.weights for check in build_text(small(boot), "float16", Silent()).checks] == ["float16"]
+def test_wishes_are_heeded_or_refused(pocket):
+    assert [check.weights for check in build_text(small(pocket), "float16", Silent()).checks] == ["float16"]
     with pytest.raises(EmitError, match=r"found 0\.9\d+ with int8 weights; leave --weights out"):
-        build_text(small(boot), "int8", Silent())
+        build_text(small(pocket), "int8", Silent())
     with pytest.raises(UsageError, match="'int4' is none of int8, float16"):
-        build_text(boot, "int4", Silent())
+        build_text(pocket, "int4", Silent())
 
 
-def test_sentences_reach_both_signatures(boot):
-    sentences = sentences_of(boot)
-    lengths = [int((row != 0).sum()) for row in boot.tokenizer(list(sentences))]
+def test_sentences_reach_both_signatures(pocket):
+    sentences = sentences_of(pocket)
+    lengths = [int((row != 0).sum()) for row in pocket.tokenizer(list(sentences))]
     assert len(sentences) > 300
     assert min(lengths) <= 16
     assert max(lengths) == 32
-    norms = np.linalg.norm(float_vectors(boot, sentences), axis=1)
+    norms = np.linalg.norm(float_vectors(pocket, sentences), axis=1)
     np.testing.assert_allclose(norms, 1, atol=1e-5)
 
 
-def test_equal_models_give_equal_bytes(boot):
-    model = small(boot)
+def test_equal_models_give_equal_bytes(pocket):
+    model = small(pocket)
     assert build_text(model, "float16", Silent()).content == build_text(model, "float16", Silent()).content
 
 
 @pytest.fixture
-def bundle(boot, tmp_path, tiny) -> Path:
+def bundle(pocket, tmp_path, tiny) -> Path:
     """A tiny bundle that says it was built from the embedded model."""
-    facts = {"name": "boot", "space_id": boot.space_id, "weights_sha256": boot.weights_sha256}
-    return tiny_bundle.write(tmp_path / "boot-rpi.tflite", tiny, **facts)
+    facts = {"name": "pocket", "space_id": pocket.space_id, "weights_sha256": pocket.weights_sha256}
+    return tiny_bundle.write(tmp_path / "pocket-rpi.tflite", tiny, **facts)
 
 
 @pytest.fixture(scope="module")
@@ -205,15 +205,15 @@ def test_the_command_writes_beside_the_bundle(bundle, capsys, tmp_path):
     assert main(["text", str(bundle)]) == 2
     assert "exists" in capsys.readouterr().err
     other = tiny_bundle.write(tmp_path / "other.tflite", tiny_bundle.build())
-    assert main(["text", str(other), "--model", "boot"]) == 3
+    assert main(["text", str(other), "--model", "pocket"]) == 3
     assert "was built from weights" in capsys.readouterr().err
 
 
 def test_build_refuses_to_write_over_a_text_tower(tmp_path, capsys):
-    (tmp_path / "boot.text.tflite").write_bytes(b"")
-    arguments = ["build", "--with-text", "--out", str(tmp_path / "boot.tflite")]
+    (tmp_path / "pocket.text.tflite").write_bytes(b"")
+    arguments = ["build", "--with-text", "--out", str(tmp_path / "pocket.tflite")]
     assert main(arguments) == 2
-    assert "boot.text.tflite exists; write over it with --force" in capsys.readouterr().err
+    assert "pocket.text.tflite exists; write over it with --force" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -238,7 +238,7 @@ def test_thousands_of_ready_names_are_a_small_file():
     assert len(labels_to_bytes(tiny_bundle.bank(names, width=256))) < 4_000_000
 
 
-def test_a_board_without_the_workshop_makes_vectors(boot, boot_file, tmp_path):
+def test_a_board_without_the_workshop_makes_vectors(pocket, pocket_file, tmp_path):
     """In a process that can import neither torch nor open_clip, ftfy or regex: the same vectors, from names to numbers."""
     program = f"""
 import json, sys
@@ -251,10 +251,10 @@ sys.meta_path.insert(0, Blocked())
 from pathlib import Path
 from tflite_runtime_app.text.file import read_text
 from tflite_runtime_app.text.tower import TextTower
-tower = TextTower(read_text(Path({str(boot_file)!r})))
-print(json.dumps(tower.label_vectors({list(NAMES)!r}, {list(read_templates(boot))!r}).tolist()))
+tower = TextTower(read_text(Path({str(pocket_file)!r})))
+print(json.dumps(tower.label_vectors({list(NAMES)!r}, {list(read_templates(pocket))!r}).tolist()))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
-    wanted = embed_labels(LabelList(NAMES, NAMES), boot).vectors
+    wanted = embed_labels(LabelList(NAMES, NAMES), pocket).vectors
     assert (np.array(json.loads(done.stdout)) * wanted).sum(1).min() >= 0.999

@@ -20,7 +20,7 @@ def path(tmp_path_factory):
 
 
 def test_it_lies_beside_its_bundle(tmp_path):
-    assert text_path(tmp_path / "boot-rpi.tflite") == tmp_path / "boot-rpi.text.tflite"
+    assert text_path(tmp_path / "pocket-rpi.tflite") == tmp_path / "pocket-rpi.text.tflite"
 
 
 def test_read_back_as_written(path):

@@ -114,7 +114,7 @@ def reference():
 
 
 def names() -> list[str]:
-    lines = (ROOT / "models" / "boot" / "classes.tsv").read_text("utf-8").splitlines()
+    lines = (ROOT / "models" / "pocket" / "classes.tsv").read_text("utf-8").splitlines()
     own = [name.strip() for line in lines for name in line.split("\t")[1].split(",")]
     found = [*own, *open_clip.IMAGENET_CLASSNAMES]
     return found + (random.Random(0).sample(WORDNET.read_text("utf-8").splitlines(), 4000) if WORDNET.is_file() else [])

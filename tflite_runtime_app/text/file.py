@@ -56,7 +56,7 @@ class TextFile:
 
 
 def text_path(bundle: Path) -> Path:
-    """Where a bundle's text tower lies: beside it, `boot-rpi.tflite` -> `boot-rpi.text.tflite`."""
+    """Where a bundle's text tower lies: beside it, `pocket-rpi.tflite` -> `pocket-rpi.text.tflite`."""
     return bundle.with_name(f"{bundle.stem}.text.tflite")
 
 
