@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convert.flatbuffer import operator_name, schema
 
@@ -33,7 +34,8 @@ def apply(model: Any) -> None:
             quantization.scale = shortened(np.asarray(quantization.scale))
 
 
-def shortened(scale: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def shortened(scale: NDArray[np.float32]) -> NDArray[np.float32]:
     """The nearest numbers of `BITS` significant bits."""
     mantissa, exponent = np.frexp(np.asarray(scale, np.float64))
-    return np.ldexp(np.round(mantissa * 2**BITS) / 2**BITS, exponent).astype(np.float32)
+    short: NDArray[np.float32] = np.ldexp(np.round(mantissa * 2**BITS) / 2**BITS, exponent).astype(np.float32)
+    return short

@@ -62,7 +62,8 @@ def main() -> None:
     every = LabelList(tuple(open_clip.IMAGENET_CLASSNAMES), tuple(given.wnids.read_text("utf-8").split()))
     bank = torch.from_numpy(embed_labels(every, model).vectors)
     shown = load(samples([given.photographs]), model.preprocessing)
-    trained = [folder in own.place for folder in shown.folders]
+    known = own.place
+    trained = [folder in known for folder in shown.folders]
     row(f"zero-shot over {len(every.names):,} names, {len(shown)} photographs", scored(model, shown, every, bank))
     row(f"the {sum(trained)} of classes trained on", scored(model, marked(shown, trained), every, bank))
     unseen = marked(shown, [not one for one in trained])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -17,9 +17,6 @@ def fast(device: torch.device) -> Iterator[None]:
     processor, and the products a tenth.
     """
     units = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
-    with torch.autocast(device.type, torch.bfloat16, enabled=units):
-        if device.type == "cuda" or not units:
-            yield
-            return
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
+    attention = sdpa_kernel(SDPBackend.MATH) if units and device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, torch.bfloat16, enabled=units), attention:
+        yield
