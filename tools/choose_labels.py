@@ -4,8 +4,8 @@
 
 The candidates are lines `id,id TAB name`, the ids of the pictures that a name is right for. Names that fail are taken away, the worst
 tenth at a time, until every one left is the first answer to at least a quarter of its pictures, is right at least a quarter of the times
-that it is answered, and does so more often than the luck of the draw explains (binomial tail under 1 %). Writes the names that are left
-with their ids into the model's labels.txt, and all that was found out into labels.csv beside it.
+that it is answered to pictures of names on the list, and does so more often than the luck of the draw explains (binomial tail under 1 %).
+Writes the names that are left with their ids into the model's labels.txt, and all that was found out into labels.csv beside it.
 """
 
 import argparse
@@ -33,7 +33,7 @@ BATCH = 128
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """How a name does among others: its pictures, those answered with it, and how often it is answered at all."""
+    """How a name does among others: its pictures, those answered with it, and how often it is answered to anybody's."""
 
     pictures: int
     right: int
@@ -49,8 +49,13 @@ class Found:
 
 
 def found(cosines: NDArray[np.float32], of: NDArray[np.int64], kept: NDArray[np.int64]) -> list[Found]:
-    """For every name of `kept`, in order, how it does when only these are asked for; `of` [n] is each picture's name among all."""
-    answers = kept[cosines[:, kept].argmax(1)]
+    """For every name of `kept`, in order, how it does on their pictures when only these are asked for.
+
+    `of` [n] is each picture's name among all. Pictures of names taken away have no right answer any more, so they are nobody's fault: were
+    they counted, every name that goes would take its neighbours along, until of a weak model's none is left.
+    """
+    shown = np.isin(of, kept)
+    of, answers = of[shown], kept[cosines[shown][:, kept].argmax(1)]
     return [Found(int((of == k).sum()), int(((answers == k) & (of == k)).sum()), int((answers == k).sum())) for k in kept]
 
 

@@ -62,9 +62,10 @@ def test_fast_arithmetic_is_float32_without_units_and_close_to_it_with_them(reci
 
     with torch.no_grad():
         exact = tower.run(visual, x, (2,), torch.Generator())
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    for units in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(torch.cpu, units, lambda: False)
     assert torch.equal(seen().embedding, exact.embedding)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)  # without AMX the same, only slow
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)  # without units the same, only slow
     fast = seen()
     assert fast.embedding.dtype == fast.exits[2].dtype == torch.float32
     assert not torch.equal(fast.embedding, exact.embedding)

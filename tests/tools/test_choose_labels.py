@@ -41,6 +41,15 @@ def test_a_name_that_cries_wolf_goes_and_its_victims_stay():
     assert all(one.passes(len(kept)) for one in found(seen, of, kept))
 
 
+def test_pictures_of_names_taken_away_count_against_nobody():
+    of = np.repeat(np.arange(10), 10)
+    seen = cosines(np.where(of < 5, 0, of), 10)  # five kinds of thing are all called the first
+    assert found(seen, of, np.arange(10))[0] == Found(pictures=10, right=10, answered=50)
+    kept = chosen(seen, of)
+    assert kept.tolist() == [0, 5, 6, 7, 8, 9]
+    assert found(seen, of, kept)[0] == Found(pictures=10, right=10, answered=10)
+
+
 def test_the_table_tells_of_names_left_out_too():
     of = np.repeat(np.arange(3), 8)
     seen = cosines(np.where(of == 2, 1, of), 3)
@@ -48,6 +57,6 @@ def test_the_table_tells_of_names_left_out_too():
     rows = list(csv.DictReader(table(listed, seen, of, np.array([0, 1])).splitlines()))
     assert [(row["name"], row["kept"], row["pictures"], row["right"], row["answered"]) for row in rows] == [
         ("cat", "yes", "8", "8", "8"),
-        ("dog", "yes", "8", "8", "16"),
+        ("dog", "yes", "8", "8", "8"),
         ("unicorn", "no", "8", "0", "0"),
     ]
