@@ -87,13 +87,23 @@ def operator_name(model: Any, operator: Any) -> str:
 
 
 def squares(model: Any, graph: Any, operator: Any) -> bool:
-    """Whether the operator gives squared lengths, rows times themselves: a part of a norm, none of the tower's products."""
+    """Whether the operator gives squared lengths, rows times themselves: a part of a norm, none of the tower's products.
+
+    Of a single row the converter makes two views, as a row and as a column.
+    """
     shape = graph.tensors[operator.outputs[0]].shape
-    return (
-        operator_name(model, operator) == "BATCH_MATMUL"
-        and operator.inputs[0] == operator.inputs[1]
-        and [int(size) for size in shape[-2:]] == [1, 1]
-    )
+    if operator_name(model, operator) != "BATCH_MATMUL" or [int(size) for size in shape[-2:]] != [1, 1]:
+        return False
+    left, right = (_viewed(model, graph, int(index)) for index in operator.inputs[:2])
+    return left == right
+
+
+def _viewed(model: Any, graph: Any, index: int) -> int:
+    """The tensor that another one shows in another shape, or the tensor itself."""
+    made = {int(operator.outputs[0]): operator for operator in graph.operators if operator_name(model, operator) == "RESHAPE"}
+    while index in made:
+        index = int(made[index].inputs[0])
+    return index
 
 
 def text(value: Any) -> str:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from calibration.ranges import Grid, kind
-from convert.flatbuffer import operator_name
+from calibration.ranges import Grid
+from convert.flatbuffer import squares
 from convert.passes.editing import Editor
-
-ENERGY = frozenset({"energy", "power"})
 
 
 def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
-    """Every product that gives squared lengths takes one tensor twice."""
+    """Every product that gives squared lengths takes one tensor twice.
+
+    It is told by its operands: of a single token the length has one value, and its role may be that of the same value a step later.
+    """
     for graph in model.subgraphs:
         edit = Editor(model, graph, roles)
         for operator in graph.operators:
-            if operator_name(model, operator) == "BATCH_MATMUL" and kind(edit.role(int(operator.outputs[0]))) in ENERGY:
+            if squares(model, graph, operator):
                 left = int(operator.inputs[0])
                 operator.inputs = [left, left]
                 operator.builtinOptions.adjY = True

@@ -30,8 +30,9 @@ def test_shipped_models_keep_their_sizes(name):
     assert 64 <= configuration["image_size"] <= 112
 
 
-def test_the_default_labels_are_those_of_the_candidates_that_passed():
-    model = load_model(None, None, None)
+@pytest.mark.parametrize("name", LARGEST)
+def test_the_default_labels_are_those_of_the_candidates_that_passed(name):
+    model = load_model(name, None, MODELS)
     told = (model.folder / "labels.csv").read_text("utf-8").splitlines()
     assert told[0] == f"# of the model whose space is {model.space_id}", "chosen for other weights: run tools/choose_labels.py"
     rows = list(csv.DictReader(told[1:]))
