@@ -35,9 +35,9 @@ def row(path: str) -> tuple[str, ...]:
         cpu(flags(_text(Path("/proc/cpuinfo")))).found,
         importlib.metadata.version("ai-edge-litert"),
         f"{bundle.manifest.name}, {bundle.manifest.total_macs / 1e6:.0f} MMAC",
-        f"{single:.1f}",
+        _milliseconds(single),
         str(threads),
-        f"{several:.1f}",
+        _milliseconds(several),
         f"{load:.2f}",
         f"{board.memory_bytes() / 1e6:.0f}",
         board.throttled() or "not told",
@@ -47,6 +47,11 @@ def row(path: str) -> tuple[str, ...]:
 def markdown(cells: tuple[str, ...]) -> str:
     """The row as the table has it."""
     return "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"
+
+
+def _milliseconds(time: float) -> str:
+    """One decimal; three significant digits below a millisecond, where a small model runs."""
+    return f"{time:.1f}" if time >= 1 else f"{time:.3g}"
 
 
 def _system() -> str:
