@@ -174,8 +174,9 @@ def heads(
     images: Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")],
     exits: Annotated[str, typer.Option("--exits", help="Blocks to make heads for.")] = "4,6,8,10",
     kind: Annotated[
-        str, typer.Option("--kind", help="trained: two layers, by gradient; fitted: one, by ridge regression in closed form.")
+        str, typer.Option("--kind", help="trained: attention and two layers, by gradient; fitted: one, by ridge regression.")
     ] = "trained",
+    views: Annotated[int, typer.Option("--views", help="Random views of every picture to train on.", min=1)] = 8,
     model: Model = None,
     labels: Labels = None,
     seed: Seed = 0,
@@ -184,7 +185,7 @@ def heads(
     """Make heads of the exits' own from pictures, thousands of them, and keep them in the model's folder."""
     from convert.commands.heads import run
 
-    run(tuple(images), model, labels, exits, kind, seed, models)
+    run(tuple(images), model, labels, exits, kind, views, seed, models)
 
 
 @app.command()

@@ -31,7 +31,7 @@ def for_board(request: Request) -> Request:
 
 def shape_of(tower: Tower, stages: int) -> Shape:
     """The sizes that the estimates need, of a tower that is cut into so many stages."""
-    layers = (tower.projection, *(layer for head in tower.exit_heads.values() for layer in head.layers))
+    layers = (tower.projection, *(layer for head in tower.exit_heads.values() for layer in head.linear.values()))
     return Shape(
         image_px=max(tower.image_size),
         tokens=tower.tokens,

@@ -75,8 +75,7 @@ def quantized_weights(tower: Tower, chosen: Chosen = everything, codes: Mapping[
         return dataclasses.replace(old, **layers)
 
     def own(old: Head, role: str) -> Head:
-        *first, last = old.layers
-        return Head((*(layer(part, f"{role}/fc_1") for part in first), layer(last, f"{role}/embedding")))
+        return old.mapped(lambda name, part: layer(part, f"{role}/{name}"))
 
     embed = chosen("embed/tokens/weight")
     return dataclasses.replace(

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convert.tower import Block, Head, Linear, Norm, Tower
+from convert.tower import Attention, Block, Head, Linear, Norm, Tower
 
 Tap = Callable[[str, Tensor], Tensor | None]
 
@@ -143,6 +143,10 @@ class Stage(nn.Module):
         # The converter makes RSQRT and MUL of a division by a root; a listener gets the same two steps.
         x = x / torch.sqrt(spread) if self.tap is None else x * self._tap(f"{role}/rsqrt", torch.rsqrt(spread))
         x = self._tap(f"{role}/normed", x)
+        return self._affine(x, norm, role)
+
+    def _affine(self, x: Tensor, norm: Norm, role: str) -> Tensor:
+        """The norm's weight and bias, where it still has them."""
         if norm.weight is not None:
             x = self._tap(f"{role}/scaled", x * norm.weight)
         if norm.bias is not None:
@@ -197,24 +201,41 @@ class Stage(nn.Module):
         """P^T LN_post(x) of [B, D]."""
         return self._linear(self._norm(x, self.tower.norm_post, f"{role}/norm_post"), self.tower.projection, f"{role}/embedding")
 
-    def _own_head(self, x: Tensor, head: Head) -> Tensor:
-        """An exit's own head of [B, D]; its roles are those of an MLP in a block `head_06`."""
+    def _own_head(self, patches: Tensor, normed: Tensor, head: Head) -> Tensor:
+        """An exit's own head of the patch tokens [B, N, D] and of what their plain norm makes of them; its roles are a block's, `head_06`."""
         role = head_role(self.part.blocks_done)
-        x = self._norm(x, self.tower.norm_post, f"{role}/norm_post")
+        if head.attention is None:
+            x = self._norm(self._pooled(patches), self.tower.norm_post, f"{role}/norm_post")
+        else:
+            x = self._attending(normed, head.attention, role)
         if len(head.layers) > 1:
             x = self._gelu(self._linear(x, head.layers[0], f"{role}/fc_1"), role)
         return self._linear(x, head.layers[-1], f"{role}/embedding")
+
+    def _attending(self, normed: Tensor, attention: Attention, role: str) -> Tensor:
+        """Every query's mean of the values, side by side [B, Q V], of the patch tokens [B, N, D] behind the plain norm."""
+        batch, tokens, width = normed.shape
+        x = self._affine(normed, self.tower.norm_post, f"{role}/norm_post").reshape(batch * tokens, width)
+        scores = self._linear(x, attention.queries, f"{role}/scores").reshape(batch, tokens, -1)
+        scores = self._tap(f"{role}/scores", scores.transpose(1, 2))  # as softmax reads them
+        weights = self._tap(f"{role}/softmax", torch.softmax(scores, -1))
+        values = self._linear(x, attention.values, f"{role}/value").reshape(batch, tokens, -1)
+        return self._tap(f"{role}/mixed", weights @ values).reshape(batch, -1)
+
+    def _pooled(self, patches: Tensor) -> Tensor:
+        """The mean of the patch tokens [B, N, D] at an exit."""
+        return self._tap(f"stage_{self.part.index}/exit/pooled", patches.mean(1))
 
     def _exit(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         tower, batch, role = self.tower, h.shape[0], f"stage_{self.part.index}/exit"
         self._tap(stream_role(self.part.blocks_done), h)
         patches = self._tap(stream_role(self.part.blocks_done), h[:, 1:])
-        pooled = self._tap(f"{role}/pooled", patches.mean(1))
-        own = tower.exit_heads.get(self.part.blocks_done)
-        embedding = self._head(pooled, role) if own is None else self._own_head(pooled, own)
         plain = Norm(None, None, tower.norm_post.eps, tower.norm_post.centred, tower.norm_post.unit)
         rows = patches.reshape(batch * (tower.tokens - 1), tower.width)
-        normed = self._norm(rows, plain, f"{role}/spread").reshape(batch, tower.tokens - 1, tower.width)
+        own = tower.exit_heads.get(self.part.blocks_done)
+        behind = f"{role}/spread" if own is None or own.attention is None else f"{head_role(self.part.blocks_done)}/norm_post"
+        normed = self._norm(rows, plain, behind).reshape(batch, tower.tokens - 1, tower.width)
+        embedding = self._head(self._pooled(patches), role) if own is None else self._own_head(patches, normed, own)
         mean = self._tap(f"{role}/spread/token_mean", normed.mean(1))
         if plain.unit:
             power = self._tap(f"{role}/spread/power", _energy(mean))

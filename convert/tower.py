@@ -59,18 +59,51 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Attention:
+    """How a head pools patch tokens n_t: query q takes the mean of the values W n_t + b [V], weighted by softmax over t of w_q n_t + c_q.
+
+    `queries` holds w [Q, D] and c [Q], `values` W [V, D] and b [V]; the Q means stand side by side, [Q V].
+    """
+
+    queries: Linear
+    values: Linear
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """What an exit has of its own in the projection's place: one linear layer, or two with the tower's GELU between.
 
-    It reads what the projection reads, the pooled patch tokens behind norm_post, and gives an embedding in the same space.
+    It gives an embedding in the projection's space. Without `attention` it reads what the projection reads, norm_post of the mean patch
+    token; with it, what that pools of the patch tokens behind norm_post.
     """
 
     layers: tuple[Linear, ...]
+    attention: Attention | None = None
 
     @property
-    def macs(self) -> int:
-        """Multiply-accumulates of all layers."""
-        return sum(layer.weight.numel() for layer in self.layers)
+    def linear(self) -> dict[str, Linear]:
+        """Every linear layer by the kind of what it gives, in the order in which they are computed."""
+        layers = dict(zip(("fc_1", "embedding")[-len(self.layers) :], self.layers, strict=True))
+        return layers if self.attention is None else {"scores": self.attention.queries, "value": self.attention.values, **layers}
+
+    def macs(self, tokens: int) -> int:
+        """Multiply-accumulates, of so many patch tokens."""
+        layers = sum(layer.weight.numel() for layer in self.layers)
+        if self.attention is None:
+            return layers
+        (queries, width), values = self.attention.queries.weight.shape, len(self.attention.values.weight)
+        return layers + tokens * (queries * width + values * width + queries * values)
+
+    def mapped(self, change: Callable[[str, Linear], Linear]) -> Head:
+        """The head with each of its linear layers changed, by the kind of what it gives."""
+        new = {name: change(name, layer) for name, layer in self.linear.items()}
+        attention = None if self.attention is None else Attention(new.pop("scores"), new.pop("value"))
+        return Head(tuple(new.values()), attention)
+
+    def with_readers_of_norm_post(self, change: Callable[[Linear], Linear]) -> Head:
+        """The head with the layers changed that read what norm_post puts out."""
+        readers = ("scores", "value") if self.attention else (next(iter(self.linear)),)
+        return self.mapped(lambda name, layer: change(layer) if name in readers else layer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +176,11 @@ class Tower:
     def head_macs(self, blocks_done: int) -> int:
         """Multiply-accumulates of the embedding head after so many blocks."""
         head = self.exit_heads.get(blocks_done)
-        return self.projection.weight.numel() if head is None else head.macs
+        return self.projection.weight.numel() if head is None else head.macs(self.tokens - 1)
 
     def with_readers_of_norm_post(self, change: Callable[[Linear], Linear]) -> Tower:
-        """The tower whose projection and whose heads' first layers are changed alike: all of them read norm_post."""
-        heads = {done: Head((change(head.layers[0]), *head.layers[1:])) for done, head in self.exit_heads.items()}
+        """The tower whose projection and whose heads' readers are changed alike: all of them read norm_post."""
+        heads = {done: head.with_readers_of_norm_post(change) for done, head in self.exit_heads.items()}
         return dataclasses.replace(self, projection=change(self.projection), exit_heads=heads)
 
 

@@ -19,7 +19,7 @@ from convert import fit
 from convert.errors import CalibrationError
 from convert.progress import Progress
 from convert.stages import Stage, head_role, stream_role
-from convert.tower import Head, Linear
+from convert.tower import Linear
 from convert.walk import walk
 
 HEAD = "head/embedding"
@@ -43,12 +43,8 @@ def layers(stages: Sequence[Stage]) -> dict[str, Linear]:
     for stage in stages[:-1]:
         own, role = tower.exit_heads.get(stage.part.blocks_done), head_role(stage.part.blocks_done)
         if own is not None:
-            found |= {f"{role}/{name}": layer for name, layer in zip(_names(own), own.layers, strict=True)}
+            found |= {f"{role}/{name}": layer for name, layer in own.linear.items()}
     return found
-
-
-def _names(head: Head) -> tuple[str, ...]:
-    return ("fc_1", "embedding") if len(head.layers) > 1 else ("embedding",)
 
 
 def input_role(layer: str, seen: Collection[str]) -> str:
@@ -59,8 +55,8 @@ def input_role(layer: str, seen: Collection[str]) -> str:
             role for role in sorted(seen, reverse=True) if role.startswith("stage_") and role.endswith("final/norm_post/normed")
         )
     if block.startswith("head_"):
-        hidden = f"{block}/gelu"
-        return hidden if part == "embedding" and hidden in seen else f"{block}/norm_post/normed"
+        before = {"embedding": ("gelu", "mixed"), "fc_1": ("mixed",)}.get(part, ())
+        return next((f"{block}/{name}" for name in before if f"{block}/{name}" in seen), f"{block}/norm_post/normed")
     known = {"patch": "image", "stream": "embed/norm_pre/normed", "attention": f"{block}/mixed", "mlp": f"{block}/gelu"}
     norm = f"{block}/norm_2/normed" if part == "fc_1" else f"{block}/norm_1/normed"
     return known.get(part, norm)
@@ -73,7 +69,7 @@ def rounded(
     wanted = layers(stages)
     groups: dict[str, list[str]] = {}
     for name in wanted:
-        groups.setdefault(f"{name.split('/')[0]}/query" if kind(name) in ("key", "value") else name, []).append(name)
+        groups.setdefault(_first_reader(name), []).append(name)
     moments = Moments(frozenset(groups))
     for batch in fit.batches(images, progress, "inputs of the layers"):
         walk(stages, torch.from_numpy(batch), reader=partial(_listen, moments))
@@ -84,6 +80,13 @@ def rounded(
         together = gptq(np.concatenate(rows), found[first], grids[input_role(first, grids)].scale)
         codes |= dict(zip(names, np.split(together, np.cumsum([len(part) for part in rows])[:-1]), strict=True))
     return {name: codes[name] for name in wanted}
+
+
+def _first_reader(layer: str) -> str:
+    """The first of the layers that read what this one reads, as a block's queries do for its keys and a head's for its values."""
+    block, part = layer.split("/")
+    first = "scores" if block.startswith("head_") else "query"
+    return f"{block}/{first}" if part in ("key", "value") else layer
 
 
 def steps_off(stages: Sequence[Stage], codes: Mapping[str, NDArray[np.int8]]) -> dict[str, NDArray[np.int8]]:

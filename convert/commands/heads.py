@@ -5,21 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from calibration.samples import pixels
 from convert.errors import UsageError
 from convert.files import write_atomically
 from convert.heads import files, ridge
-from convert.heads.pooled import pooled_tokens
-from convert.heads.training import embed, train
+from convert.heads.attending import embed, embed_tokens
+from convert.heads.lesson import Lesson
+from convert.heads.patch_tokens import BATCH, mean_tokens, normed, reader
+from convert.heads.training import Schedule, train
 from convert.label_files import embed_labels, read_label_list
 from convert.models import load_model
 from convert.pictures import load_pictures
 from convert.progress import OnTerminal
-from convert.tower import Head
+from convert.tower import Head, Tower
 from tflite_runtime_app.labels import LabelBank
 
 HELD = 10  # every tenth picture is kept apart
@@ -33,10 +37,14 @@ def run(
     labels: str | None,
     blocks: str,
     kind: str,
+    views: int,
     seed: int,
     models: Path | None,
 ) -> None:
-    """The model folder's heads.safetensors has a head of that kind for each of the blocks; a table shows all kinds."""
+    """The model folder's heads.safetensors has a head of that kind for each of the blocks; a table compares them with other kinds.
+
+    What training has done so far is kept beside it after every view, and a second call goes on from there.
+    """
     if kind not in HEADS:
         raise UsageError(f"--kind {kind!r} is none of {', '.join(HEADS)}")
     progress = OnTerminal()
@@ -53,30 +61,42 @@ def run(
     right = names.indices(pictures.folders)
     tower = loaded.tower_without_heads()
     chosen = _blocks(blocks, len(tower.blocks))
-    pooled, embeddings = pooled_tokens(tower, chosen, pictures.images, progress)
-    shared = Head((tower.projection,))
-    table = Table(box=box.SIMPLE_HEAD, title=f"Heads of {loaded.name}, on {len(held)} pictures kept apart")
-    for column in ("block", "shared", *HEADS):
-        table.add_column(column, justify="right")
-    heads = {}
+    means, embeddings = mean_tokens(tower, chosen, pictures.images, progress)
     target = np.array(right) if right is not None else (embeddings @ bank.vectors.T).argmax(1)
-    for k, done in enumerate(chosen):
+    heads = {done: ridge.fit(means[rest, k], embeddings[rest])[0] for k, done in enumerate(chosen)}
+    shared = Head((tower.projection,))
+    kept = loaded.folder / f"{files.FILE}.state"
+    scores = [
+        [_share_right(embed(head, means[held, k], tower.activation), bank, target[held]) for head in (shared, heads[done])]
+        for k, done in enumerate(chosen)
+    ]
+    if kind == "trained":
         known = None if right is None else [right[i] for i in rest]
-        learned = train(
-            pooled[rest, k], embeddings[rest], known, bank.vectors, loaded.logit_scale, tower.activation, seed, progress
-        )
-        fitted, _ = ridge.fit(pooled[rest, k], embeddings[rest])
-        scores = [
-            _share_right(embed(head, pooled[held, k], tower.activation), bank, target[held]) for head in (shared, fitted, learned)
-        ]
-        table.add_row(str(done), *(f"{score * 100:.1f} %" for score in scores))
-        heads[done] = fitted if kind == "fitted" else learned
+        lesson = Lesson(pictures.images[rest].view(np.uint8) ^ 128, known, bank.vectors, loaded.logit_scale)
+        heads = train(tower, chosen, lesson, Schedule(views=views), seed, progress, kept)
+        for row, found in zip(scores, _of_tokens(heads, tower, pictures.images[held]), strict=True):
+            row.append(_share_right(found, bank, target[held]))
     path = loaded.folder / files.FILE
     write_atomically(path, files.to_bytes(heads))
+    kept.unlink(missing_ok=True)
+    table = Table(box=box.SIMPLE_HEAD, title=f"Heads of {loaded.name}, on {len(held)} pictures kept apart")
+    for column in ("block", "shared", *HEADS)[: 2 + len(scores[0]) - 1]:
+        table.add_column(column, justify="right")
+    for done, row in zip(chosen, scores, strict=True):
+        table.add_row(str(done), *(f"{score * 100:.1f} %" for score in row))
     word = "top-1" if right is not None else "the whole tower's answer"
     table.caption = f"{word}; a calibration made before no longer fits: convert calibrate"
     Console(highlight=False).print(table)
     print(path.resolve())
+
+
+def _of_tokens(heads: dict[int, Head], tower: Tower, images: NDArray[np.int8]) -> list[NDArray[np.float32]]:
+    """The embeddings [n, E] of every head that pools by attention, of images [n, H, W, 3]."""
+    read, found = reader(tower, tuple(heads)), []
+    for start in range(0, len(images), BATCH):
+        tokens = normed(read(torch.from_numpy(pixels(images[start : start + BATCH])))[0], tower.norm_post)
+        found.append([embed_tokens(head, tokens[:, k], tower.activation) for k, head in enumerate(heads.values())])
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
 def _share_right(embeddings: NDArray[np.float32], bank: LabelBank, target: NDArray[np.int64]) -> float:

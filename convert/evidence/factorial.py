@@ -18,7 +18,7 @@ from calibration.ranges import Grid
 from calibration.samples import pixels
 from convert import simulate
 from convert.heads import ridge
-from convert.heads.training import embed
+from convert.heads.attending import embed
 from convert.observing import simulated
 from convert.progress import Progress
 from convert.stages import Stage, Tap, build_stages, stream_role

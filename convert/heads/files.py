@@ -1,4 +1,7 @@
-"""`heads.safetensors` of a model folder: the weights of every exit's own head, `06.0.weight`, `06.0.bias`, `06.1.weight`, …"""
+"""`heads.safetensors` of a model folder: the weights of every exit's own head, `06.fc_1.weight`, `06.fc_1.bias`, `06.embedding.weight`, …
+
+Two layers are called fc_1 and embedding, a single one embedding; with attention, its queries are called scores and its values value.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 import torch
 
 from convert.errors import ModelError
-from convert.tower import Head, Linear
+from convert.tower import Attention, Head, Linear
 
 FILE = "heads.safetensors"
 
@@ -20,9 +23,9 @@ def to_bytes(heads: Mapping[int, Head]) -> bytes:
 
     arrays = {}
     for done, head in heads.items():
-        for number, layer in enumerate(head.layers):
-            arrays[f"{done:02d}.{number}.weight"] = layer.weight.half().contiguous()
-            arrays[f"{done:02d}.{number}.bias"] = layer.bias.half().contiguous()
+        for name, layer in head.linear.items():
+            arrays[f"{done:02d}.{name}.weight"] = layer.weight.half().contiguous()
+            arrays[f"{done:02d}.{name}.bias"] = layer.bias.half().contiguous()
     return bytes(save(arrays))
 
 
@@ -41,10 +44,11 @@ def read(folder: Path | None, width: int, embedding: int) -> dict[int, Head]:
             f"{path} is no file of heads: {' '.join(str(error).split())[:200]}; make it with: convert heads"
         ) from error
     for done, head in heads.items():
-        sizes = [head.layers[0].weight.shape[1], *(layer.weight.shape[0] for layer in head.layers)]
-        joined = all(a.weight.shape[0] == b.weight.shape[1] for a, b in zip(head.layers, head.layers[1:], strict=False))
-        if sizes[0] != width or sizes[-1] != embedding or not joined or len(head.layers) > 2:
-            raise ModelError(f"{path}: the head of block {done} has widths {sizes}, expected {width} … {embedding}")
+        found, wanted = _sizes(head), _wanted(head, width, embedding)
+        if found != wanted:
+            raise ModelError(
+                f"{path}: the head of block {done} has layers {found}, expected {wanted} for this tower; make it with: convert heads"
+            )
     return heads
 
 
@@ -54,5 +58,28 @@ def digest(heads: Mapping[int, Head]) -> str:
 
 
 def _head(arrays: Mapping[str, torch.Tensor], done: int) -> Head:
-    numbers = sorted({int(name.split(".")[1]) for name in arrays if name.startswith(f"{done:02d}.")})
-    return Head(tuple(Linear(arrays[f"{done:02d}.{n}.weight"], arrays[f"{done:02d}.{n}.bias"]) for n in numbers))
+    names = {name.split(".")[1] for name in arrays if name.startswith(f"{done:02d}.")}
+    layers = {name: Linear(arrays[f"{done:02d}.{name}.weight"], arrays[f"{done:02d}.{name}.bias"]) for name in names}
+    attention = Attention(layers.pop("scores"), layers.pop("value")) if "scores" in layers else None
+    last = layers.pop("embedding")
+    head = Head((layers.pop("fc_1"), last) if layers else (last,), attention)
+    if layers:
+        raise ValueError(f"block {done} has a layer {min(layers)!r}")
+    return head
+
+
+def _sizes(head: Head) -> dict[str, tuple[int, ...]]:
+    """[out, in] of every layer."""
+    return {name: tuple(layer.weight.shape) for name, layer in head.linear.items()}
+
+
+def _wanted(head: Head, width: int, embedding: int) -> dict[str, tuple[int, ...]]:
+    """[out, in] that every layer should have, its own widths given."""
+    wanted, read = {}, width
+    if head.attention is not None:
+        queries, values = len(head.attention.queries.weight), len(head.attention.values.weight)
+        wanted, read = {"scores": (queries, width), "value": (values, width)}, queries * values
+    if len(head.layers) > 1:
+        wanted["fc_1"] = (len(head.layers[0].weight), read)
+        read = len(head.layers[0].weight)
+    return {**wanted, "embedding": (embedding, read)}

@@ -1,84 +1,147 @@
-"""Heads trained on labelled images: two layers on the pooled token, towards the right names and towards the whole tower's answers.
+"""Heads trained on pictures: attention over the patch tokens and two layers, towards the right names and the whole tower's answers.
 
-The tower stays as it is, so what every image gives is computed once and the training itself takes seconds a pass. The loss is the mean of
-two cross entropies over the labels, one with the right name, one with the distribution that the final embedding gives (distillation:
-Hinton et al., arXiv 1503.02531): the head speaks the tower's language, so its embedding is compared with the same label vectors.
+The tower stays as it is, so what it makes of a picture is computed once and read several times: every round takes a fresh view of every
+picture (a crop, mirrored or not, other colours; half of them mixed in pairs) and goes over its patch tokens a few times. The loss is the
+mean of two cross entropies over the labels, one with the right name, one with the distribution that the final embedding gives of the same
+view (distillation: Hinton et al., arXiv 1503.02531): a head speaks the tower's language, so its embedding is compared with the same label
+vectors. Views count for more than passes: with one view alone a head learns the pictures by heart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
+from convert.heads.attending import Attending
+from convert.heads.lesson import Lesson, Seen, view
+from convert.heads.patch_tokens import normed, reader
+from convert.kept import checkpoint, restored
+from convert.precision import fast
 from convert.progress import Progress
-from convert.supported import Activation
-from convert.tower import Head, Linear
+from convert.tower import Head, Tower
 
-HIDDEN = 512
-BATCH = 256
+ROOM = 2 << 30  # bytes of patch tokens at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How a head is trained; `lean` is the weight of the tower's own answers, 1 where labels are not known."""
+    """How heads are trained; `lean` is the weight of the tower's own answers, 1 where labels are not known."""
 
-    epochs: int = 12
+    views: int = 8
+    passes: int = 2
+    batch: int = 256
     rate: float = 1e-3
     decay: float = 0.05
-    dropout: float = 0.5
+    dropout: float = 0.3
+    smoothing: float = 0.05
+    smallest_crop: float = 0.5
     lean: float = 0.5
 
 
 def train(
-    pooled: NDArray[np.float32],
-    embeddings: NDArray[np.float32],
-    labels: Sequence[int] | None,
-    vectors: NDArray[np.float32],
-    logit_scale: float,
-    activation: Activation,
-    seed: int,
-    progress: Progress,
-    schedule: Schedule | None = None,
-) -> Head:
-    """The head for inputs [n, D] with the tower's final embeddings [n, E], label vectors [labels, E] and right labels, if known."""
-    plan = schedule or Schedule()
+    tower: Tower, blocks: Sequence[int], lesson: Lesson, plan: Schedule, seed: int, progress: Progress, kept: Path | None = None
+) -> dict[int, Head]:
+    """A head for each of the blocks, of a tower that no rewrite has touched.
+
+    After every round the state is kept at `kept`; a call that finds one there of the same tower, pictures, plan and seed goes on with it,
+    and gives what it would have given without a break.
+    """
     torch.manual_seed(seed)
-    x, bank = torch.from_numpy(pooled), torch.from_numpy(vectors)
-    targets = (logit_scale * F.normalize(torch.from_numpy(embeddings), dim=1) @ bank.T).softmax(1)
-    right = None if labels is None else torch.tensor(labels)
-    first, second = nn.Linear(x.shape[1], HIDDEN), nn.Linear(HIDDEN, vectors.shape[1])
-    parameters = [*first.parameters(), *second.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=plan.rate, weight_decay=plan.decay)
-    batches = max(len(x) // BATCH, 1)
-    course = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.rate, total_steps=plan.epochs * batches)
-    for _ in progress.over(range(plan.epochs), plan.epochs, "passes over the images"):
-        for chosen in torch.randperm(len(x))[: batches * BATCH].chunk(batches):
-            hidden = F.dropout(_activate(first(x[chosen]), activation), plan.dropout)
-            logits = logit_scale * F.normalize(second(hidden), dim=1) @ bank.T
-            loss = F.cross_entropy(logits, targets[chosen])
-            if right is not None:
-                loss = plan.lean * loss + (1 - plan.lean) * F.cross_entropy(logits, right[chosen], label_smoothing=0.05)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            course.step()
-    return Head(tuple(Linear(layer.weight.detach(), layer.bias.detach()) for layer in (first, second)))
+    heads = nn.ModuleList(Attending(tower.width, tower.embedding_size, tower.activation, plan.dropout) for _ in blocks)
+    optimizer = torch.optim.AdamW(heads.parameters(), lr=plan.rate, weight_decay=plan.decay)
+    parts = _parts(len(lesson.pictures), 2 * len(blocks) * (tower.tokens - 1) * tower.width)
+    steps = plan.views * sum(_steps(size, plan) for size in parts)
+    course = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.rate, total_steps=steps)
+    learner, key = _Learner(heads, optimizer, course), _key(tower, blocks, lesson, plan, seed)
+    read, first = reader(tower, blocks, quick=True), learner.resume(kept, key, progress)
+    for number in range(first, plan.views):
+        source = Generator().manual_seed((seed << 16) + number)
+        torch.manual_seed((seed << 16) + number)  # of the dropout
+        for part in torch.randperm(len(lesson.pictures), generator=source).split(list(parts)):
+            what = f"view {number + 1} of {plan.views}"
+            seen = view(tower, read, lesson, part, plan.smallest_crop, source, progress, f"{what}: patch tokens")
+            for chosen in progress.over(_batches(len(part), plan, source), _steps(len(part), plan), f"{what}: heads"):
+                learner.step(_loss(heads, tower, seen, chosen, lesson, plan))
+        learner.keep(kept, key, number + 1)
+    return {block: head.head() for block, head in zip(blocks, learner.trained(), strict=True)}
 
 
-def embed(head: Head, pooled: NDArray[np.float32], activation: Activation) -> NDArray[np.float32]:
-    """The head's embeddings [n, E] of inputs [n, D]."""
-    x = torch.from_numpy(pooled)
-    for layer in head.layers[:-1]:
-        x = _activate(F.linear(x, layer.weight, layer.bias), activation)
-    result: NDArray[np.float32] = F.linear(x, head.layers[-1].weight, head.layers[-1].bias).numpy()
-    return result
+@dataclass(frozen=True, slots=True)
+class _Learner:
+    """What training changes."""
+
+    heads: nn.ModuleList
+    optimizer: torch.optim.Optimizer
+    course: torch.optim.lr_scheduler.LRScheduler
+
+    def step(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.course.step()
+
+    def trained(self) -> list[Attending]:
+        return [head for head in self.heads if isinstance(head, Attending)]
+
+    def keep(self, path: Path | None, key: str, rounds: int) -> None:
+        if path is not None:
+            state = {"key": key, "rounds": rounds, "heads": self.heads.state_dict()}
+            checkpoint(path, {**state, "optimizer": self.optimizer.state_dict(), "course": self.course.state_dict()})
+
+    def resume(self, path: Path | None, key: str, progress: Progress) -> int:
+        """The number of rounds that the state at `path` has behind it; this learner has taken it over. 0 where there is none of this key."""
+        if path is None or not path.is_file():
+            return 0
+        state = restored(path)
+        if state.get("key") != key:
+            return 0
+        self.heads.load_state_dict(state["heads"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.course.load_state_dict(state["course"])
+        progress.step(f"going on after view {state['rounds']}, from {path}")
+        return int(state["rounds"])
 
 
-def _activate(x: Tensor, activation: Activation) -> Tensor:
-    return F.gelu(x) if activation == "gelu" else x * torch.sigmoid(1.702 * x)
+def _loss(heads: nn.ModuleList, tower: Tower, seen: Seen, chosen: Tensor, lesson: Lesson, plan: Schedule) -> Tensor:
+    """The sum of what each of the heads loses on the pictures chosen."""
+    bank, total = torch.from_numpy(lesson.vectors), torch.zeros(())
+    for head, tokens in zip(heads, seen.tokens[chosen].float().unbind(1), strict=True):
+        with fast(torch.device("cpu")):
+            found = head(normed(tokens, tower.norm_post))
+        logits = lesson.logit_scale * F.normalize(found.float(), dim=1) @ bank.T
+        loss = F.cross_entropy(logits, seen.answers[chosen])
+        if lesson.labels is not None:
+            right = F.cross_entropy(logits, seen.right[chosen], label_smoothing=plan.smoothing)
+            loss = plan.lean * loss + (1 - plan.lean) * right
+        total = total + loss
+    return total
+
+
+def _steps(count: int, plan: Schedule) -> int:
+    return plan.passes * max(count // plan.batch, 1)
+
+
+def _batches(count: int, plan: Schedule, source: Generator) -> Iterator[Tensor]:
+    """All of `count` in batches that differ by one picture at most, so that none is small, and again for every pass."""
+    for _ in range(plan.passes):
+        yield from torch.randperm(count, generator=source).tensor_split(max(count // plan.batch, 1))
+
+
+def _parts(count: int, size: int) -> tuple[int, ...]:
+    """How many pictures are read at a time: equal parts of all, patch tokens of `size` bytes each, that fit into the room."""
+    return tuple(len(part) for part in np.array_split(np.arange(count), -(-count * size // ROOM)))
+
+
+def _key(tower: Tower, blocks: Sequence[int], lesson: Lesson, plan: Schedule, seed: int) -> str:
+    """What a kept state belongs to."""
+    found = hashlib.sha256(repr((tuple(blocks), plan, seed, lesson.labels, lesson.logit_scale)).encode())
+    for values in (lesson.pictures, lesson.vectors, tower.projection.weight.numpy()):
+        found.update(np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()

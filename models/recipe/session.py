@@ -20,7 +20,8 @@ from convert.label_files import TEMPLATES, parse_templates
 from convert.progress import OnTerminal
 from convert.torchvision_ops import open_clip
 from convert.tower import tower_from_open_clip
-from models.recipe import names, narrow, pack, pictures, precision, score, start, text, tower, train
+from convert import precision
+from models.recipe import names, narrow, pack, pictures, score, start, text, tower, train
 from models.recipe.losses import Taught
 from models.recipe.plan import START, Phase, Recipe, RecipeError
 from models.recipe.soup import soup

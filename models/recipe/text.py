@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from models.recipe.kept import checkpoint, restored
+from convert.kept import checkpoint, restored
 from models.recipe.plan import Words
 
 TEMPLATES = (

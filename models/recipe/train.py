@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from models.recipe import augment, losses, precision, tower
-from models.recipe.kept import checkpoint, restored
+from convert import augment, precision
+from models.recipe import losses, tower
+from convert.kept import checkpoint, restored
 from models.recipe.names import Bank
 from models.recipe.pictures import Pictures
 from models.recipe.plan import Phase
@@ -118,7 +119,7 @@ def step(setting: Setting, state: State) -> tuple[float, float]:
     _set_rates(setting, state)
     chosen = _batch(setting, state.step)
     pixels = torch.from_numpy(setting.pictures.pixels[chosen.numpy()])
-    x = augment.views(pixels, setting.side, setting.mean, setting.deviation, phase.smallest_crop, source)
+    x = augment.views(pixels, (setting.side, setting.side), setting.mean, setting.deviation, phase.smallest_crop, source)
     targets = losses.right_names(torch.from_numpy(setting.pictures.classes[chosen.numpy()]), len(setting.bank.starts) - 1)
     if float(torch.rand(1, generator=source)) < phase.mix:
         x, targets = augment.mixed(x, targets, source)

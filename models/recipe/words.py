@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.recipe import kept
+from convert import kept
 from models.recipe.plan import RecipeError
 
 

@@ -21,7 +21,7 @@ from convert.progress import Silent
 from convert.rewrites import LADDER, rewrite
 from convert.roles import Roles, recognise
 from convert.stages import Stage, build_stages
-from convert.tower import Head, Linear, Tower
+from convert.tower import Attention, Head, Linear, Tower
 from tests.convert.small import tower_of, vit
 from tflite_runtime_app.engine import Codes
 
@@ -90,21 +90,22 @@ def with_stream(conversion: Conversion, stream: str) -> Conversion:
 
 
 def rotated() -> Conversion:
-    """Exact GELU, ln_pre, class token, two exits, one with a head of its own, the whole ladder."""
+    """Exact GELU, ln_pre, class token, two exits, one with a head of its own that pools by attention, the whole ladder."""
     visual = vit(0)
-    return convert(visual, (1, 2), heads={2: random_head(tower_of(visual), 40)})
+    return convert(visual, (1, 2), heads={2: random_head(tower_of(visual), 40, queries=3)})
 
 
-def random_head(tower: Tower, hidden: int) -> Head:
-    """A head of two layers with random weights."""
+def random_head(tower: Tower, hidden: int, queries: int = 0) -> Head:
+    """A head of two layers with random weights, pooling by that many queries or, with none, by the mean."""
     random = torch.Generator().manual_seed(7)
-    sizes = (tower.width, hidden, tower.embedding_size)
-    return Head(
-        tuple(
-            Linear(torch.randn(b, a, generator=random) / a**0.5, 0.1 * torch.randn(b, generator=random))
-            for a, b in itertools.pairwise(sizes)
-        )
-    )
+
+    def layer(a: int, b: int) -> Linear:
+        return Linear(torch.randn(b, a, generator=random) / a**0.5, 0.1 * torch.randn(b, generator=random))
+
+    values = 8
+    sizes = (queries * values or tower.width, hidden, tower.embedding_size)
+    layers = tuple(layer(a, b) for a, b in itertools.pairwise(sizes))
+    return Head(layers, Attention(layer(tower.width, queries), layer(tower.width, values)) if queries else None)
 
 
 def plain() -> Conversion:

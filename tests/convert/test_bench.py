@@ -167,11 +167,12 @@ def test_the_floor_holds_exactly_the_files_products(converted):
     assert floor.macs == floor.macs_xnnpack == of_stages(converted.integer_file)
     assert set(floor.operators) == {"FULLY_CONNECTED", "BATCH_MATMUL"}
     blocks = len(converted.visual.transformer.resblocks)
-    assert floor.operators["BATCH_MATMUL"] == 2 * blocks
+    own = converted.stages[0].tower.exit_heads.values()
+    assert floor.operators["BATCH_MATMUL"] == 2 * blocks + sum(head.attention is not None for head in own)
     # Q, K, V, out and two of the MLP in each block; to them come the patch embedding, a head per stage, and what follows ln_pre.
     after_norm_pre = converted.stages[0].tower.after_norm_pre is not None
-    second = sum(len(head.layers) - 1 for head in converted.stages[0].tower.exit_heads.values())
-    assert floor.operators["FULLY_CONNECTED"] == 6 * blocks + 1 + len(converted.stages) + after_norm_pre + second
+    more = sum(len(head.linear) - 1 for head in own)
+    assert floor.operators["FULLY_CONNECTED"] == 6 * blocks + 1 + len(converted.stages) + after_norm_pre + more
 
 
 def test_every_product_of_the_floor_has_weights_of_its_own_per_channel(two_term):
@@ -380,7 +381,9 @@ def test_a_result_holds_medians_sizes_and_ratios(measured, tiny):
     assert measured.ratio_linear == lines["tower"].spread.p50 / lines["floor_linear"].spread.p50
     assert lines["tower"].macs == lines["floor"].macs == of_stages(tiny.conversion.integer_file)
     tokens, width, blocks = tiny.conversion.stages[0].tower.tokens, 64, 3
-    assert lines["floor"].macs - lines["floor_linear"].macs == 2 * blocks * tokens * tokens * width
+    attending = [head.attention for head in tiny.conversion.stages[0].tower.exit_heads.values() if head.attention is not None]
+    pooling = sum((tokens - 1) * len(one.queries.weight) * len(one.values.weight) for one in attending)
+    assert lines["floor"].macs - lines["floor_linear"].macs == 2 * blocks * tokens * tokens * width + pooling
     assert lines["tower"].size == tiny.file.stat().st_size
     assert lines["float"].size == float_path(tiny.file, "float").stat().st_size > 2 * lines["ncnn"].size
     assert [stage.name for stage in measured.stages] == ["stage_0", "stage_1", "stage_2"]

@@ -421,12 +421,13 @@ def test_heads_are_made_kept_and_found_again(built, tmp_path, monkeypatch, capsy
     monkeypatch.setattr("convert.commands.heads.LEAST", 10)
     folder = model_folder.write(tmp_path / "small")
     plain = load_model(str(folder), None, None)
-    arguments = ("heads", "--model", folder, "--images", built.images, "--exits", "1,2", "--kind", kind)
+    arguments = ("heads", "--model", folder, "--images", built.images, "--exits", "1,2", "--views", "2", "--kind", kind)
     assert main(words(*arguments)) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str((folder / "heads.safetensors").resolve())
     found = load_model(str(folder), None, None)
     assert set(found.tower().exit_heads) == {1, 2}
-    assert {len(head.layers) for head in found.heads.values()} == {2 if kind == "trained" else 1}
+    assert {len(head.linear) for head in found.heads.values()} == {4 if kind == "trained" else 1}
+    assert not (folder / "heads.safetensors.state").exists(), "what training kept is gone once the heads are written"
     assert found.weights_sha256 != plain.weights_sha256, "a calibration made before does not fit"
     assert found.space_id == plain.space_id, "labels made before do"
     assert main(words(*arguments[:-1], "guessed")) == 2

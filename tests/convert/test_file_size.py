@@ -19,7 +19,7 @@ def test_constants_are_the_towers_parameters(converted):
     """
     visual, width = converted.visual, converted.stages[0].tower.width
     parameters = sum(p.numel() * (1 if p.ndim > 1 else 4) for p in visual.parameters())
-    heads = (layer for head in converted.stages[0].tower.exit_heads.values() for layer in head.layers)
+    heads = (layer for head in converted.stages[0].tower.exit_heads.values() for layer in head.linear.values())
     parameters += sum(layer.weight.numel() + 4 * layer.bias.numel() for layer in heads)
     extra = width * width * (converted.stages[0].tower.after_norm_pre is not None)
     if converted.stream == "two_term":
@@ -33,7 +33,7 @@ def test_the_embedded_models_file(embedded):
     """Beside labels at most a twentieth more than a byte for each parameter of the tower and of its exits' heads."""
     model = load_model(None, None, None)
     parameters = sum(p.numel() for p in model.module.visual.parameters())
-    parameters += sum(layer.weight.numel() + layer.bias.numel() for head in model.heads.values() for layer in head.layers)
+    parameters += sum(layer.weight.numel() + layer.bias.numel() for head in model.heads.values() for layer in head.linear.values())
     with zipfile.ZipFile(embedded) as archive:
         labels = archive.getinfo(LABELS).file_size
     assert embedded.stat().st_size <= OVERHEAD * parameters + labels

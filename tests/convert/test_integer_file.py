@@ -84,7 +84,7 @@ def test_roles_fit_the_operators_that_make_the_tensors(converted):
                 assert name != "BATCH_MATMUL" or roles[0] == roles[1]
             elif name == "BATCH_MATMUL":
                 left, right = ("query", "key") if kind(made) == "scores" else ("softmax", "value")
-                block = made.split("/")[0]
+                block = made.split("/")[0]  # or an exit's head that pools by attention
                 assert roles == [f"{block}/{left}", f"{block}/{right}"]
             if name in ("RESHAPE", "TRANSPOSE"):
                 assert roles[0] == made

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.recipe import kept, plan, text, words
+from convert import kept
+from models.recipe import plan, text, words
 from models.recipe.vocabulary import vocabulary
 from tests.models.little import model_of
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from convert.torchvision_ops import open_clip
-from models.recipe import losses, names, plan, precision, tower, train
+from convert import precision
+from models.recipe import losses, names, plan, tower, train
 from tests.models.little import model_of, setting_of
 
 

@@ -1,0 +1,65 @@
+"""A head that pools by attention while it is trained, and in float what any head gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from convert.supported import Activation
+from convert.tower import Attention, Head, Linear
+
+QUERIES, VALUES, HIDDEN = 16, 96, 512
+
+
+class Attending(nn.Module):
+    """Q queries and V values of the normed patch tokens [n, N, D], the Q means side by side, two layers: [n, E]."""
+
+    def __init__(self, width: int, embedding: int, activation: Activation, dropout: float) -> None:
+        super().__init__()
+        self.queries = nn.Linear(width, QUERIES, bias=False)  # softmax would not see one
+        self.values = nn.Linear(width, VALUES)
+        self.first, self.second = nn.Linear(QUERIES * VALUES, HIDDEN), nn.Linear(HIDDEN, embedding)
+        self.activation, self.dropout = activation, dropout
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        hidden = activate(self.first(pooled(self.queries(tokens), self.values(tokens))), self.activation)
+        result: Tensor = self.second(F.dropout(hidden, self.dropout, self.training))
+        return result
+
+    def head(self) -> Head:
+        """The head as it stands."""
+        values, first, second = (
+            Linear(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in (self.values, self.first, self.second)
+        )
+        return Head((first, second), Attention(Linear(self.queries.weight.detach().clone(), torch.zeros(QUERIES)), values))
+
+
+def pooled(scores: Tensor, values: Tensor) -> Tensor:
+    """Means [n, Q V] of the values [n, N, V], each weighted by the softmax of one column of the scores [n, N, Q]."""
+    return (scores.softmax(1).transpose(1, 2) @ values).flatten(1)
+
+
+def embed_tokens(head: Head, tokens: Tensor, activation: Activation) -> NDArray[np.float32]:
+    """The embeddings [n, E] that a head which pools by attention gives of normed patch tokens [n, N, D]."""
+    if head.attention is None:
+        raise ValueError("this head reads the mean patch token: use `embed`")
+    queries, values = head.attention.queries, head.attention.values
+    scores = F.linear(tokens, queries.weight, queries.bias)
+    return embed(head, pooled(scores, F.linear(tokens, values.weight, values.bias)).numpy(), activation)
+
+
+def embed(head: Head, read: NDArray[np.float32], activation: Activation) -> NDArray[np.float32]:
+    """The embeddings [n, E] that a head's layers give of what they read [n, ·]: the mean patch token behind norm_post, or pooled values."""
+    x = torch.from_numpy(read)
+    for layer in head.layers[:-1]:
+        x = activate(F.linear(x, layer.weight, layer.bias), activation)
+    result: NDArray[np.float32] = F.linear(x, head.layers[-1].weight, head.layers[-1].bias).numpy()
+    return result
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """The tower's GELU."""
+    return F.gelu(x) if activation == "gelu" else x * torch.sigmoid(1.702 * x)

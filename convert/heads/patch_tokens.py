@@ -1,0 +1,57 @@
+"""What exits' heads read: the patch tokens after a block, from the float tower, and what comes of them behind norm_post."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from calibration.samples import pixels
+from convert.precision import fast
+from convert.progress import Progress
+from convert.rewrites import input_normalisation
+from convert.stages import build_stages
+from convert.tower import Norm, Tower
+from convert.walk import walk
+
+BATCH = 64
+
+Reader = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def reader(tower: Tower, blocks: Sequence[int], quick: bool = False) -> Reader:
+    """What gives, of pixels [n, H, W, 3] in 0..1, the patch tokens [n, blocks, N, D] after each block and the embeddings [n, E].
+
+    `quick`: products in bfloat16 where the machine has units for them.
+    """
+    plain = input_normalisation.apply(tower, {})
+    stages = build_stages(plain if isinstance(plain, Tower) else tower, tuple(blocks))
+
+    def read(batch: Tensor) -> tuple[Tensor, Tensor]:
+        with fast(torch.device("cpu")) if quick else nullcontext():
+            *exits, final = walk(stages, batch)
+        return torch.stack([outputs["hidden"][:, 1:].float() for outputs in exits], 1), final["embedding"].float()
+
+    return read
+
+
+def normed(tokens: Tensor, norm: Norm) -> Tensor:
+    """norm_post of tokens [..., D], in a tower that no rewrite has touched."""
+    return F.layer_norm(tokens, tokens.shape[-1:], norm.weight, norm.bias, norm.eps)
+
+
+def mean_tokens(
+    tower: Tower, blocks: Sequence[int], images: NDArray[np.int8], progress: Progress
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """norm_post of the mean patch token [n, blocks, D] after each of the blocks, and final embeddings [n, E], of images [n, H, W, 3]."""
+    read, means, embeddings = reader(tower, blocks), [], []
+    for start in progress.over(range(0, len(images), BATCH), -(-len(images) // BATCH), f"what the exits see, batches of {BATCH}"):
+        tokens, final = read(torch.from_numpy(pixels(images[start : start + BATCH])))
+        means.append(normed(tokens.mean(2), tower.norm_post).numpy())
+        embeddings.append(final.numpy())
+    return np.concatenate(means), np.concatenate(embeddings)
