@@ -16,9 +16,7 @@ ERASED = 0.25  # share of pictures with a grey rectangle
 GREY = 0.1
 
 
-def views(
-    pixels: Tensor, size: tuple[int, int], mean: Tensor, deviation: Tensor, smallest: float, source: Generator
-) -> Tensor:
+def views(pixels: Tensor, size: tuple[int, int], mean: Tensor, deviation: Tensor, smallest: float, source: Generator) -> Tensor:
     """Pixels uint8 [n, h, w, 3] as normalised crops [n, 3, *size], each of `smallest` to all of the picture's area."""
     n = len(pixels)
     x = pixels.permute(0, 3, 1, 2).float() / 255

@@ -202,7 +202,7 @@ class Stage(nn.Module):
         return self._linear(self._norm(x, self.tower.norm_post, f"{role}/norm_post"), self.tower.projection, f"{role}/embedding")
 
     def _own_head(self, patches: Tensor, normed: Tensor, head: Head) -> Tensor:
-        """An exit's own head of the patch tokens [B, N, D] and of what their plain norm makes of them; its roles are a block's, `head_06`."""
+        """An exit's own head of the patch tokens [B, N, D], as they are and behind the plain norm; its roles are a block's, `head_06`."""
         role = head_role(self.part.blocks_done)
         if head.attention is None:
             x = self._norm(self._pooled(patches), self.tower.norm_post, f"{role}/norm_post")

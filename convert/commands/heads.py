@@ -72,7 +72,7 @@ def run(
     ]
     if kind == "trained":
         known = None if right is None else [right[i] for i in rest]
-        lesson = Lesson(pictures.images[rest].view(np.uint8) ^ 128, known, bank.vectors, loaded.logit_scale)
+        lesson = Lesson(pictures.images[rest].view(np.uint8) ^ np.uint8(128), known, bank.vectors, loaded.logit_scale)
         heads = train(tower, chosen, lesson, Schedule(views=views), seed, progress, kept)
         for row, found in zip(scores, _of_tokens(heads, tower, pictures.images[held]), strict=True):
             row.append(_share_right(found, bank, target[held]))

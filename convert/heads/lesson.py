@@ -46,7 +46,7 @@ def view(
     bank = torch.from_numpy(lesson.vectors)
     mean, deviation = (torch.tensor(values) for values in (tower.pixel_mean, tower.pixel_deviation))
     seen: list[Seen] = []
-    for chosen in progress.over(part.split(BATCH), -(-len(part) // BATCH), what):
+    for chosen in progress.over(torch.split(part, BATCH), -(-len(part) // BATCH), what):
         pixels = torch.from_numpy(lesson.pictures[chosen.numpy()])
         x = augment.views(pixels, tower.image_size, mean, deviation, smallest, source)
         right = torch.zeros(len(x), len(bank))

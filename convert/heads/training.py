@@ -64,7 +64,7 @@ def train(
     for number in range(first, plan.views):
         source = Generator().manual_seed((seed << 16) + number)
         torch.manual_seed((seed << 16) + number)  # of the dropout
-        for part in torch.randperm(len(lesson.pictures), generator=source).split(list(parts)):
+        for part in torch.split(torch.randperm(len(lesson.pictures), generator=source), list(parts)):
             what = f"view {number + 1} of {plan.views}"
             seen = view(tower, read, lesson, part, plan.smallest_crop, source, progress, f"{what}: patch tokens")
             for chosen in progress.over(_batches(len(part), plan, source), _steps(len(part), plan), f"{what}: heads"):
@@ -96,7 +96,7 @@ class _Learner:
             checkpoint(path, {**state, "optimizer": self.optimizer.state_dict(), "course": self.course.state_dict()})
 
     def resume(self, path: Path | None, key: str, progress: Progress) -> int:
-        """The number of rounds that the state at `path` has behind it; this learner has taken it over. 0 where there is none of this key."""
+        """The rounds that the state at `path` has behind it, taken over by this learner; 0 where there is none of this key."""
         if path is None or not path.is_file():
             return 0
         state = restored(path)

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from calibration.samples import load, samples
+from convert import precision
 from convert.label_files import TEMPLATES, parse_templates
 from convert.progress import OnTerminal
 from convert.torchvision_ops import open_clip
 from convert.tower import tower_from_open_clip
-from convert import precision
 from models.recipe import names, narrow, pack, pictures, score, start, text, tower, train
 from models.recipe.losses import Taught
 from models.recipe.plan import START, Phase, Recipe, RecipeError

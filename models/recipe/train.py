@@ -19,8 +19,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from convert import augment, precision
-from models.recipe import losses, tower
 from convert.kept import checkpoint, restored
+from models.recipe import losses, tower
 from models.recipe.names import Bank
 from models.recipe.pictures import Pictures
 from models.recipe.plan import Phase

@@ -33,7 +33,9 @@ def test_the_embedded_models_file(embedded):
     """Beside labels at most a twentieth more than a byte for each parameter of the tower and of its exits' heads."""
     model = load_model(None, None, None)
     parameters = sum(p.numel() for p in model.module.visual.parameters())
-    parameters += sum(layer.weight.numel() + layer.bias.numel() for head in model.heads.values() for layer in head.linear.values())
+    parameters += sum(
+        layer.weight.numel() + layer.bias.numel() for head in model.heads.values() for layer in head.linear.values()
+    )
     with zipfile.ZipFile(embedded) as archive:
         labels = archive.getinfo(LABELS).file_size
     assert embedded.stat().st_size <= OVERHEAD * parameters + labels

@@ -8,7 +8,6 @@ import torch
 from safetensors.torch import load, save
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
-
 from torch.utils.flop_counter import FlopCounterMode
 
 from convert.errors import ModelError
@@ -216,7 +215,7 @@ def test_heads_come_back_from_their_file(tmp_path):
     with pytest.raises(ModelError, match="expected"):
         files.read(tmp_path, tower.width + 1, tower.embedding_size)
     for wrong in ({"06.fc_2.weight": torch.ones(2, 2), "06.fc_2.bias": torch.ones(2)}, {"06.scores.weight": torch.ones(5, 1)}):
-        (tmp_path / files.FILE).write_bytes(save({**load((files.to_bytes(heads))), **wrong}))
+        (tmp_path / files.FILE).write_bytes(save({**load(files.to_bytes(heads)), **wrong}))
         with pytest.raises(ModelError, match="make it with: convert heads"):
             files.read(tmp_path, tower.width, tower.embedding_size)
     (tmp_path / files.FILE).write_bytes(b"garbage")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from convert.torchvision_ops import open_clip
 from convert import precision
+from convert.torchvision_ops import open_clip
 from models.recipe import losses, names, plan, tower, train
 from tests.models.little import model_of, setting_of
 
