@@ -35,7 +35,7 @@ class Schedule:
     """How heads are trained; `lean` is the weight of the tower's own answers, 1 where labels are not known."""
 
     views: int = 8
-    passes: int = 2
+    passes: int = 4
     batch: int = 256
     rate: float = 1e-3
     decay: float = 0.05
