@@ -178,14 +178,19 @@ def heads(
     ] = "trained",
     views: Annotated[int, typer.Option("--views", help="Random views of every picture to train on.", min=1)] = 8,
     model: Model = None,
-    labels: Labels = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--labels", help="As elsewhere; given several times, heads are trained by each list and judged by the first."
+        ),
+    ] = None,
     seed: Seed = 0,
     models: Models = None,
 ) -> None:
     """Make heads of the exits' own from pictures, thousands of them, and keep them in the model's folder."""
     from convert.commands.heads import run
 
-    run(tuple(images), model, labels, exits, kind, views, seed, models)
+    run(tuple(images), model, tuple(labels or ()), exits, kind, views, seed, models)
 
 
 @app.command()

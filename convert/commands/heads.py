@@ -16,7 +16,7 @@ from convert.errors import UsageError
 from convert.files import write_atomically
 from convert.heads import files, ridge
 from convert.heads.attending import embed, embed_tokens
-from convert.heads.lesson import Lesson
+from convert.heads.lesson import Lesson, Names
 from convert.heads.patch_tokens import BATCH, mean_tokens, normed, reader
 from convert.heads.training import Schedule, train
 from convert.label_files import embed_labels, read_label_list
@@ -34,7 +34,7 @@ HEADS = ("fitted", "trained")
 def run(
     images: tuple[Path, ...],
     model: str | None,
-    labels: str | None,
+    labels: tuple[str, ...],
     blocks: str,
     kind: str,
     views: int,
@@ -43,7 +43,8 @@ def run(
 ) -> None:
     """The model folder's heads.safetensors has a head of that kind for each of the blocks; a table compares them with other kinds.
 
-    What training has done so far is kept beside it after every view, and a second call goes on from there.
+    Heads are trained by every list of labels and judged by the first. What training has done so far is kept beside the file after every
+    view, and a second call goes on from there.
     """
     if kind not in HEADS:
         raise UsageError(f"--kind {kind!r} is none of {', '.join(HEADS)}")
@@ -51,18 +52,19 @@ def run(
     loaded = load_model(model, None, models)
     if loaded.folder is None:
         raise UsageError(f"{loaded.name} is not a model folder; give one with --model DIR")
-    names = read_label_list(labels, loaded)
-    bank = embed_labels(names, loaded)
+    lists = [read_label_list(given, loaded) for given in labels or (None,)]
+    banks = [embed_labels(names, loaded) for names in lists]
     pictures = load_pictures(images, loaded.preprocessing, progress)
     if len(pictures) < LEAST:
         raise UsageError(f"--images holds {len(pictures)} readable pictures; heads learn from thousands, {LEAST} is the least")
     order = np.random.default_rng(seed).permutation(len(pictures))
     held, rest = np.sort(order[: len(order) // HELD]), np.sort(order[len(order) // HELD :])
-    right = names.indices(pictures.folders)
+    rights = [np.array([names.place.get(folder, -1) for folder in pictures.folders]) for names in lists]
     tower = loaded.tower_without_heads()
     chosen = _blocks(blocks, len(tower.blocks))
     means, embeddings = mean_tokens(tower, chosen, pictures.images, progress)
-    target = np.array(right) if right is not None else (embeddings @ bank.vectors.T).argmax(1)
+    bank, known = banks[0], bool((rights[0] >= 0).all())
+    target = rights[0] if known else (embeddings @ bank.vectors.T).argmax(1)
     heads = {done: ridge.fit(means[rest, k], embeddings[rest])[0] for k, done in enumerate(chosen)}
     shared = Head((tower.projection,))
     kept = loaded.folder / f"{files.FILE}.state"
@@ -71,20 +73,21 @@ def run(
         for k, done in enumerate(chosen)
     ]
     if kind == "trained":
-        known = None if right is None else [right[i] for i in rest]
-        lesson = Lesson(pictures.images[rest].view(np.uint8) ^ np.uint8(128), known, bank.vectors, loaded.logit_scale)
+        told = tuple(Names(one.vectors, right[rest]) for one, right in zip(banks, rights, strict=True))
+        lesson = Lesson(pictures.images[rest].view(np.uint8) ^ np.uint8(128), told, loaded.logit_scale)
         heads = train(tower, chosen, lesson, Schedule(views=views), seed, progress, kept)
         for row, found in zip(scores, _of_tokens(heads, tower, pictures.images[held]), strict=True):
             row.append(_share_right(found, bank, target[held]))
     path = loaded.folder / files.FILE
     write_atomically(path, files.to_bytes(heads))
-    kept.unlink(missing_ok=True)
+    if kind == "trained":
+        kept.unlink(missing_ok=True)
     table = Table(box=box.SIMPLE_HEAD, title=f"Heads of {loaded.name}, on {len(held)} pictures kept apart")
     for column in ("block", "shared", *HEADS)[: 2 + len(scores[0]) - 1]:
         table.add_column(column, justify="right")
     for done, row in zip(chosen, scores, strict=True):
         table.add_row(str(done), *(f"{score * 100:.1f} %" for score in row))
-    word = "top-1" if right is not None else "the whole tower's answer"
+    word = "top-1" if known else "the whole tower's answer"
     table.caption = f"{word}; a calibration made before no longer fits: convert calibrate"
     Console(highlight=False).print(table)
     print(path.resolve())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,21 +17,32 @@ from convert.tower import Tower
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """One list of names: their vectors [labels, E], and the right one of every picture [n], -1 where the list has none for it."""
+
+    vectors: NDArray[np.float32]
+    right: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Lesson:
-    """Pictures uint8 [n, H, W, 3], their right labels if known, label vectors [labels, E], the logits' scale."""
+    """Pictures uint8 [n, H, W, 3], the lists of names by which they are told, the logits' scale."""
 
     pictures: NDArray[np.uint8]
-    labels: Sequence[int] | None
-    vectors: NDArray[np.float32]
+    lists: tuple[Names, ...]
     logit_scale: float
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Patch tokens [n, blocks, N, D] in float16, the whole tower's answers [n, labels], and the right ones [n, labels], zero if unknown."""
+    """Patch tokens [n, blocks, N, D] in float16, the whole tower's unit embeddings [n, E], and what is right.
+
+    `right` [n, labels of all lists side by side] holds the shares of the right names: a one, two shares where two pictures are mixed, zeros
+    where a list names nothing of it.
+    """
 
     tokens: Tensor
-    answers: Tensor
+    final: Tensor
     right: Tensor
 
 
@@ -43,18 +53,21 @@ def view(
 
     `tower` is one that no rewrite has touched, `read` gives its patch tokens.
     """
-    bank = torch.from_numpy(lesson.vectors)
     mean, deviation = (torch.tensor(values) for values in (tower.pixel_mean, tower.pixel_deviation))
     seen: list[Seen] = []
     for chosen in progress.over(torch.split(part, BATCH), -(-len(part) // BATCH), what):
         pixels = torch.from_numpy(lesson.pictures[chosen.numpy()])
         x = augment.views(pixels, tower.image_size, mean, deviation, smallest, source)
-        right = torch.zeros(len(x), len(bank))
-        if lesson.labels is not None:
-            right[torch.arange(len(x)), torch.tensor([lesson.labels[int(i)] for i in chosen])] = 1
+        right = torch.cat([_shares(names, chosen.numpy()) for names in lesson.lists], 1)
         if len(seen) % 2:
             x, right = augment.mixed(x, right, source)
         x = x * deviation.view(1, 3, 1, 1) + mean.view(1, 3, 1, 1)  # what the reader wants: the colours as they are
         tokens, final = read(x.permute(0, 2, 3, 1))
-        seen.append(Seen(tokens.half(), (lesson.logit_scale * F.normalize(final, dim=1) @ bank.T).softmax(1), right))
+        seen.append(Seen(tokens.half(), F.normalize(final, dim=1), right))
     return Seen(*(torch.cat([getattr(batch, name) for batch in seen]) for name in Seen.__slots__))
+
+
+def _shares(names: Names, chosen: NDArray[np.int64]) -> Tensor:
+    """[n, labels]: one at the right name of every picture chosen, zeros where there is none."""
+    right = torch.from_numpy(names.right[chosen])
+    return F.one_hot(right.clamp_min(0), len(names.vectors)).float() * (right >= 0).float()[:, None]

@@ -3,8 +3,9 @@
 The tower stays as it is, so what it makes of a picture is computed once and read several times: every round takes a fresh view of every
 picture (a crop, mirrored or not, other colours; half of them mixed in pairs) and goes over its patch tokens a few times. The loss is the
 mean of two cross entropies over the labels, one with the right name, one with the distribution that the final embedding gives of the same
-view (distillation: Hinton et al., arXiv 1503.02531): a head speaks the tower's language, so its embedding is compared with the same label
-vectors. Views count for more than passes: with one view alone a head learns the pictures by heart.
+view (distillation: Hinton et al., arXiv 1503.02531), summed over all lists of names, and the distance to that embedding: a head speaks the
+tower's language, so its embedding is compared with the same label vectors, and with those of names that it was not trained on. Views count
+for more than passes: with one view alone a head learns the pictures by heart.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ ROOM = 2 << 30  # bytes of patch tokens at a time
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How heads are trained; `lean` is the weight of the tower's own answers, 1 where labels are not known."""
+    """How heads are trained.
+
+    `lean` is the weight of the tower's own answers where right names are known, `closeness` that of the distance to its embedding.
+    """
 
     views: int = 8
     passes: int = 4
@@ -43,6 +47,7 @@ class Schedule:
     smoothing: float = 0.05
     smallest_crop: float = 0.5
     lean: float = 0.5
+    closeness: float = 4.0
 
 
 def train(
@@ -110,17 +115,21 @@ class _Learner:
 
 
 def _loss(heads: nn.ModuleList, tower: Tower, seen: Seen, chosen: Tensor, lesson: Lesson, plan: Schedule) -> Tensor:
-    """The sum of what each of the heads loses on the pictures chosen."""
-    bank, total = torch.from_numpy(lesson.vectors), torch.zeros(())
+    """The sum of what each of the heads loses on the pictures chosen, by each of the lists of names."""
+    final, total = seen.final[chosen], torch.zeros(())
+    rights = torch.split(seen.right[chosen], [len(names.vectors) for names in lesson.lists], 1)
     for head, tokens in zip(heads, seen.tokens[chosen].float().unbind(1), strict=True):
         with fast(torch.device("cpu")):
             found = head(normed(tokens, tower.norm_post))
-        logits = lesson.logit_scale * F.normalize(found.float(), dim=1) @ bank.T
-        loss = F.cross_entropy(logits, seen.answers[chosen])
-        if lesson.labels is not None:
-            right = F.cross_entropy(logits, seen.right[chosen], label_smoothing=plan.smoothing)
-            loss = plan.lean * loss + (1 - plan.lean) * right
-        total = total + loss
+        found = F.normalize(found.float(), dim=1)
+        total = total + plan.closeness * (1 - (found * final).sum(1).mean())
+        for names, right in zip(lesson.lists, rights, strict=True):
+            bank = lesson.logit_scale * torch.from_numpy(names.vectors).T
+            logits, answers = found @ bank, (final @ bank).softmax(1)
+            known = right.sum(1, keepdim=True)
+            named = F.cross_entropy(logits, right * (1 - plan.smoothing) + known * plan.smoothing / len(names.vectors))
+            # Where the right name is not known, the tower's answer is all there is.
+            total = total + (1 - plan.lean) * named + F.cross_entropy(logits, answers * (1 - (1 - plan.lean) * known))
     return total
 
 
@@ -141,7 +150,11 @@ def _parts(count: int, size: int) -> tuple[int, ...]:
 
 def _key(tower: Tower, blocks: Sequence[int], lesson: Lesson, plan: Schedule, seed: int) -> str:
     """What a kept state belongs to."""
-    found = hashlib.sha256(repr((tuple(blocks), plan, seed, lesson.labels, lesson.logit_scale)).encode())
-    for values in (lesson.pictures, lesson.vectors, tower.projection.weight.numpy()):
+    found = hashlib.sha256(repr((tuple(blocks), plan, seed, lesson.logit_scale)).encode())
+    for values in (
+        lesson.pictures,
+        *(part for names in lesson.lists for part in (names.vectors, names.right)),
+        tower.projection.weight.numpy(),
+    ):
         found.update(np.ascontiguousarray(values).tobytes())
     return found.hexdigest()

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from convert.errors import ModelError
 from convert.heads import files, ridge, training
 from convert.heads.attending import embed, embed_tokens
-from convert.heads.lesson import Lesson, view
+from convert.heads.lesson import Lesson, Names, view
 from convert.heads.patch_tokens import mean_tokens, normed, reader
 from convert.heads.training import Schedule, train
 from convert.progress import Silent
@@ -117,12 +117,12 @@ def lesson():
     _, final = reader(tower, (1,))(torch.from_numpy(pictures_.astype(np.float32) / 255))
     mean = torch.nn.functional.normalize(final.mean(0), dim=0)  # all of them lie close to it; the labels are across
     vectors = torch.nn.functional.normalize(final[:4] - (final[:4] @ mean)[:, None] * mean, dim=1).numpy()
-    return tower, Lesson(pictures_, labels.tolist(), vectors, 10.0)
+    return tower, Lesson(pictures_, (Names(vectors, labels),), 10.0)
 
 
 def _answers(head, tower, lesson, block):
     tokens, _ = reader(tower, (block,))(torch.from_numpy(lesson.pictures.astype(np.float32) / 255))
-    return (embed_tokens(head, normed(tokens[:, 0], tower.norm_post), tower.activation) @ lesson.vectors.T).argmax(1)
+    return (embed_tokens(head, normed(tokens[:, 0], tower.norm_post), tower.activation) @ lesson.lists[0].vectors.T).argmax(1)
 
 
 def _better_than_the_commonest(found, wanted):
@@ -133,18 +133,34 @@ def _better_than_the_commonest(found, wanted):
 
 def test_training_learns_right_names(lesson):
     tower, labelled = lesson
-    found = train(tower, (1, 2), labelled, dataclasses.replace(LEARNED, lean=0.0), 0, Silent())
+    found = train(tower, (1, 2), labelled, dataclasses.replace(LEARNED, lean=0.0, closeness=0.0), 0, Silent())
     for block in (1, 2):
-        assert _better_than_the_commonest(_answers(found[block], tower, labelled, block), labelled.labels) > 0.9
+        assert _better_than_the_commonest(_answers(found[block], tower, labelled, block), labelled.lists[0].right) > 0.9
 
 
 def test_without_right_names_training_learns_the_towers_answers(lesson):
     tower, labelled = lesson
     _, final = reader(tower, (1,))(torch.from_numpy(labelled.pictures.astype(np.float32) / 255))
-    plan = dataclasses.replace(LEARNED, smallest_crop=1.0, passes=12)
-    found = train(tower, (2,), dataclasses.replace(labelled, labels=None), plan, 0, Silent())
-    answers = (final.numpy() @ labelled.vectors.T).argmax(1)
+    (names,) = labelled.lists
+    unknown = dataclasses.replace(labelled, lists=(Names(names.vectors, np.full_like(names.right, -1)),))
+    plan = dataclasses.replace(LEARNED, smallest_crop=1.0, passes=12, closeness=0.0)
+    answers = (final.numpy() @ names.vectors.T).argmax(1)
+    found = train(tower, (2,), unknown, plan, 0, Silent())
     assert _better_than_the_commonest(_answers(found[2], tower, labelled, 2), answers) > 0.4
+
+
+def test_training_comes_close_to_the_towers_embedding_whatever_the_names(lesson):
+    tower, labelled = lesson
+    tokens, final = reader(tower, (2,))(torch.from_numpy(labelled.pictures.astype(np.float32) / 255))
+    final = final - final.mean(0)
+    plan = dataclasses.replace(LEARNED, smallest_crop=1.0, passes=12)
+
+    def closeness(plan):
+        head = train(tower, (2,), labelled, plan, 0, Silent())[2]
+        found = torch.from_numpy(embed_tokens(head, normed(tokens[:, 0], tower.norm_post), tower.activation))
+        return float(torch.cosine_similarity(found - found.mean(0), final).mean())
+
+    assert closeness(plan) > closeness(dataclasses.replace(plan, closeness=0.0)) + 0.1
 
 
 def test_training_goes_on_where_it_was_broken_off_as_if_it_had_not_been(lesson, tmp_path, monkeypatch):
@@ -190,9 +206,14 @@ def test_a_view_is_one_of_the_same_pictures_and_half_of_them_are_mixed(lesson):
     assert torch.equal(one.tokens, same.tokens)
     assert not torch.equal(one.tokens, other.tokens)
     torch.testing.assert_close(one.right.sum(1), torch.ones(128))
-    torch.testing.assert_close(one.answers.sum(1), torch.ones(128))
-    assert torch.equal(one.right[:64].argmax(1), torch.tensor(labelled.labels[:64])), "the first batch is not mixed"
+    torch.testing.assert_close(one.final.norm(dim=1), torch.ones(128))
+    assert torch.equal(one.right[:64].argmax(1), torch.from_numpy(labelled.lists[0].right[:64])), "the first batch is not mixed"
     assert (one.right[64:].amax(1) < 1).float().mean() > 0.3
+    (names,) = labelled.lists
+    fewer = Names(names.vectors[:3], np.where(names.right < 3, names.right, -1))
+    both = dataclasses.replace(labelled, lists=(names, fewer))
+    right = view(tower, read, both, part, 0.5, torch.Generator().manual_seed(1), Silent(), "").right
+    assert torch.equal(right, torch.cat([one.right, one.right[:, :3]], 1)), "what the second list has no name for has no share"
 
 
 def test_heads_come_back_from_their_file(tmp_path):
