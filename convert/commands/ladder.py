@@ -52,7 +52,7 @@ def run(
     rungs, others = climb(trial, shares, exits_chosen, seed, factorial, progress)
     data = {
         "model": request.model.name,
-        "weights_sha256": request.model.weights_sha256,
+        "space_id": request.model.space_id,
         "images": len(held),
         "ladder": [dataclasses.asdict(rung) for rung in rungs],
         "factorial": [dataclasses.asdict(rung) for rung in others],

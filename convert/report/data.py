@@ -72,12 +72,15 @@ def report_data(
 
 
 def measured_ladder(model: ClipModel) -> dict[str, Any] | None:
-    """What `convert ladder --keep` measured of a model folder's weights, None where it did not or they have changed since."""
+    """What `convert ladder --keep` measured of a model folder's towers, None where it did not or they have changed since.
+
+    It is about full depth, which exits' heads have no part in: others do not make it out of date.
+    """
     path = None if model.folder is None else model.folder / LADDER_FILE
     if path is None or not path.is_file():
         return None
     found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return found if found.get("weights_sha256") == model.weights_sha256 else None
+    return found if found.get("space_id") == model.space_id else None
 
 
 def _tower_facts(graph: Graph) -> dict[str, Any]:
