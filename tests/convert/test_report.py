@@ -9,11 +9,16 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from convert.heads import files as heads
+from convert.models import load_model
 from convert.report import summary_table, write_report
+from convert.report.data import LADDER_FILE, measured_ladder
 from convert.report.formats import SPACE
 from convert.report.page import render
 from convert.report.plots import cosine_plot, exits_plot, noise_plot
 from convert.report.wilson import wilson
+from tests.convert import model_folder
+from tests.convert.conversion import random_head
 
 VOID = {"meta", "br", "link", "img", "hr"}
 
@@ -273,6 +278,17 @@ def test_the_measured_ladder_is_shown_where_there_is_one(tmp_path):
     assert "What each step earns" in page and "What each step earns" not in without
     assert "456 images" in page and "naive &lt;min-max&gt;" in page and "63.0 %" in page and "9.9 %" in page
     assert "<svg" in page[page.index("What each step earns") :]
+
+
+def test_the_measured_ladder_is_the_towers_whatever_heads_its_exits_have(tmp_path):
+    folder = model_folder.write(tmp_path / "small")
+    (folder / LADDER_FILE).write_text(json.dumps({"space_id": load_model(str(folder), None, None).space_id, "images": 3}))
+    assert measured_ladder(load_model(str(folder), None, None))["images"] == 3
+    tower = load_model(str(folder), None, None).tower()
+    (folder / heads.FILE).write_bytes(heads.to_bytes({2: random_head(tower, 8)}))
+    assert measured_ladder(load_model(str(folder), None, None))["images"] == 3
+    (folder / LADDER_FILE).write_text(json.dumps({"space_id": "another", "images": 3}))
+    assert measured_ladder(load_model(str(folder), None, None)) is None
 
 
 def with_exits() -> dict:
