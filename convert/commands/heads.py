@@ -22,7 +22,7 @@ from convert.heads.training import Schedule, train
 from convert.label_files import embed_labels, read_label_list
 from convert.models import load_model
 from convert.pictures import load_pictures
-from convert.progress import OnTerminal
+from convert.progress import OnTerminal, Progress
 from convert.tower import Head, Tower
 from tflite_runtime_app.labels import LabelBank
 
@@ -76,27 +76,34 @@ def run(
         told = tuple(Names(one.vectors, right[rest]) for one, right in zip(banks, rights, strict=True))
         lesson = Lesson(pictures.images[rest].view(np.uint8) ^ np.uint8(128), told, loaded.logit_scale)
         heads = train(tower, chosen, lesson, Schedule(views=views), seed, progress, kept)
-        for row, found in zip(scores, _of_tokens(heads, tower, pictures.images[held]), strict=True):
+        for row, found in zip(scores, _of_tokens(heads, tower, pictures.images[held], progress), strict=True):
             row.append(_share_right(found, bank, target[held]))
     path = loaded.folder / files.FILE
     write_atomically(path, files.to_bytes(heads))
     if kind == "trained":
         kept.unlink(missing_ok=True)
-    table = Table(box=box.SIMPLE_HEAD, title=f"Heads of {loaded.name}, on {len(held)} pictures kept apart")
-    for column in ("block", "shared", *HEADS)[: 2 + len(scores[0]) - 1]:
-        table.add_column(column, justify="right")
-    for done, row in zip(chosen, scores, strict=True):
-        table.add_row(str(done), *(f"{score * 100:.1f} %" for score in row))
-    word = "top-1" if known else "the whole tower's answer"
-    table.caption = f"{word}; a calibration made before no longer fits: convert calibrate"
+    table = _table(dict(zip(chosen, scores, strict=True)), "top-1" if known else "the whole tower's answer")
+    table.title = f"Heads of {loaded.name}, on {len(held)} pictures kept apart"
     Console(highlight=False).print(table)
     print(path.resolve())
 
 
-def _of_tokens(heads: dict[int, Head], tower: Tower, images: NDArray[np.int8]) -> list[NDArray[np.float32]]:
+def _table(scores: dict[int, list[float]], what: str) -> Table:
+    """The share of right answers by block and head: the tower's own, the fitted one, and the trained one where there is one."""
+    table = Table(box=box.SIMPLE_HEAD, caption=f"{what}; a calibration made before no longer fits: convert calibrate")
+    columns = ("block", "shared", *HEADS)
+    for column in columns[: 1 + max(map(len, scores.values()))]:
+        table.add_column(column, justify="right")
+    for done, row in scores.items():
+        table.add_row(str(done), *(f"{score * 100:.1f} %" for score in row))
+    return table
+
+
+def _of_tokens(heads: dict[int, Head], tower: Tower, images: NDArray[np.int8], progress: Progress) -> list[NDArray[np.float32]]:
     """The embeddings [n, E] of every head that pools by attention, of images [n, H, W, 3]."""
     read, found = reader(tower, tuple(heads)), []
-    for start in range(0, len(images), BATCH):
+    starts = range(0, len(images), BATCH)
+    for start in progress.over(starts, len(starts), "heads on the pictures kept apart"):
         tokens = normed(read(torch.from_numpy(pixels(images[start : start + BATCH])))[0], tower.norm_post)
         found.append([embed_tokens(head, tokens[:, k], tower.activation) for k, head in enumerate(heads.values())])
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
