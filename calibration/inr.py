@@ -19,6 +19,7 @@ from tflite_runtime_app.observed import Observed
 from tflite_runtime_app.thresholds import family
 
 STRENGTHS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
+SURE = 0.02  # of full depth: a standard error of the difference on a thousand images, by bootstrap on the embedded model
 LOSSES = (0.001, 0.002, 0.003, 0.005, 0.01)  # at which the strengths are compared
 
 
@@ -40,9 +41,13 @@ def offsets(ratios: Sequence[float], strength: float) -> tuple[int, ...]:
 
 
 def strength(seen: Observed, ratios: Sequence[float]) -> tuple[float, dict[float, float]]:
-    """The strength that saves most on these images, averaged over `LOSSES`, and the mean share of MACs left under each."""
+    """The strength that saves most on these images, averaged over `LOSSES`, and the mean share of MACs left under each.
+
+    It is 0, the same threshold at every exit, unless another saves more by `SURE`.
+    """
     shares = {s: _share(seen, offsets(ratios, s)) for s in STRENGTHS}
-    return min(shares, key=lambda s: (shares[s], s)), shares
+    best = min(shares, key=lambda s: (shares[s], s))
+    return (best if shares[0.0] - shares[best] > SURE else 0.0), shares
 
 
 def _share(seen: Observed, exits: tuple[int, ...]) -> float:

@@ -1,5 +1,6 @@
 """Families of policies, the choice among their members, and layer-adaptive thresholds."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -95,11 +96,19 @@ def test_thresholds_follow_the_noise():
 
 
 def test_the_strength_is_the_one_that_saves_most():
-    """The deeper exit's scores promise more than they hold; a strength that closes it must win."""
-    seen = observed(3000)
+    """The deeper exit's scores are raised: what they promise, its answers do not hold. A strength that closes it must win."""
+    honest = observed(3000)
+    seen = dataclasses.replace(honest, scores=honest.scores + np.array([0, 60]))
     strength, shares = inr.strength(seen, (200.0, 50.0))
-    assert shares[strength] == min(shares.values())
+    assert shares[strength] == min(shares.values()) < shares[0.0] - inr.SURE
+    assert strength > 0
     assert set(shares) == set(inr.STRENGTHS)
+
+
+def test_a_gain_within_chance_moves_no_threshold():
+    strength, shares = inr.strength(observed(3000), (200.0, 50.0))
+    assert min(shares.values()) > shares[0.0] - inr.SURE
+    assert strength == 0
 
 
 def test_the_loss_is_known_better_on_more_images_and_the_bound_rests_on_the_held_ones_alone():
