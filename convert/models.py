@@ -75,10 +75,11 @@ def models_folder(option: Path | None) -> Path:
     )
 
 
-def load_model(model: str | None, pretrained: str | None, models: Path | None) -> ClipModel:
+def load_model(model: str | None, pretrained: str | None, models: Path | None, with_heads: bool = True) -> ClipModel:
     """The model that the options name; without `model` the embedded default. Raises ModelError or UsageError with the remedy.
 
-    A tower that cannot be converted is refused (UnsupportedTower) before any weight is fetched.
+    Without `with_heads` what the exits have of their own is not read: who makes it anew need not be able to. A tower that cannot be
+    converted is refused (UnsupportedTower) before any weight is fetched.
     """
     folder = _model_folder(model, models)
     with quiet():
@@ -98,7 +99,7 @@ def load_model(model: str | None, pretrained: str | None, models: Path | None) -
     size = settings["size"]
     height, width = (size, size) if isinstance(size, int) else size
     digest = _digest(module)
-    own = read_heads(folder, module)
+    own = read_heads(folder, module) if with_heads else {}
     return ClipModel(
         name=name,
         folder=folder,

@@ -23,7 +23,7 @@ from tflite_runtime_app.manifest import Manifest
 from tflite_runtime_app.policies import Never, policy_from_manifest
 from tflite_runtime_app.refit import refit
 from tflite_runtime_app.replay import answers, observe, replay, replayed
-from tflite_runtime_app.risk import ALPHA, DELTA
+from tflite_runtime_app.risk import DELTA
 
 CLONE = Path(__file__).resolve().parent.parent
 
@@ -65,11 +65,12 @@ def main() -> None:
         left = seen.leaves(policy_from_manifest(manifest))
         return float(seen.changed(left).mean()), seen.mean_macs(left) / seen.macs[-1]
 
-    print(f"| labels | as fitted: changed | MACs | fitted anew: changed (bound {ALPHA:.0%}) | MACs |\n|---|---|---|---|---|")
+    alpha = bundle.manifest.calibration.risk["alpha"]
+    print(f"| labels | as fitted: changed | MACs | fitted anew: changed (bound {alpha:.0%}) | MACs |\n|---|---|---|---|---|")
     for name, labels in label_sets().items():
         bank = embed_labels(LabelList(labels, labels), model)
         kept = measured(bundle.manifest, bank)
-        anew, _ = refit(cascade, bundle.manifest, memory, bank, ALPHA, DELTA)
+        anew, _ = refit(cascade, bundle.manifest, memory, bank, alpha, DELTA)
         fresh = measured(dataclasses.replace(anew), bank)
         cells = [f"{value * 100:.1f} %" for value in (*kept, *fresh)]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)

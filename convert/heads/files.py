@@ -61,6 +61,8 @@ def _head(arrays: Mapping[str, torch.Tensor], done: int) -> Head:
     names = {name.split(".")[1] for name in arrays if name.startswith(f"{done:02d}.")}
     layers = {name: Linear(arrays[f"{done:02d}.{name}.weight"], arrays[f"{done:02d}.{name}.bias"]) for name in names}
     attention = Attention(layers.pop("scores"), layers.pop("value")) if "scores" in layers else None
+    if "embedding" not in layers:
+        raise ValueError(f"block {done} has no layer called embedding")
     last = layers.pop("embedding")
     head = Head((layers.pop("fc_1"), last) if layers else (last,), attention)
     if layers:

@@ -26,9 +26,13 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Pictures uint8 [n, H, W, 3], the lists of names by which they are told, the logits' scale."""
+    """Pictures as image tensors int8 [all, H, W, 3], which may lie on disk, and the rows [n] of those to learn from.
 
-    pictures: NDArray[np.uint8]
+    `lists` are the names by which these n are told, `logit_scale` is the tower's.
+    """
+
+    pictures: NDArray[np.int8]
+    rows: NDArray[np.int64]
     lists: tuple[Names, ...]
     logit_scale: float
 
@@ -54,17 +58,23 @@ def view(
     `tower` is one that no rewrite has touched, `read` gives its patch tokens.
     """
     mean, deviation = (torch.tensor(values) for values in (tower.pixel_mean, tower.pixel_deviation))
-    seen: list[Seen] = []
-    for chosen in progress.over(torch.split(part, BATCH), -(-len(part) // BATCH), what):
-        pixels = torch.from_numpy(lesson.pictures[chosen.numpy()])
+    seen: Seen | None = None
+    for number, chosen in enumerate(progress.over(torch.split(part, BATCH), -(-len(part) // BATCH), what)):
+        pixels = torch.from_numpy(lesson.pictures[lesson.rows[chosen.numpy()]].view(np.uint8) ^ np.uint8(128))
         x = augment.views(pixels, tower.image_size, mean, deviation, smallest, source)
         right = torch.cat([_shares(names, chosen.numpy()) for names in lesson.lists], 1)
-        if len(seen) % 2:
+        if number % 2:
             x, right = augment.mixed(x, right, source)
         x = x * deviation.view(1, 3, 1, 1) + mean.view(1, 3, 1, 1)  # what the reader wants: the colours as they are
         tokens, final = read(x.permute(0, 2, 3, 1))
-        seen.append(Seen(tokens.half(), F.normalize(final, dim=1), right))
-    return Seen(*(torch.cat([getattr(batch, name) for batch in seen]) for name in Seen.__slots__))
+        batch = (tokens.half(), F.normalize(final, dim=1), right)
+        if seen is None:  # filled as it comes: to join the batches at the end would take the memory twice
+            seen = Seen(*(values.new_empty(len(part), *values.shape[1:]) for values in batch))
+        for whole, values in zip((seen.tokens, seen.final, seen.right), batch, strict=True):
+            whole[number * BATCH : number * BATCH + len(x)] = values
+    if seen is None:
+        raise ValueError("there is nothing to learn from no pictures")
+    return seen
 
 
 def _shares(names: Names, chosen: NDArray[np.int64]) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from convert.heads.attending import Attending
+from convert.heads.attending import HIDDEN, QUERIES, VALUES, Attending
 from convert.heads.lesson import Lesson, Seen, view
 from convert.heads.patch_tokens import normed, reader
 from convert.kept import checkpoint, restored
@@ -29,6 +29,7 @@ from convert.progress import Progress
 from convert.tower import Head, Tower
 
 ROOM = 2 << 30  # bytes of patch tokens at a time
+CHUNK = 1024  # pictures hashed at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def train(
     torch.manual_seed(seed)
     heads = nn.ModuleList(Attending(tower.width, tower.embedding_size, tower.activation, plan.dropout) for _ in blocks)
     optimizer = torch.optim.AdamW(heads.parameters(), lr=plan.rate, weight_decay=plan.decay)
-    parts = _parts(len(lesson.pictures), 2 * len(blocks) * (tower.tokens - 1) * tower.width)
+    parts = _parts(len(lesson.rows), 2 * len(blocks) * (tower.tokens - 1) * tower.width)
     steps = plan.views * sum(_steps(size, plan) for size in parts)
     course = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.rate, total_steps=steps)
     learner, key = _Learner(heads, optimizer, course), _key(tower, blocks, lesson, plan, seed)
@@ -69,11 +70,12 @@ def train(
     for number in range(first, plan.views):
         source = Generator().manual_seed((seed << 16) + number)
         torch.manual_seed((seed << 16) + number)  # of the dropout
-        for part in torch.split(torch.randperm(len(lesson.pictures), generator=source), list(parts)):
+        for part in torch.split(torch.randperm(len(lesson.rows), generator=source), list(parts)):
             what = f"view {number + 1} of {plan.views}"
             seen = view(tower, read, lesson, part, plan.smallest_crop, source, progress, f"{what}: patch tokens")
             for chosen in progress.over(_batches(len(part), plan, source), _steps(len(part), plan), f"{what}: heads"):
                 learner.step(_loss(heads, tower, seen, chosen, lesson, plan))
+            del seen  # before the next part is read
         learner.keep(kept, key, number + 1)
     return {block: head.head() for block, head in zip(blocks, learner.trained(), strict=True)}
 
@@ -104,7 +106,11 @@ class _Learner:
         """The rounds that the state at `path` has behind it, taken over by this learner; 0 where there is none of this key."""
         if path is None or not path.is_file():
             return 0
-        state = restored(path)
+        try:
+            state = restored(path)
+        except Exception:  # torch's and pickle's own errors for a damaged file
+            progress.step(f"{path} cannot be read: training starts anew")
+            return 0
         if state.get("key") != key:
             return 0
         self.heads.load_state_dict(state["heads"])
@@ -150,11 +156,12 @@ def _parts(count: int, size: int) -> tuple[int, ...]:
 
 def _key(tower: Tower, blocks: Sequence[int], lesson: Lesson, plan: Schedule, seed: int) -> str:
     """What a kept state belongs to."""
-    found = hashlib.sha256(repr((tuple(blocks), plan, seed, lesson.logit_scale)).encode())
-    for values in (
-        lesson.pictures,
-        *(part for names in lesson.lists for part in (names.vectors, names.right)),
-        tower.projection.weight.numpy(),
-    ):
+    found = hashlib.sha256(repr((tuple(blocks), QUERIES, VALUES, HIDDEN, plan, seed, lesson.logit_scale)).encode())
+    weights = (layer.weight for block in tower.blocks for layer in (block.query, block.value, block.fc_1, block.fc_2))
+    for tensor in (tower.patch.weight, *weights, tower.projection.weight):
+        found.update(tensor.numpy().tobytes())
+    for values in (lesson.rows, *(part for names in lesson.lists for part in (names.vectors, names.right))):
         found.update(np.ascontiguousarray(values).tobytes())
+    for start in range(0, len(lesson.rows), CHUNK):
+        found.update(lesson.pictures[lesson.rows[start : start + CHUNK]].tobytes())
     return found.hexdigest()

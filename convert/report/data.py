@@ -74,7 +74,8 @@ def report_data(
 def measured_ladder(model: ClipModel) -> dict[str, Any] | None:
     """What `convert ladder --keep` measured of a model folder's towers, None where it did not or they have changed since.
 
-    It is about full depth, which exits' heads have no part in: others do not make it out of date.
+    What it tells is full depth's, which exits' heads have no part in: others do not make it out of date, though megabytes and
+    milliseconds are those of the files with the heads of that day.
     """
     path = None if model.folder is None else model.folder / LADDER_FILE
     if path is None or not path.is_file():

@@ -1,7 +1,8 @@
 """A norm's weight and bias go into the layers that read it: W (g * n + b) + c = (W diag(g)) n + (c + W b), exact.
 
-Every reader of a norm in a block is a linear layer; ln_post's are the projection and the first layers of exits' heads, before or after
-pooling, which is a mean and commutes with the affine. ln_pre has no such reader: the stream itself takes what it puts out.
+Every reader of a norm in a block is a linear layer; ln_post's are the projection and the first layers of exits' heads, which read a mean of
+tokens before or after the norm, or queries and values, which read every token. ln_pre has no such reader: the stream itself takes what it
+puts out.
 """
 
 from __future__ import annotations

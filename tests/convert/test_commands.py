@@ -431,6 +431,8 @@ def test_heads_are_made_kept_and_found_again(built, tmp_path, monkeypatch, capsy
     assert found.weights_sha256 != plain.weights_sha256, "a calibration made before does not fit"
     assert found.space_id == plain.space_id, "labels made before do"
     assert main(words(*arguments[:-1], "guessed")) == 2
+    (folder / "heads.safetensors").write_bytes(b"of an older version")
+    assert main(words(*arguments)) == 0, "heads are made anew over those that cannot be read"
 
 
 def test_heads_want_more_than_a_handful_of_pictures(built, capsys):

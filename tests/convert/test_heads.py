@@ -10,6 +10,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from torch.utils.flop_counter import FlopCounterMode
 
+from calibration.samples import pixels
 from convert.errors import ModelError
 from convert.heads import files, ridge, training
 from convert.heads.attending import embed, embed_tokens
@@ -117,11 +118,15 @@ def lesson():
     _, final = reader(tower, (1,))(torch.from_numpy(pictures_.astype(np.float32) / 255))
     mean = torch.nn.functional.normalize(final.mean(0), dim=0)  # all of them lie close to it; the labels are across
     vectors = torch.nn.functional.normalize(final[:4] - (final[:4] @ mean)[:, None] * mean, dim=1).numpy()
-    return tower, Lesson(pictures_, (Names(vectors, labels),), 10.0)
+    return tower, Lesson((pictures_ ^ np.uint8(128)).view(np.int8), np.arange(128), (Names(vectors, labels),), 10.0)
+
+
+def _pixels(lesson):
+    return torch.from_numpy(pixels(lesson.pictures))
 
 
 def _answers(head, tower, lesson, block):
-    tokens, _ = reader(tower, (block,))(torch.from_numpy(lesson.pictures.astype(np.float32) / 255))
+    tokens, _ = reader(tower, (block,))(_pixels(lesson))
     return (embed_tokens(head, normed(tokens[:, 0], tower.norm_post), tower.activation) @ lesson.lists[0].vectors.T).argmax(1)
 
 
@@ -140,7 +145,7 @@ def test_training_learns_right_names(lesson):
 
 def test_without_right_names_training_learns_the_towers_answers(lesson):
     tower, labelled = lesson
-    _, final = reader(tower, (1,))(torch.from_numpy(labelled.pictures.astype(np.float32) / 255))
+    _, final = reader(tower, (1,))(_pixels(labelled))
     (names,) = labelled.lists
     unknown = dataclasses.replace(labelled, lists=(Names(names.vectors, np.full_like(names.right, -1)),))
     plan = dataclasses.replace(LEARNED, smallest_crop=1.0, passes=12, closeness=0.0)
@@ -151,7 +156,7 @@ def test_without_right_names_training_learns_the_towers_answers(lesson):
 
 def test_training_comes_close_to_the_towers_embedding_whatever_the_names(lesson):
     tower, labelled = lesson
-    tokens, final = reader(tower, (2,))(torch.from_numpy(labelled.pictures.astype(np.float32) / 255))
+    tokens, final = reader(tower, (2,))(_pixels(labelled))
     final = final - final.mean(0)
     plan = dataclasses.replace(LEARNED, smallest_crop=1.0, passes=12)
 
@@ -189,9 +194,19 @@ def test_training_goes_on_where_it_was_broken_off_as_if_it_had_not_been(lesson, 
     for done, head in whole.items():
         for name, layer in head.linear.items():
             assert torch.equal(layer.weight, again[done].linear[name].weight), (done, name)
-    told.clear()
-    train(tower, (1, 2), dataclasses.replace(labelled, logit_scale=11.0), plan, 0, Telling(), kept)
-    assert not told, "another lesson starts anew"
+    for other in (
+        dataclasses.replace(labelled, logit_scale=11.0),
+        dataclasses.replace(labelled, rows=labelled.rows[::-1].copy()),
+    ):
+        kept.unlink()
+        with pytest.raises(KeyboardInterrupt):
+            train(tower, (1, 2), labelled, plan, 0, Broken(), kept)
+        told.clear()
+        train(tower, (1, 2), other, plan, 0, Telling(), kept)
+        assert not told, "another lesson starts anew"
+    kept.write_bytes(b"garbage")
+    train(tower, (1, 2), labelled, plan, 0, Telling(), kept)
+    assert told == [f"{kept} cannot be read: training starts anew"]
 
 
 def test_a_view_is_one_of_the_same_pictures_and_half_of_them_are_mixed(lesson):

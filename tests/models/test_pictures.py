@@ -24,6 +24,20 @@ def test_crops_are_the_same_for_the_same_seed_and_others_for_another():
     assert not torch.equal(one, other)
 
 
+def test_pictures_need_not_be_square():
+    pixels = torch.full((64, 20, 30, 3), 255, dtype=torch.uint8)
+    source = torch.Generator().manual_seed(0)
+    x = augment.views(pixels, (24, 40), torch.zeros(3), torch.ones(3), 0.35, source)
+    assert x.shape == (64, 3, 24, 40)
+    gone = (x == 0).all(1)
+    assert gone.any() and not gone.flatten(1).all(1).any(), "a grey rectangle, never the whole picture"
+    for seed in range(6):  # every picture a colour of its own: pasted areas can be counted
+        plain = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 3, 24, 40)
+        mixed, shares = augment.mixed(plain, torch.eye(8), torch.Generator().manual_seed(seed))
+        means = torch.arange(8.0) @ shares.T
+        torch.testing.assert_close(mixed.mean((1, 2, 3)), means, msg="the shares are those of the area, or of the blend")
+
+
 def test_mixed_pictures_have_mixed_targets_that_still_sum_to_one():
     x, targets = torch.randn(8, 3, 16, 16), losses.right_names(torch.arange(8) % 3, 3)
     for seed in range(6):
