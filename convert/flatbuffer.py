@@ -7,7 +7,7 @@ holds everything inside and any reader, TensorFlow Lite Micro's too, finds the w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import flatbuffers
@@ -94,15 +94,15 @@ def squares(model: Any, graph: Any, operator: Any) -> bool:
     shape = graph.tensors[operator.outputs[0]].shape
     if operator_name(model, operator) != "BATCH_MATMUL" or [int(size) for size in shape[-2:]] != [1, 1]:
         return False
-    left, right = (_viewed(model, graph, int(index)) for index in operator.inputs[:2])
+    shows = {int(view.outputs[0]): int(view.inputs[0]) for view in graph.operators if operator_name(model, view) == "RESHAPE"}
+    left, right = (_viewed(shows, int(index)) for index in operator.inputs[:2])
     return left == right
 
 
-def _viewed(model: Any, graph: Any, index: int) -> int:
+def _viewed(shows: Mapping[int, int], index: int) -> int:
     """The tensor that another one shows in another shape, or the tensor itself."""
-    made = {int(operator.outputs[0]): operator for operator in graph.operators if operator_name(model, operator) == "RESHAPE"}
-    while index in made:
-        index = int(made[index].inputs[0])
+    while index in shows:
+        index = shows[index]
     return index
 
 

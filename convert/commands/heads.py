@@ -84,13 +84,15 @@ def run(
     kept.unlink(missing_ok=True)
     table = _table(dict(zip(chosen, scores, strict=True)), "top-1" if known else "the whole tower's answer")
     table.title = f"Heads of {loaded.name}, on {len(held)} pictures kept apart"
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print("a calibration made before no longer fits: convert calibrate")
     print(path.resolve())
 
 
 def _table(scores: dict[int, list[float]], what: str) -> Table:
     """The share of right answers by block and head: the tower's own, the fitted one, and the trained one where there is one."""
-    table = Table(box=box.SIMPLE_HEAD, caption=f"{what}; a calibration made before no longer fits: convert calibrate")
+    table = Table(box=box.SIMPLE_HEAD, caption=what)
     columns = ("block", "shared", *HEADS)
     for column in columns[: 1 + max(map(len, scores.values()))]:
         table.add_column(column, justify="right")
