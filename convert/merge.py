@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any
 
 from convert.errors import EmitError
 from convert.flatbuffer import prune, read_model, schema, text, write_model
+
+KERAS_COUNTER = re.compile(r"\bmodel_\d+\b")  # how many models keras has made by then: another number on another processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,8 @@ class Part:
 def merge(parts: Sequence[Part]) -> bytes:
     """One file in which each part is a subgraph and a signature; operator codes and equal constants are stored once.
 
-    A tensor is called `KEY/NAME`, NAME being what its part calls it, so that no two of the file have one name. Raises EmitError for a
-    part of another form.
+    A tensor is called `KEY/NAME`, NAME being what its part calls it without keras's counter, so that no two of the file have one name and
+    equal parts give equal bytes. Raises EmitError for a part of another form.
     """
     merged = schema.ModelT()
     merged.version, merged.description = 3, b"clip-rescue"
@@ -55,7 +58,7 @@ def _add(merged: Any, part: Part) -> None:
     first = len(merged.buffers)
     merged.buffers += model.buffers
     for tensor in graph.tensors:
-        tensor.name, tensor.buffer = f"{part.key}/{text(tensor.name)}".encode(), first + tensor.buffer
+        tensor.name, tensor.buffer = f"{part.key}/{_stable(tensor)}".encode(), first + tensor.buffer
     graph.name = part.key.encode()
     merged.subgraphs.append(graph)
     definition = schema.SignatureDefT()
@@ -72,10 +75,15 @@ def _only_subgraph(model: Any, part: Part) -> Any:
     for what, names, tensors in (("inputs", part.inputs, graph.inputs), ("outputs", part.outputs, graph.outputs)):
         if len(names) != len(tensors):
             raise EmitError(f"{part.key} should have the {what} {', '.join(names)}, the converter made {len(tensors)}")
-    double = [name for name, count in Counter(text(tensor.name) for tensor in graph.tensors).items() if count > 1]
+    double = [name for name, count in Counter(_stable(tensor) for tensor in graph.tensors).items() if count > 1]
     if double:
         raise EmitError(f"{part.key} has several tensors called {double[0]}; the quantizer knows tensors by name alone")
     return graph
+
+
+def _stable(tensor: Any) -> str:
+    """The tensor's name without what only tells in which order keras made things."""
+    return KERAS_COUNTER.sub("model", text(tensor.name))
 
 
 def _code(merged: Any, wanted: Any) -> int:

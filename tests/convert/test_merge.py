@@ -20,8 +20,8 @@ from convert.stage_file import stage_path
 from tests.tflite_runtime_app.tiny_bundle import Graph
 
 
-def part(key: str, weights: np.ndarray, version: int = 4) -> Part:
-    """x int8 [1, n] times `weights` [m, n]; tensors are called t0, t1, t2 whatever the part."""
+def part(key: str, weights: np.ndarray, version: int = 4, prefix: str = "") -> Part:
+    """x int8 [1, n] times `weights` [m, n]; tensors are called t0, t1, t2 whatever the part, with that prefix."""
     model = schema.ModelT()
     model.version, model.description = 3, b"part"
     model.buffers, model.operatorCodes, model.subgraphs, model.signatureDefs = [schema.BufferT()], [], [], []
@@ -31,6 +31,8 @@ def part(key: str, weights: np.ndarray, version: int = 4) -> Part:
     matrix = graph.tensor(weights.shape, 1.0, 0, weights)
     graph.operator("FULLY_CONNECTED", [source, matrix, -1], target, version, schema.FullyConnectedOptionsT())
     graph.graph.inputs, graph.graph.outputs = [source], [target]
+    for tensor in graph.graph.tensors:
+        tensor.name = f"{prefix}{text(tensor.name)}".encode()
     return Part(key, write_model(model), ("given",), ("made",))
 
 
@@ -47,6 +49,12 @@ def test_every_signature_computes_its_parts_product_under_its_own_names():
         given = np.random.default_rng(3).integers(-3, 4, (1, weights.shape[1]), np.int8)
         made = interpreter.get_signature_runner(key)(given=given)
         np.testing.assert_array_equal(made["made"], given.astype(int) @ weights.T)
+
+
+def test_how_many_models_keras_had_made_before_does_not_show():
+    early, late = (merge([part("stage_0", matrix(3, 4, 0), prefix=f"model_{count}/dense/")]) for count in (1, 23))
+    assert early == late
+    assert b"stage_0/model/dense/t0" in early
 
 
 def test_names_are_unique_and_codes_and_constants_are_stored_once():
