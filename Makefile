@@ -12,8 +12,7 @@ INSTALLED := $(VENV)/.installed
 BUNDLE := demo/pocket-rpi.tflite
 REPORT := demo/report
 BUILT := demo/.built
-SOURCES := $(wildcard convert/*.py convert/*/*.py convert/*/*.html convert/micro/c/* calibration/*.py calibration/*/*.py \
-             targets/*.py targets/*.toml tflite_runtime_app/*.py tflite_runtime_app/*/*.py tflite_runtime_app/*/*/*.py tflite_runtime_app/sinks/web/assets/*)
+SOURCES := $(shell find convert calibration targets tflite_runtime_app -type f -not -path "*/__pycache__/*")
 MODEL := $(filter-out %/README.md,$(wildcard models/pocket/*))
 # The stamp counts only while both results are there.
 MISSING := $(if $(and $(wildcard $(BUNDLE)),$(wildcard $(REPORT)/index.html)),,FORCE)

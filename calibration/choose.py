@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tflite_runtime_app.observed import Observed, joined
+from tflite_runtime_app.exits.observed import Observed, joined
+from tflite_runtime_app.exits.risk import ALPHA, DELTA, Bound
+from tflite_runtime_app.exits.thresholds import bounded
 from tflite_runtime_app.policies import Lact, Never, Policy
-from tflite_runtime_app.risk import ALPHA, DELTA, Bound
-from tflite_runtime_app.thresholds import bounded
 
 LOSS = 0.003  # of accuracy, as a share
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.gates import SCORE
-from tflite_runtime_app.observed import Observed
-from tflite_runtime_app.thresholds import family
+from tflite_runtime_app.exits.observed import Observed
+from tflite_runtime_app.exits.thresholds import family
 
 STRENGTHS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 SURE = 0.02  # of full depth: a standard error of the difference on a thousand images, by bootstrap on the embedded model

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tflite_runtime_app.bundle.manifest import Preprocessing
 from tflite_runtime_app.errors import SourceError
-from tflite_runtime_app.manifest import Preprocessing
-from tflite_runtime_app.preprocess import image_to_tensor
+from tflite_runtime_app.inference.preprocess import image_to_tensor
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"})
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from calibration.gates import Gate, Layer
 from calibration.ranges import Grid
-from tflite_runtime_app.remembered import Remembered
+from tflite_runtime_app.bundle.calibration_outputs import Remembered
 
 FORMAT = 2
 PRESET = 1  # of lzma: higher ones take minutes and save a tenth

@@ -13,31 +13,31 @@ import torch
 
 from calibration.samples import SampleSet, load, samples
 from calibration.stored import Stored
-from convert import fit, noise, parity
-from convert.audit import audit
-from convert.calibrated import channels_of, exits_of, first_file, stored_calibration, unfitted
-from convert.errors import CalibrationError
-from convert.evidence import curves
-from convert.evidence.study import study
-from convert.exits_fitted import Splits, fit_exits
-from convert.float_replay import float_replay
-from convert.gate_graph import add_gates
-from convert.graph import Graph, integer_file, make_graph
-from convert.integer import IntegerFile
-from convert.label_files import embed_labels, named_places
-from convert.pack import describe
-from convert.parity import cascade_of
-from convert.pictures import load_pictures
-from convert.progress import Progress
+from convert.calibrate import images as fit
+from convert.calibrate.calibration import channels_of, exits_of, first_file, stored_calibration, unfitted
+from convert.calibrate.exits import Splits, fit_exits
+from convert.emit.gates import add_gates
+from convert.emit.graph import Graph, integer_file, make_graph
+from convert.emit.integer import IntegerFile
+from convert.emit.manifest import describe
+from convert.measure import curves, noise, parity
+from convert.measure.parity import cascade_of
+from convert.measure.study import study
+from convert.model.labels import embed_labels, named_places
 from convert.report.data import report_data
 from convert.request import Request
-from tflite_runtime_app import remembered
-from tflite_runtime_app.bundle import REMEMBERED, REPORT, pack
-from tflite_runtime_app.fitted import fits
-from tflite_runtime_app.labels import LabelBank, labels_to_bytes
-from tflite_runtime_app.manifest import Manifest
-from tflite_runtime_app.refit import for_other_labels, offsets_of
-from tflite_runtime_app.replay import answers, observe, replay
+from convert.stages.float_replay import float_replay
+from convert.support.errors import CalibrationError
+from convert.support.images import load_pictures
+from convert.support.progress import Progress
+from convert.tflite.audit import audit
+from tflite_runtime_app.bundle import calibration_outputs
+from tflite_runtime_app.bundle.file import REMEMBERED, REPORT, pack
+from tflite_runtime_app.bundle.labels import LabelBank, labels_to_bytes
+from tflite_runtime_app.bundle.manifest import Manifest
+from tflite_runtime_app.exits.label_match import fits
+from tflite_runtime_app.exits.refit import for_other_labels, offsets_of
+from tflite_runtime_app.exits.replay import answers, observe, replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,5 +166,5 @@ def bundle_bytes(result: Build) -> tuple[bytes, Manifest]:
 
     members = {"labels.npz": labels_to_bytes(result.bank), REPORT: json.dumps(result.report).encode()}
     if result.stored.remembered is not None:
-        members[REMEMBERED] = remembered.to_bytes(result.stored.remembered)
+        members[REMEMBERED] = calibration_outputs.to_bytes(result.stored.remembered)
     return pack(result.flatbuffer, result.manifest, members)

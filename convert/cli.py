@@ -13,12 +13,12 @@ from calibration.families import DEFAULT, FAMILIES
 from calibration.gates import KINDS as GATES
 from calibration.observers import OBSERVERS
 from calibration.search import SEARCH
-from convert.errors import ConvertError, UsageError
+from convert.support.errors import ConvertError, UsageError
 from targets.profile import ProfileError
 from targets.profile import names as target_names
 from tflite_runtime_app import __version__
 from tflite_runtime_app.errors import AppError
-from tflite_runtime_app.risk import ALPHA
+from tflite_runtime_app.exits.risk import ALPHA
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -17,21 +17,23 @@ from calibration.ranges import Grid, decide, largest
 from calibration.samples import SampleSet
 from calibration.search import SEARCH
 from calibration.statistics import Statistics
-from convert import channels, fit, noise, parity
-from convert.correction import head_errors
-from convert.graph import Graph, make_graph
-from convert.integer import MEASURED_STREAMS, IntegerFile, corrected, make_integer
-from convert.models import ClipModel
-from convert.observing import observers_by_kind
-from convert.pack import describe, undecided
-from convert.progress import Progress
-from convert.recipe import QUANTIZER_STEPS
+from convert.calibrate import channels
+from convert.calibrate import images as fit
+from convert.calibrate.bias_correction import head_errors
+from convert.calibrate.observers import observers_by_kind
+from convert.calibrate.rotation_seed import quietest
+from convert.emit.graph import Graph, make_graph
+from convert.emit.integer import MEASURED_STREAMS, IntegerFile, corrected, make_integer
+from convert.emit.manifest import describe, undecided
+from convert.measure import noise, parity
+from convert.model.load import ClipModel
 from convert.rewrites import LADDER
-from convert.seeds import quietest
-from convert.weights import rounded
-from tflite_runtime_app.cascade import Cascade
-from tflite_runtime_app.labels import LabelBank
-from tflite_runtime_app.replay import replay
+from convert.rewrites.recipe import QUANTIZER_STEPS
+from convert.stages.layers import rounded
+from convert.support.progress import Progress
+from tflite_runtime_app.bundle.labels import LabelBank
+from tflite_runtime_app.exits.replay import replay
+from tflite_runtime_app.inference.cascade import Cascade
 
 FACTORIAL_IMAGES = 200
 UNROTATED = tuple(step for step in LADDER if "rotation" not in step.name)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from calibration.choose import Aim
 from calibration.families import DEFAULT
-from convert.label_files import LabelList
-from convert.models import ClipModel
-from convert.recipe import Recipe
+from convert.model.labels import LabelList
+from convert.model.load import ClipModel
+from convert.rewrites.recipe import Recipe
 from targets.profile import Profile
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.clone import ROOT
+
 MAY_IMPORT = {
     "tflite_runtime_app": set(),
     "calibration": {"tflite_runtime_app"},
@@ -23,7 +24,7 @@ EXTRAS = {
     "bottle": "tflite_runtime_app/sinks/web",
     "waitress": "tflite_runtime_app/sinks/web",
     "paho": "tflite_runtime_app/sinks/mqtt.py",
-    "cryptography": "tflite_runtime_app/signing.py",
+    "cryptography": "tflite_runtime_app/admission/signing.py",
 }
 
 

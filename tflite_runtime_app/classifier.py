@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 
-from tflite_runtime_app.bundle import Bundle
-from tflite_runtime_app.cascade import Cascade, load_cascade
-from tflite_runtime_app.decide import answer
-from tflite_runtime_app.fitted import for_labels
-from tflite_runtime_app.labels import LabelBank, check_space
+from tflite_runtime_app.admission.threads import sound_threads
+from tflite_runtime_app.bundle.file import Bundle
+from tflite_runtime_app.bundle.labels import LabelBank, check_space
+from tflite_runtime_app.exits.label_match import for_labels
+from tflite_runtime_app.exits.refit import for_other_labels
+from tflite_runtime_app.inference.answer import answer
+from tflite_runtime_app.inference.cascade import Cascade, load_cascade
+from tflite_runtime_app.inference.preprocess import image_to_tensor
+from tflite_runtime_app.inference.view import View
 from tflite_runtime_app.policies import Never, policy_from_manifest
-from tflite_runtime_app.preprocess import image_to_tensor
-from tflite_runtime_app.refit import for_other_labels
 from tflite_runtime_app.sinks.base import Result
 from tflite_runtime_app.sources.base import Frame
-from tflite_runtime_app.threads import sound_threads
-from tflite_runtime_app.view import View
 
 
 class Classifier:

@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from types import FrameType, ModuleType
 
 import tflite_runtime_app
-from tflite_runtime_app import doctor, explain, install, recalibrate, run, service, soak
+from tflite_runtime_app.commands import doctor, explain, recalibrate, run, soak
+from tflite_runtime_app.commands import install_model as install
+from tflite_runtime_app.commands import install_service as service
 from tflite_runtime_app.errors import AppError
 
 # A new command is a module with HELP, add_arguments(parser) and run(arguments), named here.

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from calibration.samples import load, pixels, samples
-from convert.files import write_atomically
-from convert.label_files import LabelList, embed_labels, parse_labels
-from convert.models import load_model
-from convert.progress import OnTerminal
+from convert.model.labels import LabelList, embed_labels, parse_labels
+from convert.model.load import load_model
+from convert.support.files import write_atomically
+from convert.support.progress import OnTerminal
 
 LEAST = 0.25  # of a name's pictures, and of the times that it is answered
 LUCK = 0.01

@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from calibration.samples import load, samples
-from convert.label_files import LabelList, embed_labels, parse_labels
-from convert.models import load_model
-from convert.torchvision_ops import open_clip
-from tflite_runtime_app.bundle import read_bundle
-from tflite_runtime_app.cascade import load_cascade
-from tflite_runtime_app.manifest import Manifest
+from convert.model.labels import LabelList, embed_labels, parse_labels
+from convert.model.load import load_model
+from convert.model.torchvision_ops import open_clip
+from tflite_runtime_app.bundle.file import read_bundle
+from tflite_runtime_app.bundle.manifest import Manifest
+from tflite_runtime_app.exits.refit import refit
+from tflite_runtime_app.exits.replay import answers, observe, replay, replayed
+from tflite_runtime_app.exits.risk import DELTA
+from tflite_runtime_app.inference.cascade import load_cascade
 from tflite_runtime_app.policies import Never, policy_from_manifest
-from tflite_runtime_app.refit import refit
-from tflite_runtime_app.replay import answers, observe, replay, replayed
-from tflite_runtime_app.risk import DELTA
 
 CLONE = Path(__file__).resolve().parent.parent
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from calibration.families import always, class_based, confidence, lact, never, patience
-from tflite_runtime_app.observed import Observed
+from tflite_runtime_app.exits.observed import Observed
 from tflite_runtime_app.policies import Policy
 
 Family = Callable[[Observed, Sequence[int]], tuple[Policy, ...]]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from calibration.families.confidence import thresholds
-from tflite_runtime_app.observed import Observed
+from tflite_runtime_app.exits.observed import Observed
 from tflite_runtime_app.policies import ClassBased, Policy
 
 WIDTH = 0.2

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tflite_runtime_app.observed import Observed
+from tflite_runtime_app.exits.observed import Observed
 from tflite_runtime_app.policies import Confidence, Policy
 
 STEPS = 128

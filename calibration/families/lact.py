@@ -1,12 +1,12 @@
-"""Layer-adaptive thresholds on the gates' scores (`tflite_runtime_app/thresholds.py`), without a bound and with one."""
+"""Layer-adaptive thresholds on the gates' scores (`tflite_runtime_app/exits/thresholds.py`), without a bound and with one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tflite_runtime_app.observed import Observed
+from tflite_runtime_app.exits.observed import Observed
+from tflite_runtime_app.exits.thresholds import family
 from tflite_runtime_app.policies import LttLact, Policy
-from tflite_runtime_app.thresholds import family
 
 
 def members(seen: Observed, offsets: Sequence[int]) -> tuple[Policy, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tflite_runtime_app.observed import Observed
+from tflite_runtime_app.exits.observed import Observed
 from tflite_runtime_app.policies import Patience, Policy
 
 

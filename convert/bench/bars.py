@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from convert.bench.machine import VNNI
 from convert.bench.timing import Spread
-from convert.errors import UsageError
-from convert.models import DEFAULT_MODEL
+from convert.model.load import DEFAULT_MODEL
+from convert.support.errors import UsageError
 
 TOWER, FLOOR, FLOOR_LINEAR, DECISIONS = "tower", "floor", "floor_linear", "decisions"
 BASE_32 = ("ViT-B-32", "ViT-B-32-openai")  # wider layers: what stands between products weighs less

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from convert.errors import ConvertError
+from convert.support.errors import ConvertError
 
 STARTS = 5
 

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.bench.timing import Run
-from tflite_runtime_app.cascade import Cascade
-from tflite_runtime_app.features import gate_features, score
-from tflite_runtime_app.labels import LabelBank
+from tflite_runtime_app.bundle.labels import LabelBank
+from tflite_runtime_app.inference.cascade import Cascade
+from tflite_runtime_app.inference.features import gate_features, score
 
 LABELS = 1000
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from convert.files import write_atomically
-from convert.flatbuffer import read_model, write_model
-from convert.quiet import quiet
+from convert.support.files import write_atomically
+from convert.support.quiet import quiet
+from convert.tflite.flatbuffer import read_model, write_model
 
 KINDS = ("float", "dynamic")
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.bench.products import Attention, Linear, Product
-from convert.flatbuffer import schema, write_model
+from convert.tflite.flatbuffer import schema, write_model
 
 SIGNATURE = "floor"
 STEP = 0.05  # of every activation; time does not depend on it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from convert.errors import UsageError
+from convert.support.errors import UsageError
 
 CPUINFO = Path("/proc/cpuinfo")
 # The kernel's name for a feature -> ours, the fastest first; `asimd` is what 64-bit Arm calls NEON.

@@ -23,13 +23,13 @@ from convert.bench.machine import Machine
 from convert.bench.products import Linear, Product, products
 from convert.bench.subject import Peer, Subject
 from convert.bench.timing import Run, Spread, Times, interleave
-from convert.errors import UsageError
-from convert.models import ClipModel
-from convert.parity import float_embeddings
-from convert.progress import Progress
-from convert.quiet import quiet
-from tflite_runtime_app.bundle import Bundle, read_bundle
-from tflite_runtime_app.cascade import Cascade, load_cascade
+from convert.measure.parity import float_embeddings
+from convert.model.load import ClipModel
+from convert.support.errors import UsageError
+from convert.support.progress import Progress
+from convert.support.quiet import quiet
+from tflite_runtime_app.bundle.file import Bundle, read_bundle
+from tflite_runtime_app.inference.cascade import Cascade, load_cascade
 from tflite_runtime_app.policies import Never
 
 MOST_IMAGES = 64  # to calibrate on and to compare embeddings on

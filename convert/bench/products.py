@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from convert.flatbuffer import operator_name, read_model, signatures, squares
+from convert.tflite.flatbuffer import operator_name, read_model, signatures, squares
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.samples import pixels
-from convert.models import ClipModel
-from tflite_runtime_app.manifest import Manifest
+from convert.model.load import ClipModel
+from tflite_runtime_app.bundle.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from calibration.samples import pixels
 from convert.bench.float_files import float_path
 from convert.bench.subject import Peer, Subject
-from convert.errors import UsageError
-from tflite_runtime_app.engine import LiteRtEngine
+from convert.support.errors import UsageError
+from tflite_runtime_app.inference.engine import LiteRtEngine
 
 
 def prepare_file(subject: Subject, kind: str, what: str) -> Peer:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convert.progress import Progress
+from convert.support.progress import Progress
 
 WARM_UP = 5
 

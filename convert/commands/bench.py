@@ -13,11 +13,11 @@ from convert.bench.measure import Result, measure
 from convert.bench.peers import parse_names
 from convert.bench.show import chart, notes, table
 from convert.commands.matching import matching_model
-from convert.errors import LimitMissed, ModelError, UsageError
-from convert.files import write_atomically
-from convert.models import models_folder
-from convert.progress import OnTerminal
-from tflite_runtime_app.bundle import read_bundle
+from convert.model.load import models_folder
+from convert.support.errors import LimitMissed, ModelError, UsageError
+from convert.support.files import write_atomically
+from convert.support.progress import OnTerminal
+from tflite_runtime_app.bundle.file import read_bundle
 
 
 def run(

@@ -7,15 +7,15 @@ from pathlib import Path
 from rich.console import Console
 
 from convert.bench.float_files import KINDS, float_path, write_float_files
+from convert.board.estimate import for_board
 from convert.build import build, bundle_bytes
 from convert.commands.request import Leaving, make_request
-from convert.errors import LimitMissed, UsageError
-from convert.files import write_atomically
-from convert.fits import for_board
-from convert.progress import OnTerminal, Progress
 from convert.report import summary_table, write_report
 from convert.request import Request
-from convert.text.build import build_text
+from convert.support.errors import LimitMissed, UsageError
+from convert.support.files import write_atomically
+from convert.support.progress import OnTerminal, Progress
+from convert.text.make import build_text
 from targets.profile import load as load_profile
 from tflite_runtime_app.text.file import text_path
 
@@ -81,7 +81,7 @@ def run(
 
 def _run_micro(request: Request, folder: Path, force: bool, progress: Progress) -> None:
     """The folder is written; it and its page are the last lines of standard output."""
-    from convert.micro.build import build_folder, missed
+    from convert.micro.assemble import build_folder, missed
     from convert.micro.folder import refuse_to_overwrite
     from convert.micro.summary import stage_table
 

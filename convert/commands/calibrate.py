@@ -7,13 +7,13 @@ from pathlib import Path
 from rich.console import Console
 
 from calibration.stored import to_bytes
+from convert.board.estimate import for_board
 from convert.build import build
 from convert.commands.request import Leaving, make_request
-from convert.errors import UsageError
-from convert.files import write_atomically
-from convert.fits import for_board
-from convert.progress import OnTerminal
 from convert.report import summary_table
+from convert.support.errors import UsageError
+from convert.support.files import write_atomically
+from convert.support.progress import OnTerminal
 
 
 def run(

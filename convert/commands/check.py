@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from convert.check import Checked, Verdict, check
-from convert.errors import LimitMissed, UsageError
+from convert.board.check import Checked, Verdict, check
+from convert.support.errors import LimitMissed, UsageError
 from targets.cost import Error
 from targets.profile import Profile, load
-from tflite_runtime_app.bundle import read_bundle
+from tflite_runtime_app.bundle.file import read_bundle
 
 WIDTH = 100
 MARKS = {True: "kept", False: "missed", None: "not judged"}
@@ -40,7 +40,7 @@ def run(file: Path, target: str, as_json: bool) -> None:
 
 def _run_micro(path: Path, profile: Profile, as_json: bool) -> None:
     """The same of a folder of stages, or of one stage's file."""
-    from convert.micro.check import check as check_micro
+    from convert.micro.limits import check as check_micro
     from convert.micro.summary import stage_table as micro_table
 
     found = check_micro(path, profile)

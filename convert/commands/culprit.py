@@ -11,15 +11,15 @@ from rich.console import Console
 from rich.table import Table
 
 from calibration.samples import pixels
-from convert import fit
-from convert.calibrated import prepare_simulation
+from convert.calibrate import images as fit
+from convert.calibrate.calibration import prepare_simulation
 from convert.commands.request import make_request
-from convert.culprit import Culprits, measure
-from convert.errors import UsageError
-from convert.files import write_atomically
-from convert.pictures import load_pictures
-from convert.progress import OnTerminal
+from convert.measure.culprit import Culprits, measure
 from convert.report.plots import share_plot
+from convert.support.errors import UsageError
+from convert.support.files import write_atomically
+from convert.support.images import load_pictures
+from convert.support.progress import OnTerminal
 
 BATCH = 32
 

@@ -17,24 +17,24 @@ from rich.table import Table
 
 from calibration.samples import count, samples
 from convert.commands.matching import matching_model
-from convert.errors import UsageError
-from convert.evidence import page
-from convert.evidence.float_time import float_milliseconds
-from convert.evidence.sheet import MOST, contact_sheet
-from convert.evidence.stream import Seen, tensor_of, through_both
-from convert.evidence.study import study
-from convert.files import write_atomically
-from convert.label_files import LabelList, embed_labels, imagenet_labels, named_places, parse_labels
-from convert.models import ClipModel
-from convert.parity import cascade_of
-from convert.progress import OnTerminal, Progress
+from convert.measure.float_time import float_milliseconds
+from convert.measure.parity import cascade_of
+from convert.measure.stream import Seen, tensor_of, through_both
+from convert.measure.study import study
+from convert.model.labels import LabelList, embed_labels, imagenet_labels, named_places, parse_labels
+from convert.model.load import ClipModel
+from convert.model.tower import Tower
+from convert.report import evaluation_page as page
+from convert.report.contact_sheet import MOST, contact_sheet
 from convert.rewrites import input_normalisation
-from convert.stages import Stage, build_stages
-from convert.tower import Tower
-from tflite_runtime_app.bundle import Bundle, read_bundle
-from tflite_runtime_app.labels import LabelBank
-from tflite_runtime_app.manifest import Manifest
-from tflite_runtime_app.refit import for_other_labels
+from convert.stages.stage import Stage, build_stages
+from convert.support.errors import UsageError
+from convert.support.files import write_atomically
+from convert.support.progress import OnTerminal, Progress
+from tflite_runtime_app.bundle.file import Bundle, read_bundle
+from tflite_runtime_app.bundle.labels import LabelBank
+from tflite_runtime_app.bundle.manifest import Manifest
+from tflite_runtime_app.exits.refit import for_other_labels
 
 FEW = 8  # pictures that the float network is timed on
 

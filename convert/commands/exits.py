@@ -11,15 +11,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from convert import fit
-from convert.calibrated import prepare_simulation
+from convert.calibrate import images as fit
+from convert.calibrate.calibration import prepare_simulation
 from convert.commands.request import make_request
-from convert.errors import UsageError
-from convert.evidence.factorial import HEADS, TOKENS, Cell, measure
-from convert.files import write_atomically
-from convert.label_files import embed_labels, named_places
-from convert.pictures import load_pictures
-from convert.progress import OnTerminal
+from convert.measure.head_factorial import HEADS, TOKENS, Cell, measure
+from convert.model.labels import embed_labels, named_places
+from convert.support.errors import UsageError
+from convert.support.files import write_atomically
+from convert.support.images import load_pictures
+from convert.support.progress import OnTerminal
 
 
 def run(

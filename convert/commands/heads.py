@@ -12,19 +12,20 @@ from rich.console import Console
 from rich.table import Table
 
 from calibration.samples import pixels
-from convert.errors import UsageError
-from convert.files import write_atomically
-from convert.heads import files, ridge
+from convert.heads import ridge
 from convert.heads.attending import embed, embed_tokens
-from convert.heads.lesson import Lesson, Names
 from convert.heads.patch_tokens import BATCH, mean_tokens, normed, reader
 from convert.heads.training import Schedule, train
-from convert.label_files import embed_labels, read_label_list
-from convert.models import load_model
-from convert.pictures import load_pictures
-from convert.progress import OnTerminal, Progress
-from convert.tower import Head, Tower
-from tflite_runtime_app.labels import LabelBank
+from convert.heads.training_set import Lesson, Names
+from convert.model import head_files as files
+from convert.model.labels import embed_labels, read_label_list
+from convert.model.load import load_model
+from convert.model.tower import Head, Tower
+from convert.support.errors import UsageError
+from convert.support.files import write_atomically
+from convert.support.images import load_pictures
+from convert.support.progress import OnTerminal, Progress
+from tflite_runtime_app.bundle.labels import LabelBank
 
 HELD = 10  # every tenth picture is kept apart
 LEAST = 500

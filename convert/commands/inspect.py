@@ -10,11 +10,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from convert import islands
-from convert.audit import census
-from convert.flatbuffer import read_model
-from convert.flatbuffer import signatures as signatures_of
-from tflite_runtime_app.bundle import Bundle, read_bundle
+from convert.tflite import xnnpack
+from convert.tflite.audit import census
+from convert.tflite.flatbuffer import read_model
+from convert.tflite.flatbuffer import signatures as signatures_of
+from tflite_runtime_app.bundle.file import Bundle, read_bundle
 
 
 def run(file: Path, as_json: bool) -> None:
@@ -32,7 +32,7 @@ def run(file: Path, as_json: bool) -> None:
 def describe(bundle: Bundle) -> dict[str, Any]:
     """The manifest's facts, with the operators of each signature, the share of MACs that XNNPACK takes, and the islands it makes of them.
 
-    `islands` holds for each signature what LiteRT does on this machine, and what `convert/islands.py` expects of the file alone.
+    `islands` holds for each signature what LiteRT does on this machine, and what `convert/tflite/xnnpack.py` expects of the file alone.
     """
     signatures = {key: dataclasses.asdict(value) for key, value in census(bundle.flatbuffer).items()}
     total = sum(entry["macs"] for entry in signatures.values())
@@ -52,8 +52,8 @@ def _islands(flatbuffer: bytes) -> dict[str, Any]:
     model = read_model(flatbuffer)
     return {
         key: {
-            **dataclasses.asdict(islands.measured(flatbuffer, key)),
-            "expected": dataclasses.asdict(islands.expected(model, graph)),
+            **dataclasses.asdict(xnnpack.measured(flatbuffer, key)),
+            "expected": dataclasses.asdict(xnnpack.expected(model, graph)),
         }
         for key, graph, _, _ in signatures_of(model)
     }

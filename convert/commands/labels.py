@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 from convert.commands.matching import matching_model
-from convert.errors import UsageError
-from convert.files import write_atomically
-from convert.label_files import embed_labels, read_label_list
-from convert.parity import cascade_of
-from tflite_runtime_app.bundle import read_bundle
-from tflite_runtime_app.labels import labels_to_bytes
-from tflite_runtime_app.refit import for_other_labels
+from convert.measure.parity import cascade_of
+from convert.model.labels import embed_labels, read_label_list
+from convert.support.errors import UsageError
+from convert.support.files import write_atomically
+from tflite_runtime_app.bundle.file import read_bundle
+from tflite_runtime_app.bundle.labels import labels_to_bytes
+from tflite_runtime_app.exits.refit import for_other_labels
 
 
 def run(file: Path, labels: str, out: Path, model: str | None, pretrained: str | None, force: bool, models: Path | None) -> None:

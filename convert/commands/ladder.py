@@ -8,17 +8,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from convert import fit, parity
-from convert.calibrated import exits_of
+from convert.calibrate import images as fit
+from convert.calibrate.calibration import exits_of
 from convert.commands.request import make_request
-from convert.errors import CalibrationError, UsageError
-from convert.files import write_atomically
-from convert.label_files import embed_labels, named_places
 from convert.ladder import Trial, climb
-from convert.pictures import load_pictures
-from convert.progress import OnTerminal
+from convert.measure import parity
+from convert.model.labels import embed_labels, named_places
 from convert.report.data import LADDER_FILE
 from convert.report.ladder_page import render, table
+from convert.support.errors import CalibrationError, UsageError
+from convert.support.files import write_atomically
+from convert.support.images import load_pictures
+from convert.support.progress import OnTerminal
 
 
 def run(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from convert.errors import ModelError
-from convert.models import ClipModel, load_model, models_folder
-from tflite_runtime_app.manifest import Manifest
+from convert.model.load import ClipModel, load_model, models_folder
+from convert.support.errors import ModelError
+from tflite_runtime_app.bundle.manifest import Manifest
 
 
 def matching_model(manifest: Manifest, file: Path, model: str | None, pretrained: str | None, models: Path | None) -> ClipModel:

@@ -11,15 +11,15 @@ from calibration.families import DEFAULT, FAMILIES
 from calibration.gates import KINDS
 from calibration.observers import OBSERVERS
 from calibration.search import SEARCH
-from convert.errors import ModelError, UsageError
-from convert.integer import STREAMS
-from convert.label_files import read_label_list
-from convert.models import load_model, models_folder
-from convert.progress import Progress
-from convert.recipe import prefix
+from convert.emit.integer import STREAMS
+from convert.model.labels import read_label_list
+from convert.model.load import load_model, models_folder
 from convert.request import Request
+from convert.rewrites.recipe import prefix
+from convert.support.errors import ModelError, UsageError
+from convert.support.progress import Progress
 from targets.profile import load as load_profile
-from tflite_runtime_app.risk import ALPHA
+from tflite_runtime_app.exits.risk import ALPHA
 
 
 @dataclass(frozen=True, slots=True)

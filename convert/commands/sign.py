@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convert.errors import UsageError
-from convert.files import write_atomically
-from tflite_runtime_app.signing import KINDS, message, need_cryptography, signature_path
-from tflite_runtime_app.trusted import checked_bundle, checked_labels
+from convert.support.errors import UsageError
+from convert.support.files import write_atomically
+from tflite_runtime_app.admission.open import checked_bundle, checked_labels
+from tflite_runtime_app.admission.signing import KINDS, message, need_cryptography, signature_path
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

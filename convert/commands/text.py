@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from convert.commands.matching import matching_model
-from convert.errors import UsageError
-from convert.files import write_atomically
-from convert.progress import OnTerminal
-from convert.text.build import build_text
-from tflite_runtime_app.bundle import read_bundle
+from convert.support.errors import UsageError
+from convert.support.files import write_atomically
+from convert.support.progress import OnTerminal
+from convert.text.make import build_text
+from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.text.file import text_path
 
 

@@ -12,14 +12,14 @@ from rich.table import Table
 
 from calibration.samples import SampleSet
 from convert.commands.matching import matching_model
-from convert.errors import LimitMissed, UsageError
-from convert.label_files import LabelList, embed_labels, named_places, parse_labels
-from convert.parity import Parity, cascade_of, float_embeddings, measure
-from convert.pictures import load_pictures
-from convert.progress import OnTerminal, Progress
-from tflite_runtime_app.bundle import read_bundle
-from tflite_runtime_app.labels import LabelBank
-from tflite_runtime_app.refit import for_other_labels
+from convert.measure.parity import Parity, cascade_of, float_embeddings, measure
+from convert.model.labels import LabelList, embed_labels, named_places, parse_labels
+from convert.support.errors import LimitMissed, UsageError
+from convert.support.images import load_pictures
+from convert.support.progress import OnTerminal, Progress
+from tflite_runtime_app.bundle.file import read_bundle
+from tflite_runtime_app.bundle.labels import LabelBank
+from tflite_runtime_app.exits.refit import for_other_labels
 
 
 def run(

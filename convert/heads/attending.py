@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convert.supported import Activation
-from convert.tower import Attention, Head, Linear
+from convert.model.supported import Activation
+from convert.model.tower import Attention, Head, Linear
 
 QUERIES, VALUES, HIDDEN = 16, 96, 512
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.samples import pixels
-from convert.precision import fast
-from convert.progress import Progress
+from convert.model.tower import Norm, Tower
 from convert.rewrites import input_normalisation
-from convert.stages import build_stages
-from convert.tower import Norm, Tower
-from convert.walk import walk
+from convert.stages.run import walk
+from convert.stages.stage import build_stages
+from convert.support.precision import fast
+from convert.support.progress import Progress
 
 BATCH = 64
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convert.tower import Head, Linear
+from convert.model.tower import Head, Linear
 
 PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(-2, 7))
 

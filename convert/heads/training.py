@@ -21,12 +21,12 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from convert.heads.attending import HIDDEN, QUERIES, VALUES, Attending
-from convert.heads.lesson import Lesson, Seen, view
 from convert.heads.patch_tokens import normed, reader
-from convert.kept import checkpoint, restored
-from convert.precision import fast
-from convert.progress import Progress
-from convert.tower import Head, Tower
+from convert.heads.training_set import Lesson, Seen, view
+from convert.model.tower import Head, Tower
+from convert.support.kept import checkpoint, restored
+from convert.support.precision import fast
+from convert.support.progress import Progress
 
 ROOM = 2 << 30  # bytes of patch tokens at a time
 CHUNK = 1024  # pictures hashed at a time

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from convert.micro.split import StageFile
 from convert.micro.tflm import Arena, Codes, run
-from convert.quiet import quiet
+from convert.support.quiet import quiet
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convert.measure.parity import cascade_of
 from convert.micro.agreement import StageRun
-from convert.parity import cascade_of
 from convert.passes import gelu_form
-from tflite_runtime_app.affine import dequantize
-from tflite_runtime_app.manifest import Manifest
-from tflite_runtime_app.replay import replay
+from tflite_runtime_app.bundle.manifest import Manifest
+from tflite_runtime_app.exits.replay import replay
+from tflite_runtime_app.inference.affine import dequantize
 
 
 def gelu_cost(

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.audit import grid_of
-from convert.errors import EmitError
-from convert.flatbuffer import constant, read_model, schema, signatures
-from tflite_runtime_app.labels import LabelBank
-from tflite_runtime_app.manifest import GateSpec, Manifest, TensorSpec
+from convert.support.errors import EmitError
+from convert.tflite.audit import grid_of
+from convert.tflite.flatbuffer import constant, read_model, schema, signatures
+from tflite_runtime_app.bundle.labels import LabelBank
+from tflite_runtime_app.bundle.manifest import GateSpec, Manifest, TensorSpec
 from tflite_runtime_app.policies import Always, Lact, Never, policy_from_manifest
 
 NEVER, ALWAYS = 128, -128  # thresholds of a score

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from convert.micro.agreement import StageRun
 from convert.micro.arithmetic import Answer, classify
 from convert.micro.constants import Numbers
-from tflite_runtime_app.cascade import Cascade
-from tflite_runtime_app.engine import Codes, Engine, LiteRtEngine
-from tflite_runtime_app.labels import LabelBank
-from tflite_runtime_app.manifest import Manifest
+from tflite_runtime_app.bundle.labels import LabelBank
+from tflite_runtime_app.bundle.manifest import Manifest
+from tflite_runtime_app.inference.cascade import Cascade
+from tflite_runtime_app.inference.engine import Codes, Engine, LiteRtEngine
 from tflite_runtime_app.policies import policy_from_manifest
 
 

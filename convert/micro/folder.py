@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from convert.errors import UsageError
-from convert.files import write_atomically
 from convert.micro.split import StageFile
 from convert.report import write_report
-from tflite_runtime_app.manifest import Manifest, to_json
+from convert.support.errors import UsageError
+from convert.support.files import write_atomically
+from tflite_runtime_app.bundle.manifest import Manifest, to_json
 
 MANIFEST, REPORT = "manifest.json", "report.json"
 OURS = ("stage_*.tflite", "clip_rescue*.[ch]", "tflm_stages.cc", MANIFEST, REPORT, "index.html")

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.audit import count
-from convert.flatbuffer import operator_name, read_model, squares
+from convert.board.work import UNMOVED, bytes_moved, largest
 from convert.micro import vela
 from convert.micro.agreement import Agreement, StageRun, run_stages
 from convert.micro.split import StageFile
 from convert.micro.tflm import Arena
 from convert.micro.vela import Compiled, VelaFigures
-from convert.progress import Progress
-from convert.work import UNMOVED, bytes_moved, largest
+from convert.support.progress import Progress
+from convert.tflite.audit import count
+from convert.tflite.flatbuffer import operator_name, read_model, squares
 from targets.cost import CostModel, Error, Work, fit, leave_one_out
 from targets.profile import Profile
 

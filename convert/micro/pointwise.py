@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.flatbuffer import operator_name, schema, text
+from convert.tflite.flatbuffer import operator_name, schema, text
 
 ELEMENTWISE = frozenset({"ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "LOGISTIC", "RSQRT", "QUANTIZE"})
 

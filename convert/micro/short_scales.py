@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.flatbuffer import operator_name, schema
+from convert.tflite.flatbuffer import operator_name, schema
 
 BITS = 12
 MOVES = frozenset({"RESHAPE", "TRANSPOSE", "STRIDED_SLICE", "CONCATENATION"})  # what goes in and what comes out have one scale

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from convert.errors import EmitError
-from convert.flatbuffer import TYPE_NAMES, operator_name, prune, read_model, signatures, write_model
-from convert.merge import single
 from convert.micro import pointwise, short_scales
+from convert.support.errors import EmitError
+from convert.tflite.flatbuffer import TYPE_NAMES, operator_name, prune, read_model, signatures, write_model
+from convert.tflite.merge import single
 
 INPUTS, OUTPUTS = ("image", "hidden", "hidden_lo"), ("embedding", "variance", "hidden", "hidden_lo")
 # TensorFlow Lite Micro's operators that bundles use, and what its resolver calls them (MicroMutableOpResolver::Add…).

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.errors import ConvertError, UsageError
-from convert.flatbuffer import schema
+from convert.support.errors import ConvertError, UsageError
+from convert.tflite.flatbuffer import schema
 
 Codes = NDArray[np.int8]
 

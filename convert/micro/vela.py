@@ -10,8 +10,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from convert.errors import ConvertError, UsageError
-from convert.flatbuffer import operator_name, read_model
+from convert.support.errors import ConvertError, UsageError
+from convert.tflite.flatbuffer import operator_name, read_model
 
 CONFIGURATION = "Arm/vela.ini"  # in Vela's own package
 REMEDY = "install it with: pip install -c constraints.txt '.[mcu]'"

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.errors import EmitError
-from convert.flatbuffer import constant, operator_name, schema, text
+from convert.support.errors import EmitError
+from convert.tflite.flatbuffer import constant, operator_name, schema, text
 
 
 def apply(model: Any, roles: Mapping[str, str], corrections: Mapping[str, NDArray[np.float32]]) -> None:

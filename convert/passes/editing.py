@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.flatbuffer import schema, text
+from convert.tflite.flatbuffer import schema, text
 
 _OPTIONS = {
     "ADD": ("AddOptions", schema.AddOptionsT),

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.ranges import Grid
-from convert.flatbuffer import operator_name, prune, read_model, schema, text, write_model
-from convert.integer import IntegerFile
+from convert.emit.integer import IntegerFile
 from convert.passes.editing import Editor
+from convert.tflite.flatbuffer import operator_name, prune, read_model, schema, text, write_model
 
 FORMS = ("sigmoid", "cubic")
 CHOSEN = "cubic"

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from calibration.ranges import Grid
 from calibration.two_term import STREAM
-from convert.flatbuffer import constant, operator_name, schema, text
 from convert.passes.editing import Editor
+from convert.tflite.flatbuffer import constant, operator_name, schema, text
 
 WIDE = "wide"
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from calibration.ranges import Grid
-from convert.flatbuffer import constant, operator_name
 from convert.passes.editing import Editor
+from convert.tflite.flatbuffer import constant, operator_name
 
 
 def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:

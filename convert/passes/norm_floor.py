@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from calibration.ranges import Grid, kind
-from convert.flatbuffer import constant, operator_name
 from convert.passes.editing import Editor
+from convert.tflite.flatbuffer import constant, operator_name
 
 
 def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:

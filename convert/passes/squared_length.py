@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from calibration.ranges import Grid
-from convert.flatbuffer import squares
 from convert.passes.editing import Editor
+from convert.tflite.flatbuffer import squares
 
 
 def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:

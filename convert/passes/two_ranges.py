@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from calibration.ranges import Grid
-from convert.flatbuffer import operator_name
 from convert.passes.editing import Editor
+from convert.tflite.flatbuffer import operator_name
 
 
 def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:

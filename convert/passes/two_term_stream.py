@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from calibration.ranges import Grid, kind, on_grid
 from calibration.two_term import STREAM, normed_lo
-from convert.flatbuffer import constant, operator_name, schema
 from convert.passes.editing import Editor
+from convert.tflite.flatbuffer import constant, operator_name, schema
 
 MOVES = frozenset({"RESHAPE", "STRIDED_SLICE"})
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from convert.files import write_atomically
 from convert.report.terminal import summary_table
+from convert.support.files import write_atomically
 
 __all__ = ["summary_table", "write_report"]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from calibration.samples import SampleSet
 from calibration.stored import Stored
-from convert import noise, parity
-from convert.audit import SignatureAudit
-from convert.graph import Graph
-from convert.models import ClipModel
+from convert.emit.graph import Graph
+from convert.measure import noise, parity
+from convert.model.load import ClipModel
 from convert.request import Request
-from tflite_runtime_app.manifest import Manifest
+from convert.tflite.audit import SignatureAudit
+from tflite_runtime_app.bundle.manifest import Manifest
 
 LADDER_FILE = "ladder.json"  # in a model folder
 

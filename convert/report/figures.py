@@ -14,7 +14,7 @@ FEW = 100
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """A `convert.parity.Parity` as plain data, where it was measured, and whether that was an earlier run."""
+    """A `convert.measure.parity.Parity` as plain data, where it was measured, and whether that was an earlier run."""
 
     values: dict[str, Any]
     where: str

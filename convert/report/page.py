@@ -33,7 +33,7 @@ def render(data: dict[str, Any], bundle: Path) -> str:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    from convert.evidence import page as evidence  # its plots are drawn in this package's style
+    from convert.report import evaluation_page as evidence  # its plots are drawn in this package's style
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     for writer in (formats.percent, formats.interval, formats.mega, formats.megabytes, formats.cosine, formats.number):
@@ -112,8 +112,8 @@ def _plots(data: dict[str, Any], shown: Figures | None, here: Figures | None) ->
 
 def _exit_plots(data: dict[str, Any]) -> dict[str, str]:
     """How policies compare, and how honest the gates are, where that was measured."""
-    from convert.evidence.curves import Point
-    from convert.evidence.plots import pareto, reliability_plot
+    from convert.measure.curves import Point
+    from convert.report.exit_plots import pareto, reliability_plot
 
     found, leaving, gates = {}, data["exits"].get("leaving"), data["exits"].get("gates")
     if leaving:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from convert.model.tower import Tower
 from convert.rewrites import (
     attention_scale,
     centring,
@@ -22,7 +23,6 @@ from convert.rewrites import (
     rotation,
     unit_length,
 )
-from convert.tower import Tower
 
 Means = Mapping[str, Tensor]  # role -> what calibration measured of each channel; `rotation/seed`: the rotations' seed
 

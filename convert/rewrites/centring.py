@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from convert.model.tower import Norm, Tower
 from convert.rewrites.stream_map import map_writers
-from convert.tower import Norm, Tower
 
 
 def apply(tower: Tower, means: Mapping[str, Tensor]) -> Tower | str:

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from convert.model.tower import Block, Linear, Tower
 from convert.rewrites.rotation import orthogonal, seed_of
-from convert.tower import Block, Linear, Tower
 
 TOLERANCE = 1e-4  # of the embedding's norm
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from convert.tower import Block, Linear, Tower
+from convert.model.tower import Block, Linear, Tower
 
 
 def mean_roles(blocks: int) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from convert.tower import Linear, Tower
+from convert.model.tower import Linear, Tower
 
 
 def apply(tower: Tower, means: Mapping[str, Tensor]) -> Tower | str:

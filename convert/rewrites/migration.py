@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from convert.tower import Linear, Tower
+from convert.model.tower import Linear, Tower
 
 TOLERANCE = 1e-4  # of the embedding's norm
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)

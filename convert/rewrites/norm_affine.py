@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from convert.tower import Block, Linear, Norm, Tower
+from convert.model.tower import Block, Linear, Norm, Tower
 
 
 def apply(tower: Tower, means: Mapping[str, Tensor]) -> Tower | str:

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from convert.model.tower import Tower
 from convert.rewrites.stream_map import map_readers, map_writers
-from convert.tower import Tower
 
 SEED_KEY = "rotation/seed"
 TOLERANCE = 1e-4  # of the embedding's norm

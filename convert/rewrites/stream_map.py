@@ -12,7 +12,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from convert.tower import Block, Linear, Norm, Tower
+from convert.model.tower import Block, Linear, Norm, Tower
 
 
 def map_writers(tower: Tower, matrix: Tensor) -> Tower:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from convert.tower import Block, Linear, Norm, Tower
+from convert.model.tower import Block, Linear, Norm, Tower
 
 TOLERANCE = 1e-4  # of the embedding's norm
 

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.flatbuffer import schema
 from convert.text.graph import File, Graph
-from convert.text.tower import Floats, Linear, TextBlock, TextTower
+from convert.text.text_tower import Floats, Linear, TextBlock, TextTower
+from convert.tflite.flatbuffer import schema
 from tflite_runtime_app.text.signature import EMBEDDING, IDS, key_of
 
 # float16: stored in half, computed as float32. int8: a scale per row, activations made int8 per token while they run (dynamic range).

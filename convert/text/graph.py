@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.flatbuffer import schema, write_model
-from convert.text.tower import Floats
+from convert.text.text_tower import Floats
+from convert.tflite.flatbuffer import schema, write_model
 
 _OPTIONS = {"MEAN": "Reducer", "FULLY_CONNECTED": "FullyConnected", "BATCH_MATMUL": "BatchMatMul", "ARG_MAX": "ArgMax"}
 _TYPES = {"float32": "FLOAT32", "float16": "FLOAT16", "int32": "INT32", "int8": "INT8"}

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convert.files import write_atomically
+from convert.support.files import write_atomically
 from models.recipe import pack, start
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation that DINOv2 wants

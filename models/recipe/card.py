@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from calibration.samples import SampleSet, load, samples
-from convert.label_files import LabelList, embed_labels, parse_labels
-from convert.models import ClipModel, load_model
-from convert.torchvision_ops import open_clip
+from convert.model.labels import LabelList, embed_labels, parse_labels
+from convert.model.load import ClipModel, load_model
+from convert.model.torchvision_ops import open_clip
 from models.recipe import score
 from models.recipe.score import Score
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from convert.label_files import text_vectors
+from convert.model.labels import text_vectors
 from models.recipe.losses import Kinds
 from models.recipe.plan import RecipeError
 

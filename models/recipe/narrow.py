@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from convert.model.tower import Block, Linear, Norm, Tower
 from convert.rewrites import LADDER, rewrite
 from convert.rewrites.stream_map import map_readers
-from convert.tower import Block, Linear, Norm, Tower
 
 FOLDED = ("norm-affine", "layer-scale", "centring")
 RIDGE = 1e-3  # of the mean diagonal of the inputs' moments

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from convert.files import write_atomically
-from convert.models import CONFIG
+from convert.model.load import CONFIG
+from convert.support.files import write_atomically
 from models.recipe.plan import Recipe
 from models.recipe.start import WEIGHTS
 

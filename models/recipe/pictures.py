@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from calibration.samples import samples
-from convert import kept
+from convert.support import kept
 from models.recipe.plan import RecipeError
 
 TILE, ACROSS = 64, 20

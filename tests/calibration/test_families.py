@@ -9,8 +9,8 @@ import pytest
 from calibration import inr
 from calibration.choose import Aim, choose
 from calibration.families import DEFAULT, FAMILIES
-from tests.tflite_runtime_app.test_observed import observed
-from tflite_runtime_app.observed import joined
+from tests.tflite_runtime_app.exits.test_observed import observed
+from tflite_runtime_app.exits.observed import joined
 from tflite_runtime_app.policies import ClassBased, LttLact, Never
 
 

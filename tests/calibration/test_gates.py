@@ -9,12 +9,12 @@ from sklearn.preprocessing import StandardScaler
 from calibration import gate_evidence
 from calibration.gates import KINDS, SCORE, Gate, Layer, fit_gate, log_odds
 from calibration.ranges import Grid
-from convert.gate_graph import add_gates
+from convert.emit.gates import add_gates
 from tests.tflite_runtime_app import tiny_bundle
-from tflite_runtime_app.affine import quantize
-from tflite_runtime_app.cascade import gate_codes
-from tflite_runtime_app.engine import LiteRtEngine
-from tflite_runtime_app.manifest import GateSpec, TensorSpec
+from tflite_runtime_app.bundle.manifest import GateSpec, TensorSpec
+from tflite_runtime_app.inference.affine import quantize
+from tflite_runtime_app.inference.cascade import gate_codes
+from tflite_runtime_app.inference.engine import LiteRtEngine
 
 
 def seen(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

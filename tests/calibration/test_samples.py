@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from calibration.samples import Sample, count, load, pixels, samples
-from tflite_runtime_app.manifest import Preprocessing
-from tflite_runtime_app.preprocess import image_to_tensor
+from tflite_runtime_app.bundle.manifest import Preprocessing
+from tflite_runtime_app.inference.preprocess import image_to_tensor
 
 SMALL = Preprocessing(8, 8)
 

@@ -10,7 +10,7 @@ import pytest
 from calibration.gates import fit_gate
 from calibration.ranges import Grid
 from calibration.stored import FORMAT, Stored, StoredError, from_bytes, to_bytes
-from tflite_runtime_app.remembered import Remembered
+from tflite_runtime_app.bundle.calibration_outputs import Remembered
 
 RANDOM = np.random.default_rng(0)
 FEATURES = RANDOM.random((200, 3)).astype(np.float32)

@@ -12,18 +12,19 @@ import torch
 
 from calibration.gates import KINDS, Gate, fit_gate
 from calibration.ranges import Grid
-from convert import channels, fit
-from convert.export import stages_to_float_tflite
-from convert.flatbuffer import read_model, signatures, text
-from convert.gate_graph import add_gates
-from convert.integer import make_integer
-from convert.progress import Silent
+from convert.calibrate import channels
+from convert.calibrate import images as fit
+from convert.emit.export import stages_to_float_tflite
+from convert.emit.gates import add_gates
+from convert.emit.integer import make_integer
+from convert.emit.roles import Roles, recognise
+from convert.model.tower import Attention, Head, Linear, Tower
 from convert.rewrites import LADDER, rewrite
-from convert.roles import Roles, recognise
-from convert.stages import Stage, build_stages
-from convert.tower import Attention, Head, Linear, Tower
+from convert.stages.stage import Stage, build_stages
+from convert.support.progress import Silent
+from convert.tflite.flatbuffer import read_model, signatures, text
 from tests.convert.small import tower_of, vit
-from tflite_runtime_app.engine import Codes
+from tflite_runtime_app.inference.engine import Codes
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from convert.torchvision_ops import open_clip
+from convert.model.torchvision_ops import open_clip
 from tests.convert.model_folder import LABELS, TEMPLATES, TEXT
 from tests.convert.small import DEVIATION, MEAN, perturb
 

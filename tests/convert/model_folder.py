@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from convert.torchvision_ops import open_clip
+from convert.model.torchvision_ops import open_clip
 from tests.convert.small import perturb
 
 VISION = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 3, "head_width": 16}

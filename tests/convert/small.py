@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from convert.model.torchvision_ops import open_clip
+from convert.model.tower import Tower, tower_from_open_clip
 from convert.rewrites.key_value_centring import mean_roles
 from convert.rewrites.migration import largest_role
 from convert.rewrites.rotation import SEED_KEY
-from convert.torchvision_ops import open_clip
-from convert.tower import Tower, tower_from_open_clip
 
 MEAN, DEVIATION = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
 

@@ -7,10 +7,10 @@ import pytest
 
 from calibration.observers import OBSERVERS
 from convert.cli import main
-from convert.integer import MEASURED_STREAMS
-from convert.recipe import QUANTIZER_STEPS
+from convert.emit.integer import MEASURED_STREAMS
 from convert.report.ladder_page import cells, render, table
 from convert.rewrites import LADDER
+from convert.rewrites.recipe import QUANTIZER_STEPS
 from tests.convert import model_folder
 
 RUNG = {

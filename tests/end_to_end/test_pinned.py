@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.clone import ROOT
+
 PINNED = Path(__file__).parent / "pinned"
 PHOTOGRAPHS = "models/photographs"
 MEASURED = ("left",)  # what LiteRT leaves to its plain kernels depends on the processor

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from convert.torchvision_ops import open_clip
+from convert.model.torchvision_ops import open_clip
 from models.recipe import names, pack, pictures, train
 
 RECIPE = """

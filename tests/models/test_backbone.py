@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from convert.torchvision_ops import open_clip
+from convert.model.torchvision_ops import open_clip
 from models.recipe import backbone, pack
 
 WIDTH, PATCH, SIDE = 24, 4, 3

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from convert.torchvision_ops import open_clip
+from convert.model.torchvision_ops import open_clip
 from models.recipe import narrow
 from tests.convert.small import tower_of, vit
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from convert import augment
+from convert.heads import augment
 from models.recipe import losses, pack, pictures, plan
 from tests.models.little import sheets
 

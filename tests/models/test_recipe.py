@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from convert.torchvision_ops import open_clip
+from convert.model.torchvision_ops import open_clip
 from models.recipe import __main__ as program
 from models.recipe import pack, plan, soup, start, words
 from tests.models.little import CLASSES, RECIPE, model_of, sheets, tar

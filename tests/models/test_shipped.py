@@ -2,20 +2,19 @@
 
 import csv
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from calibration.samples import load, pixels, samples
-from convert.label_files import embed_labels, parse_labels, read_label_list
-from convert.models import load_model
+from convert.model.labels import embed_labels, parse_labels, read_label_list
+from convert.model.load import load_model
+from tests.clone import ROOT
 from tools.choose_labels import Found
 
-CLONE = Path(__file__).parents[2]
-VALIDATION = CLONE.parent / "shared" / "data" / "tiny-imagenet" / "val.tar"  # where the data of this project lie, if they do
-MODELS = CLONE / "models"
+VALIDATION = ROOT.parent / "shared" / "data" / "tiny-imagenet" / "val.tar"  # where the data of this project lie, if they do
+MODELS = ROOT / "models"
 LARGEST = {"pocket": (22.0e6, 68e6), "pico": (6.0e6, 68e6)}  # parameters of the image tower, bytes of both towers in float16
 
 

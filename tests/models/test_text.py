@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from convert import kept
+from convert.support import kept
 from models.recipe import plan, text, words
 from models.recipe.vocabulary import vocabulary
 from tests.models.little import model_of
@@ -14,7 +14,7 @@ from tests.models.little import model_of
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    from convert.torchvision_ops import open_clip
+    from convert.model.torchvision_ops import open_clip
 
     return open_clip.tokenizer.SimpleTokenizer(context_length=8)
 

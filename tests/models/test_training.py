@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from convert import precision
-from convert.torchvision_ops import open_clip
+from convert.model.torchvision_ops import open_clip
+from convert.support import precision
 from models.recipe import losses, names, plan, tower, train
 from tests.models.little import model_of, setting_of
 

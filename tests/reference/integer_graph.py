@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from convert.flatbuffer import constant, operator_name
+from convert.tflite.flatbuffer import constant, operator_name
 
 Values = dict[int, np.ndarray]
 

@@ -31,7 +31,7 @@ def test_there_is_a_profile_for_every_board_named():
 
 @pytest.mark.parametrize("name", names())
 def test_every_profile_loads_and_makes_sense(name):
-    from convert.flatbuffer import OPERATOR_NAMES, TYPE_NAMES
+    from convert.tflite.flatbuffer import OPERATOR_NAMES, TYPE_NAMES
 
     profile = load(name)
     assert isinstance(profile, Profile)

@@ -12,9 +12,9 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tflite_runtime_app.bundle import write_bundle
-from tflite_runtime_app.labels import LabelBank, labels_to_bytes
-from tflite_runtime_app.manifest import (
+from tflite_runtime_app.bundle.file import write_bundle
+from tflite_runtime_app.bundle.labels import LabelBank, labels_to_bytes
+from tflite_runtime_app.bundle.manifest import (
     Calibration,
     GateSpec,
     Manifest,

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from convert.text.emit import emit
-from convert.text.tower import Linear, TextBlock, TextTower
+from convert.text.text_tower import Linear, TextBlock, TextTower
 from tests.tflite_runtime_app import tiny_bundle
 from tflite_runtime_app.text.file import TextManifest, pack_text
 

@@ -1,11 +1,12 @@
 """The set-up's torch check, fed with reports of the form that pip writes."""
 
 import importlib.util
-from pathlib import Path
 
 import pytest
 
-PATH = Path(__file__).resolve().parents[2] / "tools" / "check_torch.py"
+from tests.clone import ROOT
+
+PATH = ROOT / "tools" / "check_torch.py"
 SPEC = importlib.util.spec_from_file_location("check_torch", PATH)
 assert SPEC is not None and SPEC.loader is not None
 check_torch = importlib.util.module_from_spec(SPEC)

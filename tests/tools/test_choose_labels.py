@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 
-from convert.label_files import LabelList
+from convert.model.labels import LabelList
 from tools.choose_labels import Found, chosen, found, table
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tflite_runtime_app.cascade import Cascade, load_cascade
+from tflite_runtime_app.admission.open import accepted_bundle
+from tflite_runtime_app.admission.threads import sound_threads
 from tflite_runtime_app.checks import Check
 from tflite_runtime_app.errors import AppError
+from tflite_runtime_app.inference.cascade import Cascade, load_cascade
 from tflite_runtime_app.policies import Never
-from tflite_runtime_app.threads import sound_threads
-from tflite_runtime_app.trusted import accepted_bundle
 
 RUNS = 10
 

@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 from tflite_runtime_app import board
-from tflite_runtime_app.cascade import load_cascade
+from tflite_runtime_app.admission.open import accepted_bundle
+from tflite_runtime_app.admission.threads import sound_threads
 from tflite_runtime_app.checks.machine import cpu, flags, model
 from tflite_runtime_app.checks.model import full_depth
+from tflite_runtime_app.inference.cascade import load_cascade
 from tflite_runtime_app.policies import Never
-from tflite_runtime_app.threads import sound_threads
-from tflite_runtime_app.trusted import accepted_bundle
 
 COLUMNS = ("board", "system", "CPU", "LiteRT", "model", "1 thread, ms", "threads", "ms", "load, s", "memory, MB", "throttled")
 RUNS = 50

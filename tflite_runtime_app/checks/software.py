@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tflite_runtime_app.checks import Check
-from tflite_runtime_app.engine import check_litert
 from tflite_runtime_app.errors import BundleIncompatible
+from tflite_runtime_app.inference.engine import check_litert
 
 SYSTEM_PACKAGES = Path("/usr/lib/python3/dist-packages")  # where Debian's apt puts Python packages
 GLIBC = (2, 34)  # what ai-edge-litert 2.3.0's library refers to

@@ -8,14 +8,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from tflite_runtime_app import board
+from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.errors import AppError, SourceError
-from tflite_runtime_app.labels import LabelBank
 from tflite_runtime_app.live.control import Control
-from tflite_runtime_app.live.feed import Feed
 from tflite_runtime_app.live.notify import Notifier
+from tflite_runtime_app.live.smooth import Smoother
 from tflite_runtime_app.sinks.base import Failure, Sink, Status, label_of
-from tflite_runtime_app.smooth import Smoother
+from tflite_runtime_app.sources.feed import Feed
 
 WAIT = 0.2  # seconds for a frame; wishes from other threads wait no longer than that
 STATUS_EVERY = 1.0

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from functools import partial
 
 from tflite_runtime_app.live.child import Child, capture_command, readable, told
-from tflite_runtime_app.live.feed import Health, State
+from tflite_runtime_app.live.liveness import Watch
 from tflite_runtime_app.live.patience import Backoff, Patience
 from tflite_runtime_app.live.picture import picture
 from tflite_runtime_app.live.slot import Slot
-from tflite_runtime_app.live.watch import Watch
 from tflite_runtime_app.live.wire import Reader, WireError
 from tflite_runtime_app.sources.address import hide_credentials
 from tflite_runtime_app.sources.base import CaptureOptions, Frame, Nature, Shot
+from tflite_runtime_app.sources.feed import Health, State
 
 CLOSING = 0.8  # seconds that `close` waits for the thread; what hangs longer is left to end with the program
 

@@ -5,8 +5,8 @@ A new policy is one file with one class of `name`, `needs_score`, `decide` and `
 
 from __future__ import annotations
 
+from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.errors import BundleIncompatible
-from tflite_runtime_app.manifest import Manifest
 from tflite_runtime_app.policies.always import Always
 from tflite_runtime_app.policies.base import Policy
 from tflite_runtime_app.policies.class_based import ClassBased

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy.typing as npt
 
-from tflite_runtime_app.manifest import Manifest
+from tflite_runtime_app.bundle.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy.typing as npt
 
+from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.errors import BundleIncompatible
-from tflite_runtime_app.manifest import Manifest
 from tflite_runtime_app.policies.base import AGAIN
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tflite_runtime_app.manifest import PolicySpec
+from tflite_runtime_app.bundle.manifest import PolicySpec
 from tflite_runtime_app.policies import Always, ClassBased, Confidence, Lact, Never, Patience, Policy
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from tflite_runtime_app.decide import Answer
-from tflite_runtime_app.live.feed import Health
+from tflite_runtime_app.inference.answer import Answer
+from tflite_runtime_app.sources.feed import Health
 
 
 @dataclass(frozen=True, slots=True, eq=False)

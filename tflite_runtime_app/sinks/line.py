@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TextIO
 
-from tflite_runtime_app.decide import Answer
+from tflite_runtime_app.inference.answer import Answer
 from tflite_runtime_app.sinks.base import Failure, Result, Sink
 
 

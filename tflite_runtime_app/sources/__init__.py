@@ -14,8 +14,8 @@ from tflite_runtime_app.sources import fake, folder, image, pattern, picamera, r
 from tflite_runtime_app.sources.base import CaptureOptions, Frame, LiveKind
 
 if TYPE_CHECKING:
-    from tflite_runtime_app.live.feed import Feed
     from tflite_runtime_app.live.patience import Patience
+    from tflite_runtime_app.sources.feed import Feed
 
 KINDS = (folder, pattern, image)
 LIVE: tuple[LiveKind, ...] = (rpicam, picamera, usb, stream, raw, fake, video)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from tflite_runtime_app.preprocess import load_image
+from tflite_runtime_app.inference.preprocess import load_image
 from tflite_runtime_app.sources.base import Frame
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tflite_runtime_app.digest import sha256_hex
+from tflite_runtime_app.bundle.digest import sha256_hex
+from tflite_runtime_app.bundle.labels import LabelBank, labels_to_bytes, read_labels
 from tflite_runtime_app.errors import LabelError
 from tflite_runtime_app.files import write_atomically
-from tflite_runtime_app.labels import LabelBank, labels_to_bytes, read_labels
 from tflite_runtime_app.text.tower import Vectors
 
 FORM = "1"  # another one when tokenizer or averaging change what a name's vector is

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tflite_runtime_app.container import DIGEST_BYTES, appended, detached
-from tflite_runtime_app.digest import sha256_hex
+from tflite_runtime_app.bundle.container import DIGEST_BYTES, appended, detached
+from tflite_runtime_app.bundle.digest import sha256_hex
+from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.errors import BundleCorrupt, BundleIncompatible, LabelError
-from tflite_runtime_app.manifest import Manifest
 
 MEMBER = "text.json"
 SCHEMA_VERSION = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from tflite_runtime_app.labels import LabelBank
+from tflite_runtime_app.bundle.labels import LabelBank
 
 SHOWN = 5  # missing names that a message lists
 NEAR = 2  # similar names listed with each

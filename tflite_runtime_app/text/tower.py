@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tflite_runtime_app.engine import LiteRtEngine
 from tflite_runtime_app.errors import BundleIncompatible
+from tflite_runtime_app.inference.engine import LiteRtEngine
 from tflite_runtime_app.text.file import TextFile
 from tflite_runtime_app.text.signature import EMBEDDING, IDS, key_of
 from tflite_runtime_app.text.tokenizer import Tokenizer

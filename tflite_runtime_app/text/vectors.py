@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tflite_runtime_app.admission.signing import PublicKey, verify
+from tflite_runtime_app.bundle.labels import LabelBank
+from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.errors import BundleError, LabelError
-from tflite_runtime_app.labels import LabelBank
-from tflite_runtime_app.manifest import Manifest
-from tflite_runtime_app.signing import PublicKey, verify
 from tflite_runtime_app.text.cache import LabelCache
 from tflite_runtime_app.text.file import check_belongs, digest_at_end, read_text
 from tflite_runtime_app.text.ready import Ready

@@ -22,12 +22,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tflite_runtime_app.bundle import Bundle, read_bundle
-from tflite_runtime_app.cascade import Cascade, load_cascade
-from tflite_runtime_app.engine import OP_RESOLVERS, Codes, Engine
-from tflite_runtime_app.preprocess import image_to_tensor, load_image
+from tflite_runtime_app.admission.threads import sound_threads
+from tflite_runtime_app.bundle.file import Bundle, read_bundle
+from tflite_runtime_app.inference.cascade import Cascade, load_cascade
+from tflite_runtime_app.inference.engine import OP_RESOLVERS, Codes, Engine
+from tflite_runtime_app.inference.preprocess import image_to_tensor, load_image
 from tflite_runtime_app.sources import folder
-from tflite_runtime_app.threads import sound_threads
 
 SHARES = ((1.0, 1), (0.8, 2), (0.6, 3), (0.45, 4))  # of a picture's sides, and how many places a side: 30 views
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from convert.micro.constants import numbers_of
-from tflite_runtime_app.bundle import read_bundle
+from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.errors import AppError
 from tflite_runtime_app.files import cache_folder
 from tools.arm64.commands import CannotSetUp

@@ -11,7 +11,7 @@ import pkgutil
 from types import ModuleType
 
 from convert.bench.subject import Peer, Subject
-from convert.errors import UsageError
+from convert.support.errors import UsageError
 
 NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 

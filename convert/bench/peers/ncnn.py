@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from convert.bench.ncnn_int8 import quantized
 from convert.bench.subject import Peer, Subject
-from convert.errors import EmitError
-from convert.quiet import quiet
+from convert.support.errors import EmitError
+from convert.support.quiet import quiet
 
 LIBRARIES = ("ncnn", "pnnx")
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from convert.bench.machine import VNNI, this_machine
 from convert.bench.subject import Peer, Subject
-from convert.onnx_file import to_onnx
-from convert.quiet import quiet
+from convert.emit.onnx_worker import to_onnx
+from convert.support.quiet import quiet
 
 LIBRARIES = ("onnxruntime",)
 

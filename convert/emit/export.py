@@ -1,0 +1,103 @@
+"""Float stages -> one float TensorFlow Lite file with a signature per stage.
+
+Two processes of their own do it, one stage behind the other: torch's exporter (`onnx_file.py`), then the converter (`stage_file.py`). Their
+files are merged here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import torch
+
+from convert.emit.onnx_worker import STAGES
+from convert.emit.tflite_worker import stage_path
+from convert.stages.stage import Stage
+from convert.support.errors import EmitError
+from convert.support.progress import Progress
+from convert.tflite.merge import Part, merge
+
+
+def stages_to_float_tflite(stages: Sequence[Stage], progress: Progress) -> bytes:
+    """A TensorFlow Lite file with signatures stage_0 .. stage_n in float32, batch 1; inputs and outputs named as the stages name them.
+
+    Equal stages give equal bytes. Raises EmitError when a stage cannot be converted.
+    """
+    with tempfile.TemporaryDirectory(prefix="clip-rescue-") as name:
+        folder = Path(name)
+        torch.save(tuple(stages), folder / STAGES)
+        _give_back_memory()
+        converted = list(progress.over(_converted(folder, stages), len(stages), "stages through ONNX and onnx2tf"))
+        return merge([_part(stage, folder) for stage in converted])
+
+
+def _give_back_memory() -> None:
+    """What the rewrites freed goes back to the system, where the C library has a way to (glibc): the converter is about to need it."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _part(stage: Stage, folder: Path) -> Part:
+    index = stage.part.index
+    return Part(f"stage_{index}", stage_path(folder, index).read_bytes(), (stage.input_name,), stage.output_names)
+
+
+def _converted(folder: Path, stages: Sequence[Stage]) -> Iterator[Stage]:
+    """Each stage as soon as its file is there; the processes that make the files are gone at the end, whatever happens."""
+    waiting = list(stages)
+    with (
+        open(folder / "stderr", "a+") as chatter,
+        _program("convert.emit.onnx_worker", folder, subprocess.PIPE, chatter) as exporter,
+        _program("convert.emit.tflite_worker", folder, exporter.stdout, chatter) as converter,
+    ):
+        assert exporter.stdout is not None  # the converter has it now; closed here, it ends when the exporter does
+        exporter.stdout.close()
+        try:
+            for line in converter.stdout or ():
+                if waiting and line.strip() == str(waiting[0].part.index):
+                    yield waiting.pop(0)
+        except BaseException:
+            exporter.kill()
+            converter.kill()
+            raise
+        codes = (exporter.wait(), converter.wait())
+        if waiting:
+            chatter.seek(0)
+            code = -signal.SIGKILL if -signal.SIGKILL in codes else max(codes, key=abs)
+            raise _failure(waiting[0].part.index, code, chatter.read())
+
+
+def _program(module: str, folder: Path, lines: int | IO[str] | None, chatter: IO[str]) -> subprocess.Popen[str]:
+    """The module as a program that reads `lines`."""
+    search = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    return subprocess.Popen(
+        [sys.executable, "-m", module, str(folder)],
+        stdin=lines,
+        stdout=subprocess.PIPE,
+        stderr=chatter,
+        text=True,
+        env={**os.environ, "PYTHONPATH": search},
+    )
+
+
+def _failure(stage: int, code: int, said: str) -> EmitError:
+    """What to tell of a conversion that ended with exit code `code` and `said` this on standard error."""
+    if code == -signal.SIGKILL:
+        return EmitError(
+            f"the conversion of stage {stage} was killed, most likely for want of memory; close other programs and run it again"
+        )
+    last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), f"exit code {code}")
+    error = EmitError(f"stage {stage} cannot be converted: {last[:300]}")
+    error.__cause__ = RuntimeError(said)
+    return error

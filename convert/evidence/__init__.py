@@ -1,1 +1,0 @@
-"""What leaving early does, measured on labelled images: quadrants, curves, and the pictures that show them."""

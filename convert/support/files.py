@@ -1,0 +1,17 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from convert.support.errors import UsageError
+from tflite_runtime_app import files
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """`path` holds `content`; until then it holds what it held before. Its folder is made if need be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomically(path, content)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error

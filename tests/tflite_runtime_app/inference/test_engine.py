@@ -1,0 +1,100 @@
+"""The interpreter runs what the manifest states, on every kind of kernel, and nothing else."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.tflite_runtime_app import tiny_bundle
+from tflite_runtime_app.errors import BundleIncompatible
+from tflite_runtime_app.inference import engine as engine_module
+from tflite_runtime_app.inference.engine import LiteRtEngine, check_litert, check_platform
+from tflite_runtime_app.inference.signatures import check_signatures
+
+
+def codes_of(real: np.ndarray, spec) -> np.ndarray:
+    return np.clip(np.rint(real / spec.scale) + spec.zero_point, -128, 127)
+
+
+def stage_by_hand(tiny, name: str, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """A stage of the tiny tower in floating point, rounded to int8 where the graph is; `rows` are real values [4, columns]."""
+
+    def product(values, use):
+        return values @ (tiny.weights[f"{name}.{use}"].astype(float) * tiny_bundle.WEIGHT_SCALE).T
+
+    hidden = codes_of(product(rows, "hidden"), tiny_bundle.HIDDEN)
+    mean = (np.rint(hidden.mean(axis=0)) - tiny_bundle.HIDDEN.zero_point) * tiny_bundle.HIDDEN.scale
+    return {"hidden": hidden, "embedding": codes_of(product(mean, "embedding"), tiny_bundle.VECTOR)}
+
+
+@pytest.mark.parametrize("op_resolver", ["xnnpack", "builtin", "reference"])
+def test_a_stage_computes_what_arithmetic_says(tiny, tensor, op_resolver):
+    outputs = LiteRtEngine(tiny.flatbuffer, 1, op_resolver).invoke("stage_0", {"image": tensor})
+    rows = (tensor.astype(float).reshape(4, 48) + 128) / 255
+    expected = stage_by_hand(tiny, "stage_0", rows)
+    assert np.unique(outputs["hidden"]).size > 10, "a constant output would prove nothing"
+    assert np.abs(outputs["hidden"].reshape(4, 8) - expected["hidden"]).max() <= 1
+    # One code of the mean is up to 127 * WEIGHT_SCALE * HIDDEN.scale / VECTOR.scale = 0.95 codes of the embedding.
+    assert np.abs(outputs["embedding"][0] - expected["embedding"]).max() <= 2
+
+
+def test_outputs_are_copies(tiny, tensor):
+    engine = LiteRtEngine(tiny.flatbuffer)
+    first = engine.invoke("stage_0", {"image": tensor})
+    kept = first["hidden"].copy()
+    engine.invoke("stage_0", {"image": ~tensor})
+    np.testing.assert_array_equal(first["hidden"], kept)
+
+
+def test_inputs_of_another_shape_type_or_name_are_refused(tiny, tensor):
+    engine = LiteRtEngine(tiny.flatbuffer)
+    for inputs in ({"image": tensor[:, :4]}, {"image": tensor.astype(np.uint8)}, {"picture": tensor}, {}):
+        with pytest.raises(ValueError, match="stage_0 takes"):
+            engine.invoke("stage_0", inputs)
+
+
+def test_the_signatures_are_those_of_the_manifest(tiny):
+    check_signatures(LiteRtEngine(tiny.flatbuffer).signatures, tiny.manifest)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"signature": "stage_9"}, "stage_9"),
+        ({"name": "hide"}, "hide"),
+        ({"shape": (1, 4, 9)}, "hidden should be int8"),
+        ({"scale": 0.0300001}, "hidden should be int8"),
+        ({"zero_point": 6}, "hidden should be int8"),
+    ],
+)
+def test_a_manifest_that_differs_from_the_model_is_refused(tiny, changes, message):
+    stage = tiny.manifest.stages[0]
+    if "signature" in changes:
+        stage = replace(stage, **changes)
+    else:
+        stage = replace(stage, outputs=(replace(stage.outputs[0], **changes), *stage.outputs[1:]))
+    manifest = replace(tiny.manifest, stages=(stage, *tiny.manifest.stages[1:]))
+    with pytest.raises(BundleIncompatible, match=message):
+        check_signatures(LiteRtEngine(tiny.flatbuffer).signatures, manifest)
+
+
+def test_old_versions_are_refused_by_name(tiny, monkeypatch):
+    for version in ("2.3.0", "2.3.1", "2.10.0", "3.0.0"):
+        check_litert(version)
+    for version in ("1.4.0", "2.1.2", "2.2.9"):
+        with pytest.raises(BundleIncompatible, match=rf"2\.3\.0 or newer, found {version}.*BATCH_MATMUL"):
+            check_litert(version)
+    monkeypatch.setattr(engine_module.importlib.metadata, "version", lambda name: "2.1.0")
+    with pytest.raises(BundleIncompatible, match=r"2\.1\.0"):
+        LiteRtEngine(tiny.flatbuffer)
+
+
+def test_a_32_bit_python_is_refused():
+    check_platform(64)
+    with pytest.raises(BundleIncompatible, match="64-bit"):
+        check_platform(32)
+
+
+def test_unknown_kernels(tiny):
+    with pytest.raises(ValueError, match="op_resolver"):
+        LiteRtEngine(tiny.flatbuffer, 1, "quick")

@@ -1,0 +1,275 @@
+"""The parts of live capture that need no process: pipe, slot, judge, delays, systemd's socket, MJPEG, and what hides passwords."""
+
+import io
+import os
+import random
+import socket
+import struct
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tflite_runtime_app.errors import SourceError
+from tflite_runtime_app.live import wire
+from tflite_runtime_app.live.liveness import Watch
+from tflite_runtime_app.live.notify import Notifier
+from tflite_runtime_app.live.patience import Backoff, Patience
+from tflite_runtime_app.live.picture import picture
+from tflite_runtime_app.live.slot import Slot
+from tflite_runtime_app.sources.address import hide_credentials
+from tflite_runtime_app.sources.base import Frame, Shot
+from tflite_runtime_app.sources.mjpeg import Splitter
+from tflite_runtime_app.sources.pace import Pace
+
+PATIENCE = Patience(start=20, stall=5, calm=30)
+
+
+def jpeg(color=(220, 20, 20), size=(32, 24), **options) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, color).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def shot(sequence: int, data: bytes = b"\1\2\3", **changes) -> Shot:
+    return Shot(**{"kind": "rgb", "width": 1, "height": 1, "data": data, "sequence": sequence, "taken": 5.5, **changes})
+
+
+def through(data: bytes, sizes) -> list[Shot]:
+    """What a reader makes of `data` in pieces of these sizes."""
+    reader, shots, at = wire.Reader(), [], 0
+    while at < len(data):
+        space = reader.space()
+        piece = data[at : at + min(next(sizes), len(space))]
+        space[: len(piece)] = piece
+        at += len(piece)
+        found = reader.filled(len(piece))
+        shots += [found] if found else []
+    assert reader.empty
+    return shots
+
+
+def written(*shots: Shot) -> bytes:
+    file = io.BytesIO()
+    for one in shots:
+        wire.write(file, one)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("most", [1, 7, 1000])
+def test_shots_survive_the_pipe_in_pieces_of_any_size(most):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8).tobytes()
+    sent = [shot(0, pixels, width=7, height=5), shot(2**40, jpeg(), kind="jpeg", width=0, height=0), shot(3)]
+    sizes = random.Random(1)
+    got = through(written(*sent), iter(lambda: sizes.randint(1, most), None))
+    for before, after in zip(sent, got, strict=True):
+        fields = ("kind", "width", "height", "data", "sequence", "taken")
+        assert [getattr(before, name) for name in fields] == [getattr(after, name) for name in fields]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (b"XXXX", 2, 1, 1, 3, 0, 0.0),
+        (wire.MAGIC, 9, 1, 1, 3, 0, 0.0),
+        (wire.MAGIC, 2, 1, 1, 4, 0, 0.0),  # not three bytes a pixel
+        (wire.MAGIC, 2, 0, 0, 0, 0, 0.0),
+        (wire.MAGIC, 2, 40000, 40000, 4800000000 % 2**32, 0, 0.0),
+        (wire.MAGIC, 2, 16384, 16384, 16384 * 16384 * 3, 0, 0.0),
+        (wire.MAGIC, 1, 0, 0, 2**32 - 1, 0, 0.0),
+        (wire.MAGIC, 1, 0, 0, 0, 0, 0.0),
+        (wire.MAGIC, 1, 0, 0, 10, 0, float("nan")),
+    ],
+)
+def test_a_header_that_is_not_sound_is_refused_before_anything_is_allocated(fields):
+    reader = wire.Reader()
+    reader.space()[:] = struct.pack("<4sIIIIQd", *fields)
+    with pytest.raises(wire.WireError, match="expected"):
+        reader.filled(wire.HEADER.size)
+    assert len(reader.space()) <= wire.HEADER.size
+
+
+def test_random_bytes_never_get_further_than_the_header():
+    noise = random.Random(2)
+    for _ in range(500):
+        reader = wire.Reader()
+        reader.space()[:] = noise.randbytes(wire.HEADER.size)
+        with pytest.raises(wire.WireError):
+            reader.filled(wire.HEADER.size)
+
+
+def frame(index: int) -> Frame:
+    return Frame("x", index, lambda: Image.new("RGB", (1, 1)))
+
+
+def test_the_slot_keeps_the_newest_and_counts_the_others():
+    slot = Slot()
+    for index in range(5):
+        slot.put(frame(index))
+    assert (slot.take(0).index, slot.dropped, slot.take(0)) == (4, 4, None)
+
+
+def test_the_slot_wakes_who_waits_and_gives_the_last_frame_after_the_end():
+    slot = Slot()
+    timer = threading.Timer(0.05, slot.put, (frame(7),))
+    timer.start()
+    start = time.monotonic()
+    assert slot.take(10).index == 7
+    slot.put(frame(8))
+    slot.end()
+    assert not slot.through
+    assert slot.take(10).index == 8
+    assert slot.through
+    assert slot.take(10) is None
+    assert time.monotonic() - start < 5
+
+
+def test_a_stall_is_a_fault_after_its_time_and_not_before():
+    watch = Watch("camera", PATIENCE, now=100)
+    assert (watch.fault(119.9), watch.fault(120)) == ("", "no picture within 20 s of its start")
+    assert watch.see(shot(0, b"a"), 110)
+    assert (watch.fault(114.9), watch.fault(115)) == ("", "no picture for 5 s")
+    assert watch.see(shot(1, b"b"), 114)
+    assert (watch.deadline, watch.fresh_for) == (119, 4)
+
+
+def test_a_camera_that_repeats_itself_is_at_fault_and_a_stream_is_not():
+    camera, stream = Watch("camera", PATIENCE, 0), Watch("stream", PATIENCE, 0)
+    fresh = [(camera.see(shot(now, b"same"), now), stream.see(shot(now, b"same"), now)) for now in range(6)]
+    assert fresh == [(True, True)] + [(False, True)] * 5
+    assert camera.fault(5.1) == "the same picture for 5 s"
+    assert stream.fault(5.1) == ""
+
+
+def test_the_same_sequence_again_is_not_fresh_whatever_its_bytes():
+    watch = Watch("stream", PATIENCE, 0)
+    assert [watch.see(shot(3, bytes([now])), now) for now in range(3)] == [True, False, False]
+
+
+def test_an_older_sequence_is_a_fault_at_once():
+    watch = Watch("stream", PATIENCE, 0)
+    watch.see(shot(5), 1)
+    assert not watch.see(shot(4), 1.1)
+    assert watch.fault(1.1) == "frame 4 came after frame 5"
+
+
+def test_what_a_new_process_sees_again_is_true_until_it_changes():
+    stuck = b"lens cap"
+    watch = Watch("camera", PATIENCE, 0, before=stuck)
+    assert [watch.see(shot(now, stuck), now) for now in range(4)] == [True] * 4
+    assert [watch.see(shot(now, b"light"), now) for now in range(4, 7)] == [True, False, False]
+
+
+def test_what_is_finite_may_wait_for_ever():
+    assert Watch("finite", PATIENCE, 0).fault(1e9) == ""
+
+
+def test_restarts_come_at_once_then_ever_more_slowly_until_all_was_calm():
+    backoff = Backoff(Patience(first=1, longest=60, calm=30))
+    assert [backoff.delay(2) for _ in range(9)] == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert [backoff.delay(31), backoff.delay(3), backoff.delay(0)] == [0, 1, 2]
+    for _ in range(3000):  # months of a camera that is not there
+        assert backoff.delay(0) <= 60
+
+
+@pytest.mark.parametrize("rate", [5, 10, 25, 30, 60])
+def test_a_pace_thins_evenly_and_lets_slower_sources_through(rate):
+    jitter, pace = random.Random(3), Pace(10)
+    taken = [when for when in (number / rate + jitter.uniform(0, 0.2 / rate) for number in range(rate * 20)) if pace(when)]
+    assert len(taken) / 20 == pytest.approx(min(rate, 10), rel=0.05)
+    assert max(np.diff(taken)) < 2.1 / min(rate, 10)
+
+
+def test_broken_and_absurd_jpegs_are_source_errors_in_one_line():
+    whole = jpeg(size=(64, 64))
+    assert picture(shot(0, whole, kind="jpeg"), "cam").getpixel((5, 5)) == pytest.approx((220, 20, 20), abs=4)
+    bomb = whole.replace(struct.pack(">HH", 64, 64), struct.pack(">HH", 60000, 60000), 1)
+    for data in (whole[: len(whole) // 2], b"no jpeg", bomb):
+        with pytest.raises(SourceError, match=r"^cam: [^\n]+$"):
+            picture(shot(0, data, kind="jpeg"), "cam")
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    splitter = Splitter()
+    return [found for at in range(0, len(data), size) for found in splitter.feed(data[at : at + size])]
+
+
+def with_thumbnail(whole: bytes) -> bytes:
+    """`whole` with a complete JPEG inside an APP1 segment, as cameras write it."""
+    inner = b"Exif\0\0" + jpeg((20, 20, 220), (8, 8))
+    return whole[:2] + b"\xff\xe1" + struct.pack(">H", len(inner) + 2) + inner + whole[2:]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000, 1 << 20])
+def test_mjpeg_is_cut_at_the_pictures_and_not_at_their_thumbnails(size):
+    noise = np.random.default_rng(4).integers(0, 256, (40, 40, 3), np.uint8)
+    file, progressive = io.BytesIO(), io.BytesIO()
+    Image.fromarray(noise).save(file, "JPEG", quality=95, restart_marker_blocks=2)
+    Image.fromarray(noise).save(progressive, "JPEG", progressive=True)
+    pictures = [with_thumbnail(jpeg()), file.getvalue(), progressive.getvalue(), jpeg((1, 2, 3))]
+    assert b"\xff\xd0" in pictures[1]
+    assert pictures[2].count(b"\xff\xda") > 2
+    assert cut(b"".join(pictures), size) == pictures
+
+
+def test_mjpeg_finds_its_way_back_after_what_is_broken():
+    good = with_thumbnail(jpeg())
+    later = jpeg((9, 9, 200))
+    broken = good[: good.rindex(b"\xff\xda") + 20]  # cut off in its scan; the thumbnail in it is no picture
+    assert cut(b"noise\xff\xd8\xff\x00noise" + broken + later + later, 100) == [later, later]
+    assert cut(b"\0" * 100 + good + b"\0\xff" * 50 + later, 11) == [good, later]
+    random_bytes = random.Random(5).randbytes(200_000)
+    assert cut(random_bytes + later + later, 4096)[-1] == later
+
+
+def test_mjpeg_without_an_end_does_not_fill_the_memory():
+    splitter = Splitter(limit=10_000)
+    start = jpeg()[: jpeg().rindex(b"\xff\xda") + 14]
+    splitter.feed(start)
+    for _ in range(100):
+        assert splitter.feed(b"\x55" * 1000) == []
+    assert splitter.skipped > 80_000
+    assert splitter.feed(jpeg()) == [jpeg()]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp://me:secret@cam:554/h264", "rtsp://***@cam:554/h264"),
+        ("http://me:p@ss:w@cam/x", "http://***@cam/x"),
+        ("cannot open 'HTTP://me@cam/x': no", "cannot open 'HTTP://***@cam/x': no"),
+        ("http://cam/v.cgi?user=me&password=secret&fps=5", "http://cam/v.cgi?user=me&password=***&fps=5"),
+        ("rtsp://cam/user=me_password=secret_channel=1", "rtsp://cam/user=me_password=***_channel=1"),
+        ("rtsp://cam/a@b.mp4", "rtsp://cam/a@b.mp4"),
+        ("/dev/video0", "/dev/video0"),
+    ],
+)
+def test_credentials_are_hidden_and_nothing_else(text, shown):
+    assert hide_credentials(text) == shown
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_hears_every_word(tmp_path, abstract):
+    name = f"clip-rescue-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind("\0" + name if abstract else name)
+        systemd.settimeout(5)
+        notifier = Notifier({"NOTIFY_SOCKET": "@" + name if abstract else name})
+        assert all((notifier.ready(), notifier.alive(), notifier.status("live,\n10 fps – ok"), notifier.stopping()))
+        heard = [systemd.recv(1000).decode() for _ in range(4)]
+    assert heard == ["READY=1", "WATCHDOG=1", "STATUS=live, 10 fps – ok", "STOPPING=1"]
+
+
+def test_a_systemd_that_does_not_listen_never_blocks(tmp_path):
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(path)
+        notifier, start = Notifier({"NOTIFY_SOCKET": path}), time.monotonic()
+        told = [notifier.alive() for _ in range(5000)]
+        assert told[0] and not told[-1]  # its queue is full before that
+        assert time.monotonic() - start < 10
+    assert not Notifier({"NOTIFY_SOCKET": path}).alive()  # nobody there
+    assert not Notifier({}).ready()
+    assert not Notifier({"NOTIFY_SOCKET": "vsock:2:1234"}).ready()

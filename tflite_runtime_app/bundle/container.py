@@ -1,0 +1,84 @@
+"""A flatbuffer with an uncompressed zip behind it whose comment is the SHA-256 of every byte before it (docs/bundle.md).
+
+Any TensorFlow Lite tool loads it, any zip tool lists it, and one look at the end tells whether a byte has changed.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from tflite_runtime_app.bundle.digest import sha256_hex
+from tflite_runtime_app.errors import BundleCorrupt, BundleIncompatible
+
+DIGEST_BYTES = 64  # a SHA-256 in hex: the zip's comment, hence the file's last bytes
+_END_RECORD = struct.Struct("<4s4H2LH")  # the zip's end record, up to its comment
+_END_MAGIC, _MEMBER_MAGIC = b"PK\x05\x06", b"PK\x03\x04"
+_ZIP_ERRORS = (zipfile.BadZipFile, ValueError, RuntimeError, OSError, EOFError, struct.error)
+
+
+def appended(flatbuffer: bytes, members: Mapping[str, bytes]) -> bytes:
+    """The file's bytes, the members in the order given; the same parts give the same bytes on every machine.
+
+    Raises BundleIncompatible for what is no flatbuffer.
+    """
+    if flatbuffer[4:8] != b"TFL3":
+        raise BundleIncompatible(
+            f"expected a TensorFlow Lite file (TFL3), found {flatbuffer[4:8]!r}; pass the converter's output"
+        )
+    buffer = io.BytesIO()
+    buffer.write(flatbuffer)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # "w" starts at the present position, offsets count from 0
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            info.create_system = 3  # else the bytes would depend on the machine's system
+            archive.writestr(info, content)
+        archive.comment = b"0" * DIGEST_BYTES
+    with buffer.getbuffer() as view:
+        view[-DIGEST_BYTES:] = sha256_hex(view[:-DIGEST_BYTES]).encode()
+    return buffer.getvalue()
+
+
+def detached(data: bytes, path: Path, allowed: Collection[str], remedy: str) -> tuple[bytes, dict[str, bytes]]:
+    """The flatbuffer, which is everything before the first member, and the members by name, every byte checked.
+
+    Raises BundleCorrupt when the bytes are not those that were written, BundleIncompatible for a plain model and for members that are not
+    `allowed`; `path` names the file and `remedy` says what to do.
+    """
+    _check_whole(data, path, remedy)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            names = [entry.filename for entry in entries]
+            packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+            if set(names) - set(allowed) or packed or len(set(names)) != len(names):
+                raise BundleIncompatible(
+                    f"{path}: expected {', '.join(allowed)}, each once and uncompressed, found {', '.join(names)}"
+                    f"{' (compressed)' if packed else ''}; {remedy}"
+                )
+            members = {name: archive.read(name) for name in names}
+            start = min((entry.header_offset for entry in entries), default=len(data))
+    except _ZIP_ERRORS as error:
+        raise BundleCorrupt(f"{path}: the zip behind the model cannot be read ({error}); {remedy}") from error
+    return data[:start], members
+
+
+def _check_whole(data: bytes, path: Path, remedy: str) -> None:
+    """Returns when the file is a flatbuffer that ends in a zip whose comment is the digest of all bytes before it."""
+    if data[4:8] != b"TFL3":
+        raise BundleCorrupt(f"{path}: expected a TensorFlow Lite file (TFL3), found {data[4:8]!r} of {len(data)} bytes; {remedy}")
+    if _MEMBER_MAGIC not in data and _END_MAGIC not in data:
+        raise BundleIncompatible(
+            f"{path}: a TensorFlow Lite file without a manifest behind it (a plain model, or a file cut short); {remedy}"
+        )
+    end = data[-(_END_RECORD.size + DIGEST_BYTES) :]
+    magic, *_, size, offset, comment = _END_RECORD.unpack(end[: _END_RECORD.size].ljust(_END_RECORD.size))
+    if magic != _END_MAGIC or comment != DIGEST_BYTES:
+        raise BundleCorrupt(f"{path}: expected the zip's end record, found other bytes: truncated or altered; {remedy}")
+    if sha256_hex(memoryview(data)[:-DIGEST_BYTES]).encode() != data[-DIGEST_BYTES:]:
+        raise BundleCorrupt(f"{path}: the bytes do not match the digest at the end: altered or damaged; {remedy}")
+    if offset + size != len(data) - len(end):
+        raise BundleIncompatible(f"{path}: the zip's offsets do not count from the start of the file; {remedy}")

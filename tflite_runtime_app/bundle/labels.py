@@ -1,0 +1,112 @@
+"""The label matrix: one unit vector per label, made on the workstation, so that the board needs no text model."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tflite_runtime_app.bundle.manifest import Manifest
+from tflite_runtime_app.bundle.npz import read_npz
+from tflite_runtime_app.errors import LabelError
+
+_REMEDY = "make it with: convert labels FILE --labels LABELS.txt --out labels.npz"
+_KEYS = ("vectors", "names", "templates", "space_id")
+# Rounding a unit vector to float16 moves its norm by less than 1e-3; anything further off was not a unit vector.
+_NORM_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelBank:
+    """Labels of one embedding space: `vectors` float32 [n, E] with rows of norm 1, one of `names` per row.
+
+    `templates` are the sentences whose embeddings were averaged; `space_id` tells which model and text tower made them.
+    """
+
+    vectors: npt.NDArray[np.float32]
+    names: tuple[str, ...]
+    templates: tuple[str, ...]
+    space_id: str
+
+
+def read_labels(source: bytes | str | os.PathLike[str]) -> LabelBank:
+    """The label matrix in an npz file, given as its path or its bytes; rows are normalised again after float16.
+
+    Raises LabelError when the file is missing, is no label matrix, or holds rows that are not finite unit vectors.
+    """
+    where = "the bundle's labels.npz" if isinstance(source, bytes) else os.fspath(source)
+    try:
+        found = read_npz(source if isinstance(source, bytes) else Path(source).read_bytes(), _KEYS)
+    except FileNotFoundError:
+        raise LabelError(f"{where}: no such file; {_REMEDY}") from None
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise LabelError(f"{where} should be a label matrix (npz), found: {reason}; {_REMEDY}") from error
+    return _checked(found, where)
+
+
+def labels_to_bytes(bank: LabelBank) -> bytes:
+    """`bank` as an npz file: vectors float16, texts as numpy unicode. The same bank gives the same bytes on every run."""
+    arrays = {
+        "vectors": bank.vectors.astype(np.float16),
+        "names": np.asarray(bank.names, dtype=np.str_),
+        "templates": np.asarray(bank.templates, dtype=np.str_),
+        "space_id": np.asarray(bank.space_id, dtype=np.str_),
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # np.savez would write the time of day into it
+        for key, array in arrays.items():
+            member = io.BytesIO()
+            np.save(member, array, allow_pickle=False)
+            info = zipfile.ZipInfo(f"{key}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            info.create_system = 3  # else the bytes would depend on the machine's system
+            archive.writestr(info, member.getvalue())
+    return buffer.getvalue()
+
+
+def check_space(bank: LabelBank, manifest: Manifest) -> None:
+    """Returns when `bank` belongs to the model of `manifest`; raises LabelError with the command that makes the right one."""
+    if bank.space_id != manifest.space_id:
+        raise LabelError(
+            f"the labels were made for space {bank.space_id:.12}, this bundle ({manifest.name}) is space "
+            f"{manifest.space_id:.12}; {_REMEDY}"
+        )
+    if bank.vectors.shape[1] != manifest.embedding_size:
+        raise LabelError(
+            f"the labels have vectors of {bank.vectors.shape[1]} numbers, this bundle ({manifest.name}) of "
+            f"{manifest.embedding_size}; {_REMEDY}"
+        )
+
+
+def _checked(found: dict[str, npt.NDArray[Any]], where: str) -> LabelBank:
+    vectors, names, templates, space_id = (found[key] for key in _KEYS)
+    if vectors.ndim != 2 or 0 in vectors.shape or vectors.dtype.kind != "f":
+        raise LabelError(f"{where}: vectors should be floats [labels, width], found {vectors.dtype} {vectors.shape}; {_REMEDY}")
+    texts = all(array.dtype.kind == "U" for array in (names, templates, space_id))
+    if not texts or templates.ndim != 1 or space_id.ndim != 0:
+        raise LabelError(f"{where}: names, templates and space_id should be texts; {_REMEDY}")
+    if names.shape != (vectors.shape[0],) or not all(names):
+        raise LabelError(f"{where}: {vectors.shape[0]} vectors need as many names, none empty, found {names.shape}; {_REMEDY}")
+    if any(
+        not str(name).isprintable() for name in names
+    ):  # a line feed or a terminal's escapes in a name end up on somebody's screen
+        raise LabelError(f"{where}: names should hold printable signs only, found control characters; {_REMEDY}")
+    rows = vectors.astype(np.float32)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not np.all(np.abs(norms - 1) <= _NORM_TOLERANCE):  # written so that NaN fails too
+        worst = int(np.argmax(np.where(np.isfinite(norms), np.abs(norms - 1), np.inf)))
+        raise LabelError(
+            f"{where}: the vector of {names[worst]!s:.40} has norm {float(norms[worst, 0]):.3g}, expected 1; {_REMEDY}"
+        )
+    return LabelBank(
+        vectors=np.ascontiguousarray(rows / norms),
+        names=tuple(str(name) for name in names),
+        templates=tuple(str(template) for template in templates),
+        space_id=str(space_id),
+    )

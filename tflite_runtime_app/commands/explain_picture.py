@@ -1,0 +1,78 @@
+"""`classify explain` as a picture: what the model saw, and a row of bars per stage."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from tflite_runtime_app.commands.explain import StageView
+from tflite_runtime_app.errors import UsageError
+from tflite_runtime_app.exits.thresholds import NEVER
+from tflite_runtime_app.files import write_atomically
+
+WIDTH, MARGIN, SEEN, BAR, LINE = 900, 24, 240, 300, 22
+PAPER, INK, QUIET, RULE, MAIN, ACCENT = "#ffffff", "#1b1f24", "#59636e", "#d5dae0", "#0072b2", "#d55e00"
+
+
+def draw(picture: Image.Image, tensor: np.ndarray, views: list[StageView], policy: str, path: str) -> None:  # type: ignore[type-arg]
+    """`path` is a PNG of the explanation, whole or not at all."""
+    font, bold = _font(14), _font(17)
+    heights = [(len(view.top) + 2) * LINE + 14 for view in views]
+    canvas = Image.new("RGB", (WIDTH, max(sum(heights) + 2 * MARGIN + 30, SEEN + 130)), PAPER)
+    pen = ImageDraw.Draw(canvas)
+    shown = Image.fromarray((tensor[0].view(np.uint8) ^ np.uint8(0x80)).astype(np.uint8)).resize(
+        (SEEN, SEEN), Image.Resampling.NEAREST
+    )
+    canvas.paste(shown, (MARGIN, MARGIN + 30))
+    pen.text((MARGIN, MARGIN), "What the model sees", INK, bold)
+    pen.text((MARGIN, MARGIN + SEEN + 38), f"{picture.width} x {picture.height} pixels, policy {policy}", QUIET, font)
+    left, top = MARGIN + SEEN + 40, MARGIN
+    for view, height in zip(views, heights, strict=True):
+        _stage(pen, view, views[-1].block, left, top, font, bold, policy)
+        top += height
+    content = io.BytesIO()
+    canvas.save(content, "PNG")
+    try:
+        write_atomically(path, content.getvalue())
+    except OSError as error:
+        raise UsageError(f"--out {path} cannot be written: {error.strerror}; name another file") from error
+
+
+def _stage(
+    pen: ImageDraw.ImageDraw,
+    view: StageView,
+    blocks: int,
+    left: int,
+    top: int,
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+    bold: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+    policy: str,
+) -> None:
+    """One stage: head line, a bar a label, and what the gate said."""
+    ink = QUIET if view.after else INK
+    word = "  leaves here" if view.stopped else "  (had left)" if view.after else ""
+    pen.text((left, top), f"Block {view.block} of {blocks}{word}", ACCENT if view.stopped else ink, bold)
+    for number, match in enumerate(view.top):
+        y = top + (number + 1) * LINE + 4
+        colour = RULE if view.after else MAIN
+        pen.rectangle((left, y, left + BAR, y + LINE - 6), outline=RULE)
+        pen.rectangle((left, y, left + max(1, int(BAR * match.probability)), y + LINE - 6), fill=colour)
+        pen.text((left + BAR + 10, y - 1), f"{match.probability:.1%}  {_short(match.label)}", ink, font)
+    if view.score is not None and view.threshold is not None:
+        closed = view.threshold >= NEVER or policy == "never"
+        said = f"gate {view.score}, " + ("exit closed" if closed else f"leaves from {view.threshold} on")
+        pen.text((left, top + (len(view.top) + 1) * LINE + 4), said, QUIET, font)
+
+
+def _short(text: str, most: int = 30) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Pillow's own font; before Pillow 10.1 it has one size only."""
+    try:
+        return ImageFont.load_default(size)
+    except TypeError:
+        return ImageFont.load_default()

@@ -1,0 +1,152 @@
+"""The command `classify install-service`: a systemd unit that starts with the board, is watched, and may touch little."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+from tflite_runtime_app.errors import UsageError
+from tflite_runtime_app.files import write_atomically
+
+HELP = "write a systemd unit that runs classify from the start of the board on, watched and confined"
+WATCHDOG = 60  # seconds without a frame that was really inferred, after which systemd starts the program anew
+
+_UNIT = """[Unit]
+Description=clip-rescue: {title}
+Documentation=file://{readme}
+{after}StartLimitIntervalSec=600
+StartLimitBurst=20
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={command}
+WorkingDirectory={folder}
+{watchdog}Restart=always
+RestartSec=2
+TimeoutStartSec=120
+TimeoutStopSec=5
+KillMode=control-group
+OOMPolicy=stop
+MemoryMax={memory}
+Nice=5
+Environment=PYTHONUNBUFFERED=1
+# Confined: it reads, and writes only where it is told to.
+NoNewPrivileges=yes
+LockPersonality=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+UMask=0077
+{confined}
+[Install]
+WantedBy={wanted}
+"""
+# What only the system's manager can do: a user's own has no right to make name spaces on every kernel.
+_CONFINED = """User={user}
+SupplementaryGroups=video
+StateDirectory=clip-rescue
+CacheDirectory=clip-rescue
+Environment=XDG_CACHE_HOME=/var/cache
+ProtectSystem=strict
+ProtectHome=read-only
+PrivateTmp=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+CapabilityBoundingSet=
+{writable}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments stand in `parser`."""
+    parser.add_argument("--name", default="clip-rescue", help="of the unit (default: %(default)s)")
+    parser.add_argument(
+        "--user", action="store_true", help="a unit of yours alone; it starts when you log in, or after: loginctl enable-linger"
+    )
+    parser.add_argument("--memory", default="512M", metavar="SIZE", help="more and it is started anew (default: %(default)s)")
+    parser.add_argument(
+        "--write", action="append", default=[], metavar="DIR", help="a folder that it may write to, as for --snapshots"
+    )
+    parser.add_argument("--print", action="store_true", dest="only_print", help="show the unit, write nothing")
+    parser.add_argument("--force", action="store_true", help="write over a unit that exists")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- FILE SOURCE…", help="what classify is to run")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The unit lies where systemd looks for it; what is left to do is told."""
+    words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
+    if not re.fullmatch(r"[A-Za-z0-9:_.@-]{1,100}", arguments.name) or not re.fullmatch(r"\d+[KMG]?", arguments.memory):
+        raise UsageError("--name takes letters, digits and :_.@-, --memory a size as in 512M")
+    text = unit(words, arguments.user, arguments.memory, tuple(arguments.write))
+    if arguments.only_print:
+        print(text, end="")
+        return 0
+    folder = Path.home() / ".config" / "systemd" / "user" if arguments.user else Path("/etc/systemd/system")
+    path = folder / f"{arguments.name}.service"
+    if path.exists() and not arguments.force:
+        raise UsageError(f"{path} exists; write over it with --force, or choose another --name")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror}); run it with sudo, or make a unit of your own with --user"
+        ) from error
+    whose = "--user " if arguments.user else ""
+    print(path)
+    print(
+        f"classify: now: systemctl {whose}daemon-reload && systemctl {whose}enable --now {arguments.name}; "
+        f"its words: journalctl {whose}-u {arguments.name} -f",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def unit(words: list[str], user: bool, memory: str, writable: tuple[str, ...]) -> str:
+    """The unit's text for `classify` with these words. Raises UsageError when they are no FILE and SOURCE, or the file is not there."""
+    if len(words) < 2 or words[0].startswith("-"):
+        raise UsageError(
+            "give what is to run behind two dashes, as in: classify install-service -- pocket-rpi.tflite rpi --serve 8080"
+        )
+    if not Path(words[0]).is_file():
+        raise UsageError(f"{words[0]}: no such file; a service needs the bundle where it will stay")
+    absolute = [str(Path(words[0]).resolve()), *(_absolute(word) for word in words[1:])]
+    command = " ".join(quoted(word) for word in (sys.executable, "-m", "tflite_runtime_app", "run", *absolute))
+    folders = [str(Path(folder).resolve()) for folder in writable]
+    confined = _CONFINED.format(
+        user=os.environ.get("SUDO_USER") or os.environ.get("USER") or "pi",
+        writable="".join(f"ReadWritePaths={quoted(folder)}\n" for folder in folders),
+    )
+    return _UNIT.format(
+        title=" ".join(Path(word).name if "/" in word and "://" not in word else word for word in words[:2] if "@" not in word),
+        readme=Path(__file__),
+        after="" if user else "After=network.target time-sync.target\n",
+        command=command,
+        folder=quoted(str(Path(absolute[0]).parent)),
+        # A folder may stay empty for days, and only pictures that were looked at feed the watchdog.
+        watchdog="" if "--watch" in words else f"WatchdogSec={WATCHDOG}\n",
+        memory=memory,
+        confined="" if user else confined,
+        wanted="default.target" if user else "multi-user.target",
+    )
+
+
+def quoted(word: str) -> str:
+    """A word as systemd reads it back: in double quotes where needed, its own signs (%, $, \\) taken literally."""
+    if re.search(r"[\x00-\x1f]", word):
+        raise UsageError(f"a unit cannot hold control characters, found {word!r}")
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return escaped if re.fullmatch(r"[A-Za-z0-9_./:=,@+%$-]+", escaped) else f'"{escaped}"'
+
+
+def _absolute(word: str) -> str:
+    """Relative paths that exist become absolute: a service starts elsewhere."""
+    return os.path.abspath(word) if not word.startswith("-") and "://" not in word and os.path.exists(word) else word

@@ -1,0 +1,131 @@
+"""The command `classify run`: pictures in, one answer each out; or a live source, until it is stopped."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from tflite_runtime_app.admission.open import open_bundle
+from tflite_runtime_app.admission.signing import read_public_key
+from tflite_runtime_app.classifier import Classifier
+from tflite_runtime_app.commands.options import add_arguments, capture_of, view_of
+from tflite_runtime_app.commands.outputs import sinks_of
+from tflite_runtime_app.errors import SourceError, UsageError
+from tflite_runtime_app.live.control import Control
+from tflite_runtime_app.live.loop import Loop
+from tflite_runtime_app.live.smooth import Smoother, parse_smooth
+from tflite_runtime_app.live.watched_folder import WatchedFolder
+from tflite_runtime_app.sinks.base import Failure, Sink
+from tflite_runtime_app.sources import frames_of, is_live, open_feed
+from tflite_runtime_app.sources.address import hide_credentials
+from tflite_runtime_app.sources.feed import Feed
+from tflite_runtime_app.text.label_source import LabelSource
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "classify images: files, folders, quoted patterns, or a live source"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Every source was answered or reported on the sinks; 0 when all were answered, 1 when some were not."""
+    live = _is_live(arguments)
+    smooth = parse_smooth(arguments.smooth) if arguments.smooth else None
+    if not live and (smooth or arguments.serve is not None):
+        raise UsageError("--smooth and --serve are for one live source: rpi, usb, a stream, a video, or a folder with --watch")
+    key = read_public_key(arguments.require_signature) if arguments.require_signature else None
+    bundle, refused = open_bundle(arguments.file, key)
+    if refused:
+        tell(refused)
+    classifier = Classifier(bundle, arguments.threads, arguments.top, arguments.full_depth, view_of(arguments))
+    if classifier.told:
+        tell(classifier.told)
+    labels = LabelSource(bundle, arguments.labels, arguments.bank, arguments.text, arguments.threads, tell=tell, key=key)
+    told = classifier.use(labels.read())
+    if told:
+        tell(told)
+    if live:
+        return _run_live(arguments, classifier, labels, Smoother(*smooth) if smooth else None)
+    sinks = sinks_of(arguments, classifier, None)
+    try:
+        sound = [_run_source(word, classifier, sinks) for word in arguments.sources]
+    finally:
+        _close(sinks)
+    return 0 if all(sound) else 1
+
+
+def tell(line: str) -> None:
+    """A line for people, on standard error."""
+    print(f"classify: {line}", file=sys.stderr, flush=True)
+
+
+def _is_live(arguments: argparse.Namespace) -> bool:
+    """Whether the one source is live. Raises UsageError for a live source among others."""
+    if arguments.watch and len(arguments.sources) > 1:
+        raise UsageError("--watch looks at one folder")
+    live = [word for word in arguments.sources if is_live(word)]
+    if live and len(arguments.sources) > 1:
+        raise UsageError(f"{hide_credentials(live[0])} is a live source: it runs until it is stopped, so name it alone")
+    return bool(live) or bool(arguments.watch)
+
+
+def _run_live(arguments: argparse.Namespace, classifier: Classifier, labels: LabelSource, smoother: Smoother | None) -> int:
+    """The source is watched until it ends or a signal comes; 1 when it ended for a fault."""
+    control = Control()
+
+    def change_labels(text: str) -> str:
+        bank = labels.change(text)  # in the page's own thread, as it may take seconds
+        return control.ask(lambda: loop.use(bank))
+
+    word = arguments.sources[0]
+    feed: Feed = WatchedFolder(word) if arguments.watch else open_feed(word, capture_of(arguments))
+    sinks: list[Sink] = []
+    try:
+        sinks = sinks_of(arguments, classifier, change_labels)
+        loop = Loop(feed, classifier, sinks, control, smoother, labels.changed)
+        loop.run(arguments.frames)
+        error = feed.health().error
+        if error:
+            for sink in sinks:
+                sink.failure(Failure(hide_credentials(word), loop.answered, error))
+        return 1 if error or loop.failed else 0
+    finally:
+        feed.close()
+        _close(sinks)
+
+
+def _run_source(word: str, classifier: Classifier, sinks: list[Sink]) -> bool:
+    """Every frame of one source went to the sinks; False when the source or a frame of it failed."""
+    sound = True
+
+    def failed(source: str, frame: int, error: SourceError) -> None:
+        nonlocal sound
+        sound = False
+        for sink in sinks:
+            sink.failure(Failure(source, frame, str(error)))
+
+    try:
+        for frame in frames_of(word):
+            try:
+                result = classifier.classify(frame)
+            except SourceError as error:
+                failed(frame.source, frame.index, error)
+                continue
+            for sink in sinks:
+                sink.result(result)
+    except SourceError as error:
+        failed(word, 0, error)
+    return sound
+
+
+def _close(sinks: list[Sink]) -> None:
+    """Every sink is closed, the later ones too when an earlier one cannot be."""
+    errors: list[BaseException] = []
+    closers: list[Callable[[], None]] = [sink.close for sink in sinks]
+    for close in closers:
+        try:
+            close()
+        except BaseException as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]

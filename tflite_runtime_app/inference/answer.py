@@ -1,0 +1,36 @@
+"""From an embedding to the answer that people and programs read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tflite_runtime_app.bundle.labels import LabelBank
+from tflite_runtime_app.bundle.manifest import Manifest
+from tflite_runtime_app.inference.cascade import Embedding
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One label with its share of the softmax over all labels, and its cosine with the image."""
+
+    label: str
+    probability: float
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The best labels, best first and never empty; `none` when even the best is too far away to be believed."""
+
+    top: tuple[Match, ...]
+    none: bool
+
+
+def answer(embedding: Embedding, bank: LabelBank, manifest: Manifest, top: int) -> Answer:
+    """The `top` best labels (fewer when the bank has fewer); `none` when the best cosine is below manifest.none_threshold."""
+    cosine, probability = embedding.scores.cosine, embedding.scores.probability
+    order = np.argsort(-cosine, kind="stable")[: max(top, 1)]
+    matches = tuple(Match(bank.names[i], float(probability[i]), float(cosine[i])) for i in order)
+    return Answer(matches, none=matches[0].cosine < manifest.none_threshold)

@@ -1,0 +1,93 @@
+"""A folder that pictures are put into: each is looked at once it is whole."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from tflite_runtime_app.errors import SourceError
+from tflite_runtime_app.inference.preprocess import load_image
+from tflite_runtime_app.sources.base import Frame
+from tflite_runtime_app.sources.feed import Health
+from tflite_runtime_app.sources.folder import SUFFIXES
+
+POLL = 0.5  # seconds; polling sees network shares too, which tell nobody of new files
+_Seen = tuple[int, int]  # size and time of a file
+
+
+class WatchedFolder:
+    """A Feed of the pictures that appear in `word` from now on, in the order of their names; what lay there before is left alone.
+
+    A file counts as whole when its size and time stand still from one poll to the next. A folder that is gone (a share that was unmounted)
+    is waited for. Raises SourceError when it is not there to begin with.
+    """
+
+    def __init__(
+        self, word: str, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        if not os.path.isdir(word):
+            raise SourceError(f"--watch {word}: expected a folder, found none; make it first")
+        self.word = word
+        self._clock, self._sleep = clock, sleep
+        self._known = self._files()
+        self._growing: dict[str, _Seen] = {}
+        self._ready: deque[str] = deque()
+        self._index, self._polled, self._error = 0, clock(), ""
+        self._last: float | None = None
+        self._open = True
+
+    def next(self, timeout: float) -> Frame | None:
+        """The next whole picture, None when none comes within `timeout` seconds."""
+        until = self._clock() + timeout
+        while self._open:
+            if not self._ready and self._clock() - self._polled >= POLL:
+                self._poll()
+            if self._ready:
+                path = self._ready.popleft()
+                self._index, self._last = self._index + 1, self._clock()
+                return Frame(path, self._index - 1, partial(load_image, path), time.time())
+            if self._clock() >= until:
+                return None
+            self._sleep(min(POLL / 5, max(until - self._clock(), 0.0)))
+        return None
+
+    def health(self) -> Health:
+        """Waiting is no fault: the folder is `live` while it can be read."""
+        age = None if self._last is None else self._clock() - self._last
+        return Health("ended" if not self._open else "stalled" if self._error else "live", age=age, error=self._error)
+
+    def close(self) -> None:
+        """Nothing is looked for any more."""
+        self._open = False
+
+    def _poll(self) -> None:
+        self._polled = self._clock()
+        found = self._files()
+        for path, seen in sorted(found.items()):
+            if self._known.get(path) == seen:
+                continue
+            if self._growing.get(path) == seen and seen[0] > 0:
+                self._known[path] = seen
+                del self._growing[path]
+                self._ready.append(path)
+            else:
+                self._growing[path] = seen
+        if not self._error:  # what was taken away may come again under its name
+            self._known = {path: seen for path, seen in self._known.items() if path in found}
+            self._growing = {path: seen for path, seen in self._growing.items() if path in found}
+
+    def _files(self) -> dict[str, _Seen]:
+        found: dict[str, _Seen] = {}
+        try:
+            for entry in os.scandir(self.word):
+                if Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
+                    stat = entry.stat()
+                    found[entry.path] = (stat.st_size, stat.st_mtime_ns)
+            self._error = ""
+        except OSError as error:
+            self._error = f"{self.word}: {error.strerror}"
+        return found

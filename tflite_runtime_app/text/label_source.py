@@ -1,0 +1,150 @@
+"""Where labels come from at run time: the bundle, a label matrix, a file of names that may change, or names typed in."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tflite_runtime_app.admission.open import accepted_labels
+from tflite_runtime_app.admission.signing import PublicKey
+from tflite_runtime_app.bundle.file import Bundle
+from tflite_runtime_app.bundle.labels import LabelBank, check_space
+from tflite_runtime_app.errors import LabelError
+from tflite_runtime_app.files import cache_folder
+from tflite_runtime_app.text.changed_files import Watch
+from tflite_runtime_app.text.file import text_path
+from tflite_runtime_app.text.names import read_names, split_names
+from tflite_runtime_app.text.vectors import VectorMaker
+
+MATRIX, LISTS = ".npz", (".txt", ".tsv", ".csv")
+
+
+class LabelSource:
+    """What --labels, --bank and --text mean for a bundle. Everything it raises is a LabelError of one line.
+
+    `labels` is a label matrix (.npz), a text file of names, names separated by commas, or None for the bundle's own labels; `bank` a label
+    matrix to pick names from; `text` the text tower's file, by default the one beside the bundle, where there is one. `tell` is called with
+    a line now and then while many vectors are made. `cache` is the folder that remembers vectors, `clock` gives seconds. With a
+    `key`, label matrices and the text tower must be signed by it; names in a text file are data and need no signature.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        labels: str | None = None,
+        bank: str | None = None,
+        text: str | None = None,
+        threads: int = 1,
+        tell: Callable[[str], None] = lambda line: None,
+        cache: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        key: PublicKey | None = None,
+    ) -> None:
+        if bank is not None and labels is None:
+            raise LabelError(
+                "--bank holds vectors for names to be picked from; say which with --labels FILE or --labels 'a, b, c'"
+            )
+        if text is not None and not _is_file(text):
+            raise LabelError(f"--text {text}: no such file; make it with: convert text {bundle.path.name}")
+        self._bundle, self._labels, self._bank, self._key = bundle, labels, bank, key
+        self._names = None if labels is None else _names_of(labels)
+        tower = text_path(bundle.path) if text is None else Path(text)
+        self._maker = VectorMaker(bundle.manifest, tower, cache or cache_folder("labels"), threads, tell, key)
+        self._watch = Watch([Path(word) for word in (labels, bank) if word is not None and _is_file(word)], clock=clock)
+        self._lock = threading.Lock()  # one text tower at a time is as much as a board has room for
+        self._reading: _Reading | None = None
+
+    def read(self) -> LabelBank:
+        """The labels as the options say."""
+        with self._lock:
+            return self._read()
+
+    def changed(self) -> LabelBank | None:
+        """The labels anew when the files they come from have changed, else None; looks at most once a second, and never keeps the loop.
+
+        They are read in a thread of their own, since a hundred new names may take the text tower minutes. A file that is broken now is told
+        once, by the LabelError; it is read again when it changes again. To be called from one thread.
+        """
+        reading = self._reading
+        if reading is None:
+            if self._watch.changed():
+                self._reading = _Reading(self.read)
+            return None
+        if not reading.done.is_set():
+            return None
+        self._reading = None
+        return reading.result()
+
+    def change(self, text: str) -> LabelBank:
+        """The labels that `text` names, separated by commas or lines; they hold until the files change or another text comes."""
+        names = split_names(text, "the list")
+        with self._lock:
+            bank = self._of_names(names)
+            self._reading = None  # what a file said before is out of date
+            return bank
+
+    def _read(self) -> LabelBank:
+        if self._labels is None:
+            return self._own()
+        return self._matrix(self._labels) if self._names is None else self._of_names(self._names())
+
+    def _own(self) -> LabelBank:
+        bundle = self._bundle
+        if bundle.labels is None:
+            raise LabelError(
+                f"{bundle.path} holds no labels; make some with: convert labels {bundle.path} --labels LABELS.txt --out labels.npz "
+                "and pass them with --labels labels.npz"
+            )
+        return bundle.labels
+
+    def _matrix(self, path: str) -> LabelBank:
+        bank = accepted_labels(path, self._key)
+        check_space(bank, self._bundle.manifest)
+        return bank
+
+    def _of_names(self, names: Sequence[str]) -> LabelBank:
+        banks = [None if self._bank is None else self._matrix(self._bank), self._bundle.labels]
+        return self._maker.bank(names, [bank for bank in banks if bank is not None])
+
+
+class _Reading:
+    """A call under way in a thread of its own, which does not keep the program from ending."""
+
+    def __init__(self, read: Callable[[], LabelBank]) -> None:
+        self.done = threading.Event()
+        self._bank: LabelBank | None = None
+        self._error: Exception | None = None
+        threading.Thread(target=self._run, args=(read,), name="labels", daemon=True).start()
+
+    def _run(self, read: Callable[[], LabelBank]) -> None:
+        try:
+            self._bank = read()
+        except Exception as error:
+            self._error = error
+        self.done.set()
+
+    def result(self) -> LabelBank | None:
+        """What the call gave, once it is done. Raises what it raised."""
+        if self._error is not None:
+            raise self._error
+        return self._bank
+
+
+def _names_of(option: str) -> Callable[[], tuple[str, ...]] | None:
+    """How to come by the names that --labels means, as often as asked; None when it is a label matrix. Decided once: a file may vanish."""
+    if option.endswith(MATRIX):
+        return None
+    if _is_file(option):
+        return lambda: read_names(option)
+    if option.endswith(LISTS):
+        raise LabelError(f"--labels {option}: no such file; give a file with one label a line, or names separated by commas")
+    return lambda: split_names(option, "--labels")
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):  # longer than a file name may be, or with a zero byte in it
+        return False
