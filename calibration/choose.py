@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tflite_runtime_app.exits.observed import Observed, joined
 from tflite_runtime_app.exits.risk import ALPHA, DELTA, Bound
 from tflite_runtime_app.exits.thresholds import bounded
-from tflite_runtime_app.policies import Lact, Never, Policy
+from tflite_runtime_app.policies import Lct, Never, Policy
 
 LOSS = 0.003  # of accuracy, as a share
 
@@ -50,7 +50,7 @@ def choose(members: Sequence[Policy], seen: Observed, aim: Aim, bound: bool = Fa
     With `bound`, only members that Learn then Test lets pass come into question; choosing among them keeps the bound, since all of them
     have passed at once. Where none does, no image leaves early.
     """
-    found = bounded(seen, [member for member in members if isinstance(member, Lact)], aim.alpha, aim.delta) if bound else None
+    found = bounded(seen, [member for member in members if isinstance(member, Lct)], aim.alpha, aim.delta) if bound else None
     allowed = members if found is None else members[: found.kept + 1]
     judged = seen if learned is None else joined(learned, seen)
     figures = [_figures(member, judged, found) for member in (Never(), *allowed)]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from calibration.gates import Gate, Layer
 from calibration.ranges import Grid
 from tflite_runtime_app.bundle.calibration_outputs import Remembered
+from tflite_runtime_app.bundle.manifest import FORMER_POLICIES
 
 FORMAT = 2
 PRESET = 1  # of lzma: higher ones take minutes and save a tenth
@@ -144,14 +145,23 @@ def from_bytes(content: bytes) -> Stored:
             observers=facts.get("observers", {}),
             rounding=rounding,
             corrections=corrections,
-            policy=facts["policy"],
+            policy=FORMER_POLICIES.get(facts["policy"], facts["policy"]),
             parameters=facts["parameters"],
             risk=facts["risk"],
-            evidence=facts["evidence"],
+            evidence=_renamed(facts["evidence"]),
             remembered=remembered,
         )
     except Exception as error:  # damaged zips, array headers and JSON fail in a dozen ways; none is a calibration
         raise StoredError(f"no calibration of format {FORMAT}: {error}") from error
+
+
+def _renamed(value: Any) -> Any:
+    """The evidence with former policies' names, as keys and as values, replaced by today's."""
+    if isinstance(value, dict):
+        return {FORMER_POLICIES.get(key, key): _renamed(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_renamed(inner) for inner in value]
+    return FORMER_POLICIES.get(value, value) if isinstance(value, str) else value
 
 
 def _named(prefix: str, arrays: Any) -> dict[str, NDArray[Any]]:

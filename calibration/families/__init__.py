@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from calibration.families import always, class_based, confidence, lact, never, patience
+from calibration.families import always, class_based, confidence, lct, never, patience
 from tflite_runtime_app.exits.observed import Observed
 from tflite_runtime_app.policies import Policy
 
 Family = Callable[[Observed, Sequence[int]], tuple[Policy, ...]]
 
-DEFAULT = "ltt-lact"
+DEFAULT = "ltt-lct"
 FAMILIES: dict[str, Family] = {
     "never": never.members,
     "always": always.members,
     "confidence": confidence.members,
     "class-based": class_based.members,
     "patience": patience.members,
-    "lact": lact.members,
-    DEFAULT: lact.bounded_members,
+    "lct": lct.members,
+    DEFAULT: lct.bounded_members,
 }

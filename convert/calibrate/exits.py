@@ -71,7 +71,7 @@ def fit_exits(
         parameters=spec.parameters,
         risk=facts(choice.bound, parts[1].wanted is None) if choice.bound else {},
         none_threshold=early_exits.none_threshold(parts[1], held.leaves(choice.policy)),
-        evidence={"gates": {**compared, "exits": early_exits.gate_report(gates, parts[1], held, thresholds)}, "lact": noise},
+        evidence={"gates": {**compared, "exits": early_exits.gate_report(gates, parts[1], held, thresholds)}, "lct": noise},
         remembered=remember(parts[1].found, manifest),
     )
     return fitted, Splits(learned, held)

@@ -19,6 +19,7 @@ from convert.rewrites.recipe import prefix
 from convert.support.errors import ModelError, UsageError
 from convert.support.progress import Progress
 from targets.profile import load as load_profile
+from tflite_runtime_app.bundle.manifest import FORMER_POLICIES
 from tflite_runtime_app.exits.risk import ALPHA
 
 
@@ -49,6 +50,7 @@ def make_request(
 ) -> Request:
     """The request, its model loaded. Raises UsageError or ModelError for options that name nothing."""
     wanted = leaving or Leaving()
+    wanted = dataclasses.replace(wanted, policy=FORMER_POLICIES.get(wanted.policy, wanted.policy))
     _check(wanted)
     profile = load_profile(target)
     recipe = prefix(ladder, profile.stream)

@@ -26,7 +26,7 @@ from convert.support.images import load_pictures
 from convert.support.progress import Progress, Silent
 from tflite_runtime_app.bundle.manifest import Manifest
 
-POLICIES = ("ltt-lact", "lact", "never", "always")  # whose decisions the C code takes
+POLICIES = ("ltt-lct", "lct", "never", "always")  # whose decisions the C code takes
 PICTURES = 9  # that stages are run on: TensorFlow Lite Micro's reference kernels take a second a picture
 
 

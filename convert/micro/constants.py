@@ -19,7 +19,7 @@ from convert.tflite.audit import grid_of
 from convert.tflite.flatbuffer import constant, read_model, schema, signatures
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.bundle.manifest import GateSpec, Manifest, TensorSpec
-from tflite_runtime_app.policies import Always, Lact, Never, policy_from_manifest
+from tflite_runtime_app.policies import Always, Lct, Never, policy_from_manifest
 
 NEVER, ALWAYS = 128, -128  # thresholds of a score
 TABLE_BITS, TABLE_ONE = 6, 1 << 30
@@ -102,15 +102,15 @@ def numbers_of(flatbuffer: bytes, manifest: Manifest, bank: LabelBank) -> Number
 def thresholds_of(manifest: Manifest) -> tuple[int, ...]:
     """Each gate's threshold under the bundle's policy. Raises EmitError for a policy that looks at something else than gates."""
     policy = policy_from_manifest(manifest)
-    if isinstance(policy, Lact):
+    if isinstance(policy, Lct):
         return policy.thresholds
     if isinstance(policy, Never):
         return (NEVER,) * len(manifest.gates)
     if isinstance(policy, Always) and len(manifest.gates) == len(manifest.stages) - 1:
         return tuple(ALWAYS if k == policy.exit else NEVER for k in range(len(manifest.gates)))
     raise EmitError(
-        f"policy {manifest.policy.name} is not one of the C code's, which are never, always, lact and ltt-lact; "
-        "build with --policy ltt-lact"
+        f"policy {manifest.policy.name} is not one of the C code's, which are never, always, lct and ltt-lct; "
+        "build with --policy ltt-lct"
     )
 
 

@@ -58,7 +58,7 @@ def report_data(
         "gates": [{"threshold": gate.threshold, "mean": gate.mean, "deviation": gate.deviation} for gate in manifest.gates],
         "policy": manifest.policy.name,
         "risk": manifest.calibration.risk,
-        "exits": stored.evidence,
+        "exits": _with_former_key(stored.evidence),
         "limits": manifest.limits,
         "measured_on": "held-apart images" if request.images else "the photographs in models/photographs",
         "parity": None if measured is None else measured.to_dict(),
@@ -82,6 +82,11 @@ def measured_ladder(model: ClipModel) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return found if found.get("space_id") == model.space_id else None
+
+
+def _with_former_key(evidence: dict[str, Any]) -> dict[str, Any]:
+    """The evidence, `lct` under its former name too: for programs that read report.json, for one version."""
+    return {**evidence, "lact": evidence["lct"]} if "lct" in evidence else evidence
 
 
 def _tower_facts(graph: Graph) -> dict[str, Any]:

@@ -14,7 +14,7 @@ COLOURS = {  # of Okabe and Ito's palette
     "confidence": "#56b4e9",
     "class-based": "#009e73",
     "patience": "#cc79a7",
-    "lact": MAIN,
+    "lct": MAIN,
 }
 
 

@@ -11,7 +11,7 @@ from calibration.choose import Aim, choose
 from calibration.families import DEFAULT, FAMILIES
 from tests.tflite_runtime_app.exits.test_observed import observed
 from tflite_runtime_app.exits.observed import joined
-from tflite_runtime_app.policies import ClassBased, LttLact, Never
+from tflite_runtime_app.policies import ClassBased, LttLct, Never
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -38,7 +38,7 @@ def test_the_loss_aimed_for_is_kept_and_allowing_more_saves_more(name, loss):
 
 def test_a_budget_is_kept_at_the_least_loss():
     held = observed(1000, 2)
-    members = FAMILIES["lact"](held, (0, 0))
+    members = FAMILIES["lct"](held, (0, 0))
     found = choose(members, held, Aim(budget=0.7))
     assert found.share <= 0.7
     figures = [(held.loss(left), held.share(left)) for left in map(held.leaves, members)]
@@ -49,7 +49,7 @@ def test_the_bound_comes_before_the_aim():
     held = observed(1000, 2)
     members = FAMILIES[DEFAULT](held, (0, 0))
     free, bound = choose(members, held, Aim(loss=1.0)), choose(members, held, Aim(loss=1.0), bound=True)
-    assert isinstance(bound.policy, LttLact)
+    assert isinstance(bound.policy, LttLct)
     assert bound.bound is not None
     assert bound.share > free.share
     assert bound.harmed <= 0.02

@@ -35,10 +35,10 @@ def stored(**changes) -> Stored:
         "none_threshold": 0.123,
         "measured": {"cosine_mean": 0.99, "exits": [{"blocks_done": 4}]},
         "observers": {"fc_1": "mse", "scores": "entropy"},
-        "policy": "ltt-lact",
+        "policy": "ltt-lct",
         "parameters": {"offset_0": 3.0},
         "risk": {"alpha": 0.02, "images": 700.0},
-        "evidence": {"lact": {"inr": [3.5, 4.5]}},
+        "evidence": {"lct": {"inr": [3.5, 4.5]}},
         "remembered": MEMORY,
     }
     return Stored(**{**facts, **changes})
@@ -78,6 +78,13 @@ def test_round_trip(changes):
 
 def test_a_file_from_before_the_search_has_no_choice_of_observers():
     assert from_bytes(facts_with(observers=None)).observers == {}
+
+
+def test_former_names_of_policies_are_todays_wherever_they_stand():
+    evidence = {"lact": {"inr": [3.5]}, "leaving": {"policies": [{"family": "ltt-lact"}], "curves": {"lact": []}}}
+    found = from_bytes(facts_with(policy="ltt-lact", evidence=evidence))
+    assert found.policy == "ltt-lct"
+    assert found.evidence == {"lct": {"inr": [3.5]}, "leaving": {"policies": [{"family": "ltt-lct"}], "curves": {"lct": []}}}
 
 
 def test_it_holds_no_images():

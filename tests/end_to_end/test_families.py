@@ -43,7 +43,7 @@ from tests.reference import exits as reference
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
 from tflite_runtime_app.exits.replay import replay
 from tflite_runtime_app.inference.cascade import load_cascade
-from tflite_runtime_app.policies import Lact, Never
+from tflite_runtime_app.policies import Lct, Never
 
 LOUDNESS = 8.0
 CALIBRATION, HELD = 30, 24  # pictures
@@ -140,7 +140,7 @@ def test_the_board_leaves_early_or_goes_on_as_the_gates_say(built: Built):
     manifest, bank = built.bundle.manifest, built.bundle.labels
     exits = len(manifest.stages) - 1
     image = built.made.held.images[:1]
-    first, last = (load_cascade(built.bundle, policy=Lact((cut,) * exits)).run(image, bank) for cut in (-128, 128))
+    first, last = (load_cascade(built.bundle, policy=Lct((cut,) * exits)).run(image, bank) for cut in (-128, 128))
     assert (first.stage, first.blocks_done) == (0, manifest.stages[0].blocks_done)
     assert first.macs == manifest.macs_until(0) < last.macs == manifest.macs_until(exits)
     assert (last.stage, last.blocks_done) == (exits, 2)
@@ -165,7 +165,7 @@ def test_one_label_bank_serves_every_stage(built: Built):
     image = built.made.held.images[:1]
     outputs = list(load_cascade(built.bundle, policy=Never()).stage_outputs(image))
     for cut, output in ((-128, outputs[0]), (128, outputs[-1])):
-        answer = load_cascade(built.bundle, policy=Lact((cut,) * (len(outputs) - 1))).run(image, bank)
+        answer = load_cascade(built.bundle, policy=Lct((cut,) * (len(outputs) - 1))).run(image, bank)
         vector = output.embedding / np.linalg.norm(output.embedding)
         np.testing.assert_allclose(answer.scores.cosine, bank.vectors @ vector, atol=1e-5)
 

@@ -30,7 +30,7 @@ from tests.convert.family import closeness, cosine
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
 from tflite_runtime_app.exits.replay import replay
 from tflite_runtime_app.inference.cascade import load_cascade
-from tflite_runtime_app.policies import Lact, Never
+from tflite_runtime_app.policies import Lct, Never
 
 PHOTOGRAPHS = ROOT / "models" / "photographs"
 LOUDNESS = 20.0
@@ -126,6 +126,6 @@ def leaves_early(bundle: Bundle, image: np.ndarray, share: float) -> None:
     assert bundle.labels is not None
     exits = len(bundle.manifest.gates)
     assert exits == 3
-    first, last = (load_cascade(bundle, threads=2, policy=Lact((cut,) * exits)).run(image, bundle.labels) for cut in (-128, 128))
+    first, last = (load_cascade(bundle, threads=2, policy=Lct((cut,) * exits)).run(image, bundle.labels) for cut in (-128, 128))
     assert (first.blocks_done, last.blocks_done) == (4, 12)
     assert first.macs / last.macs == pytest.approx(share, abs=0.005)

@@ -141,7 +141,7 @@ def build(two_term: bool = False, seed: int = 0) -> Tiny:
         none_threshold=-1.0,
         stages=stages,
         gates=gates,
-        policy=PolicySpec("lact"),
+        policy=PolicySpec("lct"),
         calibration=Calibration("0" * 64, 1, "minmax"),
         flatbuffer_sha256="",
         stream="two_term" if two_term else "int8",

@@ -12,6 +12,8 @@ from typing import Any
 from tflite_runtime_app.errors import BundleIncompatible
 
 SCHEMA_VERSION = 1
+# What policies were called before they had the paper's own name (layer-adaptive confidence thresholds, LCT); still read, never written.
+FORMER_POLICIES = {"lact": "lct", "ltt-lact": "ltt-lct"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,10 @@ def to_json(manifest: Manifest) -> str:
 
 
 def from_json(text: str) -> Manifest:
-    """The manifest that `to_json` wrote. Raises BundleIncompatible naming a field missing, unknown or of another type."""
+    """The manifest that `to_json` wrote, a former policy's name replaced by today's.
+
+    Raises BundleIncompatible naming a field missing, unknown or of another type.
+    """
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -142,7 +147,9 @@ def from_json(text: str) -> Manifest:
             f"the bundle's manifest has schema {schema!r}, this program reads {SCHEMA_VERSION}; "
             "build the bundle again with this version's: convert build"
         )
-    return typing.cast(Manifest, _read(Manifest, value, "manifest"))
+    manifest = typing.cast(Manifest, _read(Manifest, value, "manifest"))
+    name = manifest.policy.name
+    return dataclasses.replace(manifest, policy=dataclasses.replace(manifest.policy, name=FORMER_POLICIES.get(name, name)))
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:

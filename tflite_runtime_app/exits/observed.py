@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tflite_runtime_app.policies import Lact, Policy
+from tflite_runtime_app.policies import Lct, Policy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class Observed:
 
     def leaves(self, policy: Policy) -> npt.NDArray[np.int64]:
         """The stage [n] that each image leaves at, decided as the cascade decides."""
-        if isinstance(policy, Lact):  # hundreds of thresholds are tried on thousands of images: not one by one
+        if isinstance(policy, Lct):  # hundreds of thresholds are tried on thousands of images: not one by one
             stops = self.scores >= np.asarray(policy.thresholds)
             return np.where(stops.any(1), stops.argmax(1), self.exits).astype(np.int64)
         left = np.full(len(self), self.exits, np.int64)

@@ -61,7 +61,7 @@ def refit(
     gates = tuple(
         dataclasses.replace(gate, threshold=threshold) for gate, threshold in zip(standardised.gates, thresholds, strict=True)
     )
-    policy = PolicySpec("ltt-lact" if bound.kept >= 0 else "never", manifest.policy.parameters)
+    policy = PolicySpec("ltt-lct" if bound.kept >= 0 else "never", manifest.policy.parameters)
     calibration = dataclasses.replace(manifest.calibration, labels=labels_digest(bank.names), risk=facts(bound, label_free=True))
     fitted = dataclasses.replace(standardised, gates=gates, policy=policy, calibration=calibration)
     return fitted if labels_digest(bank.names) == manifest.calibration.labels else dataclasses.replace(

@@ -11,7 +11,7 @@ from tflite_runtime_app.policies.always import Always
 from tflite_runtime_app.policies.base import Policy
 from tflite_runtime_app.policies.class_based import ClassBased
 from tflite_runtime_app.policies.confidence import Confidence
-from tflite_runtime_app.policies.lact import Lact, LttLact
+from tflite_runtime_app.policies.lct import Lct, LttLct
 from tflite_runtime_app.policies.never import Never
 from tflite_runtime_app.policies.patience import Patience
 
@@ -20,15 +20,15 @@ __all__ = [
     "Always",
     "ClassBased",
     "Confidence",
-    "Lact",
-    "LttLact",
+    "Lct",
+    "LttLct",
     "Never",
     "Patience",
     "Policy",
     "policy_from_manifest",
 ]
 
-POLICIES = (Never, Always, Confidence, ClassBased, Patience, Lact, LttLact)
+POLICIES = (Never, Always, Confidence, ClassBased, Patience, Lct, LttLct)
 
 
 def policy_from_manifest(manifest: Manifest) -> Policy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tflite_runtime_app.bundle.manifest import PolicySpec
-from tflite_runtime_app.policies import Always, ClassBased, Confidence, Lact, Never, Patience, Policy
+from tflite_runtime_app.policies import Always, ClassBased, Confidence, Lct, Never, Patience, Policy
 
 
 def spec_of(policy: Policy, gates: int, offsets: Sequence[int]) -> tuple[PolicySpec, tuple[int, ...]]:
@@ -15,7 +15,7 @@ def spec_of(policy: Policy, gates: int, offsets: Sequence[int]) -> tuple[PolicyS
     """
     closed = (128,) * gates
     parameters = {f"offset_{k}": float(offset) for k, offset in enumerate(offsets)}
-    if isinstance(policy, Lact):
+    if isinstance(policy, Lct):
         return PolicySpec(policy.name, parameters), policy.thresholds
     if isinstance(policy, ClassBased):
         return PolicySpec(policy.name, {str(label): value for label, value in enumerate(policy.thresholds)}), closed

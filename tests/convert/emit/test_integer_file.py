@@ -283,7 +283,7 @@ def manifest_of(conversion: Conversion, thresholds: tuple[int, ...]) -> Manifest
         thresholds=thresholds,
         none_threshold=0.1,
         measured={},
-        policy="lact" if min(thresholds) < 128 else "never",
+        policy="lct" if min(thresholds) < 128 else "never",
     )
     return describe(conversion.integer_file, conversion.stages, model, stored, "rpi", {"agreement": 0.5})
 
@@ -304,7 +304,7 @@ def bank(conversion: Conversion) -> LabelBank:
 )
 def test_nothing_is_invoked_after_an_early_exit(rotated, thresholds, names):
     manifest, engine = manifest_of(rotated, thresholds), Recorder(rotated.integer_file)
-    policy = policy_from_manifest(replace(manifest, policy=replace(manifest.policy, name="lact")))
+    policy = policy_from_manifest(replace(manifest, policy=replace(manifest.policy, name="lct")))
     found = Cascade(engine, manifest, policy).run(rotated.images[:1], bank(rotated))
     assert [name for name, _, _ in engine.calls] == names
     stages = [name for name in names if name.startswith("stage")]
@@ -342,7 +342,7 @@ def test_the_manifest_describes_the_file(converted):
     check_signatures(LiteRtEngine(converted.integer_file).signatures, manifest)
     assert [stage.blocks_done for stage in manifest.stages] == [stage.part.blocks_done for stage in converted.stages]
     assert [gate.threshold for gate in manifest.gates] == list(thresholds)
-    assert manifest.policy.name == "lact"
+    assert manifest.policy.name == "lct"
     assert manifest_of(converted, (128,) * len(thresholds)).policy.name == "never"
     image = manifest.stages[0].inputs[0]
     assert (image.name, image.zero_point, pytest.approx(image.scale)) == ("image", -128, 1 / 255)

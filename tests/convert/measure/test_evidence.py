@@ -24,12 +24,12 @@ from tests.tflite_runtime_app.exits.test_observed import observed
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.inference.cascade import Cascade
 from tflite_runtime_app.inference.engine import LiteRtEngine
-from tflite_runtime_app.policies import Lact, Never
+from tflite_runtime_app.policies import Lct, Never
 
 
 def test_the_four_quadrants_are_counted():
     seen = observed(800)
-    left = seen.leaves(Lact((0, 0)))
+    left = seen.leaves(Lct((0, 0)))
     found = quadrants(seen, left)
     early = np.array([seen.top1[i, left[i]] == seen.wanted[i] for i in range(800)])
     full = seen.top1[:, -1] == seen.wanted
@@ -44,7 +44,7 @@ def test_the_four_quadrants_are_counted():
 
 def test_the_intervals_are_those_of_a_bootstrap_over_images():
     seen = observed(800)
-    left = seen.leaves(Lact((0, 0)))
+    left = seen.leaves(Lct((0, 0)))
     harmed, rescued = seen.harmed(left).astype(float), seen.rescued(left).astype(float)
     random = np.random.default_rng(5)
     draws = [(rescued - harmed)[random.integers(0, 800, 800)].mean() for _ in range(2000)]
@@ -69,10 +69,10 @@ def test_points_and_curves():
     assert [point.ms for point in exits] == list(ms)
     assert [point.accuracy for point in exits] == [float((seen.top1[:, k] == seen.wanted).mean()) for k in range(3)]
     found = curves.curves(seen, seen, (0, 0), ms)
-    assert set(found) == set(FAMILIES) - {"ltt-lact"}
+    assert set(found) == set(FAMILIES) - {"ltt-lct"}
     assert found["never"] == [exits[-1]]
     assert found["always"] == [exits[1], exits[0]]
-    shares = [point.share for point in found["lact"]]
+    shares = [point.share for point in found["lct"]]
     assert shares == sorted(shares, reverse=True)
 
 
@@ -82,7 +82,7 @@ def test_families_are_compared_by_what_they_choose_elsewhere():
     assert set(rows) == set(FAMILIES)
     assert rows["never"].loss == 0
     assert rows["always"].point.share == 100 / 96, "every exit alone loses more than two points"
-    assert rows["lact"].point.share <= rows["ltt-lact"].point.share < 1
+    assert rows["lct"].point.share <= rows["ltt-lct"].point.share < 1
     for row in rows.values():
         assert row.loss == pytest.approx(row.harmed - row.rescued)
 

@@ -149,7 +149,7 @@ def test_rescaling_rounds_halves_up():
 def test_a_picture_leaves_at_the_first_gate_that_lets_it_go(tiny, bank):
     codes = list(embeddings(tiny, 3))
     for thresholds, stage, asked in (((-128, 128), 0, 1), ((128, -128), 1, 2), ((128, 128), 2, 2)):
-        manifest = dataclasses.replace(tiny_bundle.with_thresholds(tiny.manifest, *thresholds), policy=PolicySpec("lact"))
+        manifest = dataclasses.replace(tiny_bundle.with_thresholds(tiny.manifest, *thresholds), policy=PolicySpec("lct"))
         answer = arithmetic.classify(codes, [0, 0, 0], numbers_of(tiny.flatbuffer, manifest, bank), 2)
         assert (answer.stage, len(answer.gates), len(answer.top)) == (stage, asked, 2)
 
@@ -172,7 +172,7 @@ def test_none_is_answered_where_the_best_cosine_is_below_the_bundles_threshold(t
 
 def test_policies_are_thresholds_or_are_refused_by_name(tiny):
     base = tiny_bundle.with_thresholds(tiny.manifest, 3, 5)
-    known = {"lact": (3, 5), "ltt-lact": (3, 5), "never": (128, 128)}
+    known = {"lct": (3, 5), "ltt-lct": (3, 5), "never": (128, 128)}
     for name, wanted in known.items():
         assert thresholds_of(dataclasses.replace(base, policy=PolicySpec(name))) == wanted
     assert thresholds_of(dataclasses.replace(base, policy=PolicySpec("always", {"exit": 1.0}))) == (128, -128)
@@ -184,7 +184,7 @@ def test_numbers_that_do_not_fit_64_bits_are_refused(tiny, bank):
     with pytest.raises(EmitError, match="do not fit the C code's integers"):
         numbers_of(tiny.flatbuffer, dataclasses.replace(tiny.manifest, logit_scale=1e12), bank)
     narrow = dataclasses.replace(tiny.manifest.gates[0], deviation=(1e-12, 1.0, 1.0))
-    spoilt = dataclasses.replace(tiny.manifest, gates=(narrow, *tiny.manifest.gates[1:]), policy=PolicySpec("lact"))
+    spoilt = dataclasses.replace(tiny.manifest, gates=(narrow, *tiny.manifest.gates[1:]), policy=PolicySpec("lct"))
     with pytest.raises(EmitError, match="gate_0: a feature's deviation is too small"):
         numbers_of(tiny.flatbuffer, spoilt, bank)
 

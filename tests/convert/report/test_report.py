@@ -77,7 +77,7 @@ def report_data() -> dict:
             {"threshold": -34, "mean": [0.1251, 0.0534, 0.6477], "deviation": [0.0721, 0.0666, 0.0401]},
             {"threshold": 128, "mean": [0.1788, 0.0858, 0.6379], "deviation": [0.1155, 0.1128, 0.0419]},
         ],
-        "policy": "lact",
+        "policy": "lct",
         "risk": {},
         "exits": {},
         "limits": {"cosine_mean": 0.8666, "agreement": 0.7554},
@@ -303,9 +303,9 @@ def with_exits() -> dict:
         "labelled": True,
         "blocks": [2, 4, 6],
         "policies": [
-            {"family": name, "point": point, "loss": 0.001, "harmed": 0.006, "rescued": 0.005} for name in ("never", "ltt-lact")
+            {"family": name, "point": point, "loss": 0.001, "harmed": 0.006, "rescued": 0.005} for name in ("never", "ltt-lct")
         ],
-        "curves": {"lact": [point, {**point, "share": 0.6}], "patience": [point]},
+        "curves": {"lct": [point, {**point, "share": 0.6}], "patience": [point]},
         "exits": [point] * 3,
         "float_exits": [point] * 3,
         "taken": point,
@@ -315,8 +315,8 @@ def with_exits() -> dict:
     risk = {"alpha": 0.02, "delta": 0.1, "images": 1010.0, "losses": 14.0, "passed": 40.0, "tested": 41.0, "label_free": 0.0}
     ablation = [{"confidence": 0.7, "margin": 0.71}, {"confidence": 0.8, "margin": 0.81}]
     gates = {"kind": "logistic", "ablation": ablation, "exits": [gate, gate]}
-    lact = {"strength": 0.25, "strengths": {"0.0": 0.76, "0.25": 0.75}}
-    return {**report_data(), "risk": risk, "exits": {"gates": gates, "lact": lact, "leaving": leaving}}
+    lct = {"strength": 0.25, "strengths": {"0.0": 0.76, "0.25": 0.75}}
+    return {**report_data(), "risk": risk, "exits": {"gates": gates, "lct": lct, "leaving": leaving}}
 
 
 def test_the_page_tells_of_bound_policies_and_gates(tmp_path):

@@ -35,7 +35,7 @@ def test_classify_says_so_and_goes_to_full_depth(bundle_path, picture, tmp_path,
     bundle = read_bundle(bundle_path)
     calibration = dataclasses.replace(bundle.manifest.calibration, labels=labels_digest(bundle.labels.names))
     gates = tuple(dataclasses.replace(gate, threshold=-128) for gate in bundle.manifest.gates)
-    policy = dataclasses.replace(bundle.manifest.policy, name="lact", parameters={})
+    policy = dataclasses.replace(bundle.manifest.policy, name="lct", parameters={})
     manifest = dataclasses.replace(bundle.manifest, calibration=calibration, gates=gates, policy=policy)
     path, others = tmp_path / "fitted.tflite", tmp_path / "others.npz"
     write_bundle(path, bundle.flatbuffer, manifest, {"labels.npz": labels_to_bytes(bundle.labels)})

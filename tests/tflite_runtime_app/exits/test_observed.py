@@ -6,7 +6,7 @@ import pytest
 from tflite_runtime_app.exits.observed import Observed, joined
 from tflite_runtime_app.exits.risk import learn_then_test
 from tflite_runtime_app.exits.thresholds import NEVER, bounded, family
-from tflite_runtime_app.policies import Always, Confidence, Lact, Never, Patience
+from tflite_runtime_app.policies import Always, Confidence, Lct, Never, Patience
 
 MACS = (30, 60, 100)  # the heads of the exits among them
 FULL = 96  # without
@@ -23,7 +23,7 @@ def observed(count: int = 500, seed: int = 0, labelled: bool = True) -> Observed
     return Observed(features, scores, top1, wanted if labelled else None, MACS, FULL, 10)
 
 
-@pytest.mark.parametrize("policy", [Never(), Always(1), Confidence(0.6), Patience(2), Lact((20, -40))])
+@pytest.mark.parametrize("policy", [Never(), Always(1), Confidence(0.6), Patience(2), Lct((20, -40))])
 def test_leaving_is_counted_image_by_image(policy):
     seen = observed()
     left = seen.leaves(policy)

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from tests.tflite_runtime_app.tiny_bundle import with_thresholds
-from tflite_runtime_app.bundle.manifest import PolicySpec
+from tflite_runtime_app.bundle.manifest import PolicySpec, from_json, to_json
 from tflite_runtime_app.errors import BundleIncompatible
 from tflite_runtime_app.policies import (
     POLICIES,
     Always,
     ClassBased,
     Confidence,
-    Lact,
-    LttLact,
+    Lct,
+    LttLct,
     Never,
     Patience,
     policy_from_manifest,
@@ -29,20 +29,20 @@ def test_never_and_always():
     assert [Always(1).decide(exit, FEATURES, None, 0, ()) for exit in range(3)] == [False, True, False]
 
 
-@pytest.mark.parametrize("kind", [Lact, LttLact])
+@pytest.mark.parametrize("kind", [Lct, LttLct])
 @pytest.mark.parametrize(("threshold", "score", "stops"), [(10, 9, False), (10, 10, True), (-128, -128, True), (128, 127, False)])
-def test_lact_stops_at_the_threshold_of_its_own_exit(kind, threshold, score, stops):
+def test_lct_stops_at_the_threshold_of_its_own_exit(kind, threshold, score, stops):
     assert kind((128, threshold)).decide(1, FEATURES, score, 0, ()) is stops
     assert kind((threshold, 128)).decide(1, FEATURES, score, 0, ()) is False
 
 
-def test_lact_without_a_score_is_a_mistake():
+def test_lct_without_a_score_is_a_mistake():
     with pytest.raises(ValueError, match="score"):
-        Lact((0,)).decide(0, FEATURES, None, 0, ())
+        Lct((0,)).decide(0, FEATURES, None, 0, ())
 
 
 def test_only_gated_policies_have_gates_run():
-    assert {kind.name for kind in POLICIES if kind.needs_score} == {"lact", "ltt-lact"}
+    assert {kind.name for kind in POLICIES if kind.needs_score} == {"lct", "ltt-lct"}
 
 
 def test_confidence_has_one_threshold_at_every_exit():
@@ -75,7 +75,7 @@ def test_patience_waits_for_the_same_answer_in_a_row(in_a_row, history, stops):
 
 @pytest.mark.parametrize(
     "policy",
-    [Never(), Always(1), Confidence(0.73), ClassBased((0.1, 0.2, 0.3)), Patience(2), Lact((5, -6)), LttLact((128, -128))],
+    [Never(), Always(1), Confidence(0.73), ClassBased((0.1, 0.2, 0.3)), Patience(2), Lct((5, -6)), LttLct((128, -128))],
     ids=lambda policy: policy.name,
 )
 def test_a_policy_comes_back_from_its_manifest(tiny, policy):
@@ -90,9 +90,7 @@ def test_what_no_policy_can_be_is_refused(tiny):
     def named(name, **parameters):
         return policy_from_manifest(replace(with_thresholds(tiny.manifest, 5, -6), policy=PolicySpec(name, parameters)))
 
-    with pytest.raises(
-        BundleIncompatible, match=r"never, always, confidence, class-based, patience, lact, ltt-lact.*'telepathy'"
-    ):
+    with pytest.raises(BundleIncompatible, match=r"never, always, confidence, class-based, patience, lct, ltt-lct.*'telepathy'"):
         named("telepathy")
     for wrong in ({}, {"exit": 3.0}, {"exit": 0.5}, {"exit": -1.0}):
         with pytest.raises(BundleIncompatible, match="exit from 0 to 2"):
@@ -105,4 +103,11 @@ def test_what_no_policy_can_be_is_refused(tiny):
     with pytest.raises(BundleIncompatible, match="each label"):
         named("class-based", **{"0": 0.5, "2": 0.5})
     with pytest.raises(BundleIncompatible, match="2 gates"):
-        policy_from_manifest(replace(tiny.manifest, gates=(), policy=PolicySpec("lact")))
+        policy_from_manifest(replace(tiny.manifest, gates=(), policy=PolicySpec("lct")))
+
+
+@pytest.mark.parametrize(("former", "today"), [("lact", "lct"), ("ltt-lact", "ltt-lct"), ("never", "never")])
+def test_a_manifest_with_a_policys_former_name_is_read(tiny, former, today):
+    written = to_json(replace(tiny.manifest, policy=PolicySpec(former)))
+    assert from_json(written).policy.name == today
+    assert policy_from_manifest(from_json(written)).name == today

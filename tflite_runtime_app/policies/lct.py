@@ -13,12 +13,12 @@ from tflite_runtime_app.policies.base import AGAIN
 
 
 @dataclass(frozen=True, slots=True)
-class Lact:
+class Lct:
     """An image leaves where its gate's int8 score reaches that exit's threshold: -128 always, 128 never."""
 
     thresholds: tuple[int, ...]
 
-    name: ClassVar[str] = "lact"
+    name: ClassVar[str] = "lct"
     needs_score: ClassVar[bool] = True
 
     def decide(self, exit: int, features: npt.NDArray[Any], score: int | None, top1: int, history: tuple[int, ...]) -> bool:
@@ -37,7 +37,7 @@ class Lact:
 
 
 @dataclass(frozen=True, slots=True)
-class LttLact(Lact):
+class LttLct(Lct):
     """The same decisions, by thresholds that Learn then Test let pass (`risk.py`): what they cost is bounded."""
 
-    name: ClassVar[str] = "ltt-lact"
+    name: ClassVar[str] = "ltt-lct"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tflite_runtime_app.exits.observed import Observed
 from tflite_runtime_app.exits.thresholds import family
-from tflite_runtime_app.policies import LttLact, Policy
+from tflite_runtime_app.policies import LttLct, Policy
 
 
 def members(seen: Observed, offsets: Sequence[int]) -> tuple[Policy, ...]:
@@ -16,4 +16,4 @@ def members(seen: Observed, offsets: Sequence[int]) -> tuple[Policy, ...]:
 
 def bounded_members(seen: Observed, offsets: Sequence[int]) -> tuple[Policy, ...]:
     """The same, to be walked by Learn then Test (`calibration/choose.py`)."""
-    return tuple(LttLact(policy.thresholds) for policy in family(offsets))
+    return tuple(LttLct(policy.thresholds) for policy in family(offsets))
