@@ -111,21 +111,36 @@ def load(items: Iterable[Sample], preprocessing: Preprocessing) -> SampleSet:
     with tempfile.TemporaryFile(prefix="calibration-") as file:
         for item in items:
             try:
-                with Image.open(io.BytesIO(item.content)) as image:
-                    tensor = image_to_tensor(image, preprocessing)
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, SourceError) as error:
+                tensor = tensor_of(item, preprocessing)
+            except SourceError as error:
                 skipped.append(f"{item.name}: {error}")
                 continue
             digest.update(hashlib.sha256(item.content).digest())
             names.append(item.name)
             folders.append(item.folder)
-            file.write(tensor[0].tobytes())
+            file.write(tensor.tobytes())
         file.flush()
         shape = (len(names), preprocessing.height, preprocessing.width, 3)
         images = np.asarray(np.memmap(file, np.int8, "r", shape=shape)) if names else np.zeros(shape, np.int8)
     return SampleSet(tuple(names), tuple(folders), images, digest.hexdigest(), tuple(skipped))
 
 
+def tensor_of(item: Sample, preprocessing: Preprocessing) -> NDArray[np.int8]:
+    """The image as the board makes it, [H, W, 3]. Raises SourceError when it cannot be read."""
+    try:
+        with Image.open(io.BytesIO(item.content)) as image:
+            tensor: NDArray[np.int8] = image_to_tensor(image, preprocessing)[0]
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise SourceError(str(error)) from error
+    return tensor
+
+
 def pixels(images: NDArray[np.int8]) -> NDArray[np.float32]:
     """int8 image tensors as real values in 0..1, what the float stages take."""
     return (images.astype(np.float32) + 128) / 255
+
+
+def evenly(images: NDArray[np.int8], most: int) -> NDArray[np.int8]:
+    """At most so many of the images [n, H, W, 3], evenly spread, the first and the last among them."""
+    chosen: NDArray[np.int8] = images[np.linspace(0, len(images) - 1, min(len(images), most)).astype(int)]
+    return chosen

@@ -1,4 +1,4 @@
-"""`calibration.npz`: everything that calibration found, as numbers, so that a model can be built again without any data set.
+"""`calibration.npz`: how a calibration lies on disk, as numbers, so that a model can be built again without any data set.
 
 It holds no images: ranges, channel means, gates, thresholds, the digest of the images they came from, the hash of the weights and
 exits they belong to, and the figures measured on held-apart images.
@@ -10,149 +10,127 @@ import dataclasses
 import io
 import json
 import lzma
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.gates import Gate, Layer
+from calibration.phases import Calibrated, ExitCalibration, Origin, RangeCalibration, RewriteInputs, WeightCalibration
 from calibration.ranges import Grid
 from tflite_runtime_app.bundle.calibration_outputs import Remembered
 from tflite_runtime_app.bundle.manifest import FORMER_POLICIES
 
 FORMAT = 2
 PRESET = 1  # of lzma: higher ones take minutes and save a tenth
-_PLAIN = (
-    "weights_sha256",
-    "exits",
-    "ladder",
-    "stream",
-    "digest",
-    "images",
-    "observer",
-    "thresholds",
-    "policy",
-    "parameters",
-    "risk",
-    "evidence",
-    "none_threshold",
-    "measured",
-    "labels",
-    "observers",
-)
+_SEED, _LARGEST = "rotation/seed", "/largest"  # among the arrays `mean:…`, which began as means alone
 
 
 class StoredError(ValueError):
     """The file is no calibration of this format."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A calibration: `means` and other numbers per channel, `grids` and `largest` values per role, `thresholds` and `gates` per exit.
-
-    `policy` and its `parameters` say how thresholds are used, `risk` what the bound found, `evidence` what exits were chosen by;
-    `remembered` are the outputs of some images.
-    `measured` are the figures on held-apart images that the report shows; `labels` identifies the labels that gates and figures are for;
-    `rounding` are the steps that each layer's weights lie off their nearest codes, `corrections` what is added to the heads' biases;
-    `observers` names the observer of each kind of tensor (none in files older than the search).
-    """
-
-    weights_sha256: str
-    exits: tuple[int, ...]
-    ladder: tuple[str, ...]
-    stream: str
-    digest: str
-    images: int
-    observer: str
-    means: dict[str, NDArray[np.float32]]
-    grids: dict[str, Grid]
-    largest: dict[str, float]
-    gates: tuple[Gate, ...]
-    thresholds: tuple[int, ...]
-    none_threshold: float
-    measured: dict[str, Any]
-    labels: str = ""
-    observers: dict[str, str] = field(default_factory=dict)
-    rounding: dict[str, NDArray[np.int8]] = field(default_factory=dict)
-    corrections: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    policy: str = "never"
-    parameters: dict[str, float] = field(default_factory=dict)
-    risk: dict[str, float] = field(default_factory=dict)
-    evidence: dict[str, Any] = field(default_factory=dict)
-    remembered: Remembered | None = None
-
-
-def to_bytes(stored: Stored) -> bytes:
+def to_bytes(calibrated: Calibrated) -> bytes:
     """The calibration as the bytes of an npz file."""
+    ranges, weights, exits = calibrated.ranges, calibrated.weights, calibrated.exits
     facts = {
         "format": FORMAT,
-        **{name: getattr(stored, name) for name in _PLAIN},
-        "gates": [dataclasses.asdict(gate) for gate in stored.gates],
+        **dataclasses.asdict(calibrated.origin),
+        **{
+            field.name: getattr(exits, field.name)
+            for field in dataclasses.fields(exits)
+            if field.name not in ("gates", "remembered")
+        },
+        "gates": [dataclasses.asdict(gate) for gate in exits.gates],
+        "observers": ranges.observers,
+        "measured": calibrated.measured,
     }
-    roles = sorted(stored.grids)
-    arrays: dict[str, NDArray[Any]] = {f"mean:{role}": value for role, value in stored.means.items()}
-    arrays |= {f"correction:{role}": value for role, value in stored.corrections.items()}
-    arrays |= {f"shape:{layer}": np.array(value.shape, np.int32) for layer, value in sorted(stored.rounding.items())}
-    steps = b"".join(value.tobytes() for _, value in sorted(stored.rounding.items()))
-    if stored.remembered is not None:
-        arrays |= {"embeddings": stored.remembered.embeddings, "variances": stored.remembered.variances}
+    roles = sorted(ranges.grids)
+    arrays: dict[str, NDArray[Any]] = {f"mean:{role}": value for role, value in _channels(calibrated.rewrites).items()}
+    arrays |= {f"correction:{role}": value for role, value in weights.corrections.items()}
+    arrays |= {f"shape:{layer}": np.array(value.shape, np.int32) for layer, value in sorted(weights.rounding.items())}
+    steps = b"".join(value.tobytes() for _, value in sorted(weights.rounding.items()))
+    if exits.remembered is not None:
+        arrays |= {"embeddings": exits.remembered.embeddings, "variances": exits.remembered.variances}
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
         facts=np.array(json.dumps(facts)),
         rounding=np.frombuffer(lzma.compress(steps, preset=PRESET), np.uint8),  # a third of what the npz's own deflate leaves
         roles=np.array(roles),
-        scales=np.array([stored.grids[role].scale for role in roles], np.float64),
-        zero_points=np.array([stored.grids[role].zero_point for role in roles], np.int16),
-        largest_roles=np.array(sorted(stored.largest)),
-        largest=np.array([stored.largest[role] for role in sorted(stored.largest)], np.float64),
+        scales=np.array([ranges.grids[role].scale for role in roles], np.float64),
+        zero_points=np.array([ranges.grids[role].zero_point for role in roles], np.int16),
+        largest_roles=np.array(sorted(ranges.largest)),
+        largest=np.array([ranges.largest[role] for role in sorted(ranges.largest)], np.float64),
         **arrays,
     )
     return buffer.getvalue()
 
 
-def from_bytes(content: bytes) -> Stored:
+def from_bytes(content: bytes) -> Calibrated:
     """The calibration that `to_bytes` wrote. Raises StoredError for anything else."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             facts = json.loads(str(arrays["facts"]))
             if facts["format"] != FORMAT:
                 raise StoredError(f"calibration has format {facts['format']}, this program reads {FORMAT}")
-            scales, zero_points = arrays["scales"], arrays["zero_points"]
-            grids = {str(r): Grid(float(s), int(z)) for r, s, z in zip(arrays["roles"], scales, zero_points, strict=True)}
-            largest = {str(r): float(v) for r, v in zip(arrays["largest_roles"], arrays["largest"], strict=True)}
-            corrections = _named("correction", arrays)
-            rounding = _rounding(arrays["rounding"].tobytes(), _named("shape", arrays)) if "rounding" in arrays else {}
-            means = _named("mean", arrays)
-            remembered = Remembered(arrays["embeddings"], arrays["variances"]) if "embeddings" in arrays else None
-        return Stored(
-            weights_sha256=facts["weights_sha256"],
-            exits=tuple(facts["exits"]),
-            ladder=tuple(facts["ladder"]),
-            stream=facts["stream"],
-            digest=facts["digest"],
-            images=facts["images"],
-            observer=facts["observer"],
-            means=means,
-            grids=grids,
-            largest=largest,
-            gates=tuple(_gate(entry) for entry in facts["gates"]),
-            thresholds=tuple(facts["thresholds"]),
-            none_threshold=facts["none_threshold"],
-            measured=facts["measured"],
-            labels=facts.get("labels", ""),
-            observers=facts.get("observers", {}),
-            rounding=rounding,
-            corrections=corrections,
-            policy=FORMER_POLICIES.get(facts["policy"], facts["policy"]),
-            parameters=facts["parameters"],
-            risk=facts["risk"],
-            evidence=_renamed(facts["evidence"]),
-            remembered=remembered,
-        )
+            return Calibrated(
+                _origin(facts),
+                _rewrite_inputs(_named("mean", arrays)),
+                _ranges(facts, arrays),
+                _weights(arrays),
+                _exits(facts, arrays),
+                facts["measured"],
+            )
     except Exception as error:  # damaged zips, array headers and JSON fail in a dozen ways; none is a calibration
         raise StoredError(f"no calibration of format {FORMAT}: {error}") from error
+
+
+def _channels(inputs: RewriteInputs) -> dict[str, NDArray[np.float32]]:
+    """The rewrites' inputs as arrays by name."""
+    largest = {f"{role}{_LARGEST}": value for role, value in inputs.channel_maxima.items()}
+    return {**inputs.channel_means, **largest, _SEED: np.array(inputs.rotation_seed, np.float32)}
+
+
+def _rewrite_inputs(arrays: dict[str, NDArray[Any]]) -> RewriteInputs:
+    """What `_channels` made arrays of."""
+    seed = int(arrays.pop(_SEED, 0))
+    maxima = {name.removesuffix(_LARGEST): arrays.pop(name) for name in list(arrays) if name.endswith(_LARGEST)}
+    return RewriteInputs(arrays, maxima, seed)
+
+
+def _origin(facts: dict[str, Any]) -> Origin:
+    known: dict[str, Any] = {field.name: facts[field.name] for field in dataclasses.fields(Origin)}
+    return Origin(**{**known, "exits": tuple(known["exits"]), "ladder": tuple(known["ladder"])})
+
+
+def _ranges(facts: dict[str, Any], arrays: Any) -> RangeCalibration:
+    grids = zip(arrays["roles"], arrays["scales"], arrays["zero_points"], strict=True)
+    largest = zip(arrays["largest_roles"], arrays["largest"], strict=True)
+    return RangeCalibration(
+        {str(role): Grid(float(scale), int(zero_point)) for role, scale, zero_point in grids},
+        {str(role): float(value) for role, value in largest},
+        facts.get("observers", {}),
+    )
+
+
+def _weights(arrays: Any) -> WeightCalibration:
+    rounding = _rounding(arrays["rounding"].tobytes(), _named("shape", arrays)) if "rounding" in arrays else {}
+    return WeightCalibration(rounding, _named("correction", arrays))
+
+
+def _exits(facts: dict[str, Any], arrays: Any) -> ExitCalibration:
+    return ExitCalibration(
+        gates=tuple(_gate(entry) for entry in facts["gates"]),
+        thresholds=tuple(facts["thresholds"]),
+        policy=FORMER_POLICIES.get(facts["policy"], facts["policy"]),
+        parameters=facts["parameters"],
+        risk=facts["risk"],
+        none_threshold=facts["none_threshold"],
+        labels=facts.get("labels", ""),
+        evidence=_renamed(facts["evidence"]),
+        remembered=Remembered(arrays["embeddings"], arrays["variances"]) if "embeddings" in arrays else None,
+    )
 
 
 def _renamed(value: Any) -> Any:

@@ -13,6 +13,7 @@ from calibration.families import DEFAULT, FAMILIES
 from calibration.gates import KINDS as GATES
 from calibration.observers import OBSERVERS
 from calibration.search import SEARCH
+from convert.options import BuildOptions, ExitOptions, ModelOptions
 from convert.support.errors import ConvertError, UsageError
 from targets.profile import ProfileError
 from targets.profile import names as target_names
@@ -64,6 +65,9 @@ Policy = Annotated[str, typer.Option("--policy", help=f"Who decides when an imag
 Risk = Annotated[float, typer.Option("--risk", help="Share of images that leaving early may harm, held with 90 % confidence.")]
 Budget = Annotated[float | None, typer.Option("--budget", help="Share of the full depth's MACs to aim for, as in 0.75.")]
 GateKind = Annotated[str | None, typer.Option("--gate", help=f"Kind of gate: {', '.join(GATES)}; default: the better one.")]
+SomeImages = Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")]
+Skip = Annotated[int, typer.Option("--skip", help="Leave out the first pictures.", min=0)]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over files that exist.")]
 
 
@@ -95,17 +99,26 @@ def build(
     models: Models = None,
 ) -> None:
     """Build the bundle for a board: one .tflite with all stages, gates, labels and manifest; and its report."""
-    from convert.commands.build import run
-    from convert.commands.request import Leaving
+    from convert.commands import build as command
 
-    leaving = Leaving(policy, risk, budget, gate)
-    options = (labels, exits, out, report, observer, stream, seed, ladder, force, keep_float, with_text, models, leaving)
-    run(target, model, pretrained, tuple(images or ()), *options)
+    options = BuildOptions(
+        model=ModelOptions(model, pretrained, models),
+        target=target,
+        images=tuple(images or ()),
+        labels=labels,
+        exits=exits,
+        observer=observer,
+        stream=stream,
+        seed=seed,
+        ladder=ladder,
+        leaving=ExitOptions(policy, risk, budget, gate),
+    )
+    command.build(options, command.BuildFiles(out, report, force, keep_float, with_text))
 
 
 @app.command()
 def calibrate(
-    images: Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")],
+    images: SomeImages,
     model: Model = None,
     labels: Labels = None,
     exits: Exits = None,
@@ -121,11 +134,21 @@ def calibrate(
     models: Models = None,
 ) -> None:
     """Calibrate a model folder on images and keep the numbers in its calibration.npz, so that it builds without them."""
-    from convert.commands.calibrate import run
-    from convert.commands.request import Leaving
+    from convert.commands import calibrate as command
 
-    leaving = Leaving(policy, risk, budget, gate)
-    run(tuple(images), model, labels, exits, target, observer, stream, seed, ladder, models, leaving)
+    options = BuildOptions(
+        model=ModelOptions(model, None, models),
+        target=target,
+        images=tuple(images),
+        labels=labels,
+        exits=exits,
+        observer=observer,
+        stream=stream,
+        seed=seed,
+        ladder=ladder,
+        leaving=ExitOptions(policy, risk, budget, gate),
+    )
+    command.calibrate(options)
 
 
 @app.command()
@@ -137,24 +160,25 @@ def evaluate(
         Path | None,
         typer.Option("--imagenet", help="ImageNet-1k's validation folder, a folder per WordNet id, in place of --images."),
     ] = None,
-    skip: Annotated[int, typer.Option("--skip", help="Leave out the first pictures.", min=0)] = 0,
+    skip: Skip = 0,
     out: Annotated[Path, typer.Option("--out", help="Folder for page, figures and pictures; a run cut off goes on.")] = Path(
         "evaluation"
     ),
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: AsJson = False,
     model: Model = None,
     pretrained: Pretrained = None,
     models: Models = None,
 ) -> None:
     """Measure what leaving early does: rescued and harmed images in float and INT8, accuracy over cost, every policy."""
-    from convert.commands.evaluate import run
+    from convert.commands import evaluate as command
 
-    run(file, tuple(images or ()), labels, imagenet, skip, out, as_json, model, pretrained, models)
+    given = command.EvaluationImages(tuple(images or ()), imagenet, skip)
+    command.evaluate(file, given, labels, out, as_json, ModelOptions(model, pretrained, models))
 
 
 @app.command()
 def exits(
-    images: Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")],
+    images: SomeImages,
     model: Model = None,
     pretrained: Pretrained = None,
     labels: Labels = None,
@@ -164,14 +188,15 @@ def exits(
     models: Models = None,
 ) -> None:
     """Show which token and which head read every block best: class token or SSA, shared or fitted, float or INT8."""
-    from convert.commands.exits import run
+    from convert.commands import exits as command
 
-    run(tuple(images), model, pretrained, labels, count, out, seed, models)
+    chosen = ModelOptions(model, pretrained, models)
+    command.exits(BuildOptions(model=chosen, images=tuple(images), labels=labels, seed=seed), count, out)
 
 
 @app.command()
 def heads(
-    images: Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")],
+    images: SomeImages,
     exits: Annotated[str, typer.Option("--exits", help="Blocks to make heads for.")] = "4,6,8,10",
     kind: Annotated[
         str, typer.Option("--kind", help="trained: attention and two layers, by gradient; fitted: one, by ridge regression.")
@@ -188,9 +213,10 @@ def heads(
     models: Models = None,
 ) -> None:
     """Make heads of the exits' own from pictures, thousands of them, and keep them in the model's folder."""
-    from convert.commands.heads import run
+    from convert.commands import heads as command
 
-    run(tuple(images), model, tuple(labels or ()), exits, kind, views, seed, models)
+    options = command.HeadOptions(exits, kind, views, seed)
+    command.heads(tuple(images), ModelOptions(model, None, models), tuple(labels or ()), options)
 
 
 @app.command()
@@ -207,14 +233,22 @@ def culprit(
     models: Models = None,
 ) -> None:
     """Show which tensors' quantization turns the embedding: the noise that each class and each block adds alone."""
-    from convert.commands.culprit import run
+    from convert.commands import culprit as command
 
-    run(tuple(images or ()), model, pretrained, exits, stream, observer, count, out, seed, models)
+    options = BuildOptions(
+        model=ModelOptions(model, pretrained, models),
+        images=tuple(images or ()),
+        exits=exits,
+        observer=observer,
+        stream=stream,
+        seed=seed,
+    )
+    command.culprit(options, count, out)
 
 
 @app.command()
 def ladder(
-    images: Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")],
+    images: SomeImages,
     model: Model = None,
     pretrained: Pretrained = None,
     labels: Labels = None,
@@ -229,17 +263,19 @@ def ladder(
     models: Models = None,
 ) -> None:
     """Measure every step of the ladder on one page: from naive min-max INT8 to the file that `build` makes."""
-    from convert.commands.ladder import run
+    from convert.commands import ladder as command
 
-    run(tuple(images), model, pretrained, labels, exits, count, out, factorial, keep, seed, models)
+    chosen = ModelOptions(model, pretrained, models)
+    options = BuildOptions(model=chosen, images=tuple(images), labels=labels, exits=exits, seed=seed)
+    command.ladder(options, count, out, factorial, keep)
 
 
 @app.command()
-def inspect(file: Path, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+def inspect(file: Path, as_json: AsJson = False) -> None:
     """Show what a bundle holds: signatures, scales, exits, thresholds, preprocessing, calibration, operators, hashes."""
-    from convert.commands.inspect import run
+    from convert.commands import inspect as command
 
-    run(file, as_json)
+    command.inspect(file, as_json)
 
 
 @app.command()
@@ -253,9 +289,9 @@ def labels(
     models: Models = None,
 ) -> None:
     """Make a label matrix for a bundle, with the text tower of the model that it was built from."""
-    from convert.commands.labels import run
+    from convert.commands import labels as command
 
-    run(file, labels, out, model, pretrained, force, models)
+    command.labels(file, labels, out, ModelOptions(model, pretrained, models), force)
 
 
 @app.command()
@@ -273,28 +309,28 @@ def text(
     models: Models = None,
 ) -> None:
     """Write the text tower beside a bundle: `classify` then takes labels as they are typed, without torch."""
-    from convert.commands.text import run
+    from convert.commands import text as command
 
-    run(file, out, weights, model, pretrained, force, models)
+    command.text(file, out, weights, ModelOptions(model, pretrained, models), force)
 
 
 @app.command()
 def verify(
     file: Path,
-    images: Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")],
+    images: SomeImages,
     labels: Annotated[
         str | None, typer.Option("--labels", help="A file of `id TAB names`; a picture's parent folder is its id.")
     ] = None,
-    skip: Annotated[int, typer.Option("--skip", help="Leave out so many pictures at the start.", min=0)] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    skip: Skip = 0,
+    as_json: AsJson = False,
     model: Model = None,
     pretrained: Pretrained = None,
     models: Models = None,
 ) -> None:
     """Run a bundle against open_clip on images; exit code 1 when it falls short of the manifest's limits."""
-    from convert.commands.verify import run
+    from convert.commands import verify as command
 
-    run(file, tuple(images), labels, skip, as_json, model, pretrained, models)
+    command.verify(file, tuple(images), labels, skip, as_json, ModelOptions(model, pretrained, models))
 
 
 @app.command()
@@ -309,32 +345,33 @@ def bench(
     check: Annotated[
         bool, typer.Option("--check", help="Exit code 1 when a bar that holds on this processor is missed.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: AsJson = False,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the chart and the figures.")] = None,
     model: Model = None,
     pretrained: Pretrained = None,
     models: Models = None,
 ) -> None:
     """Time a bundle beside the floor of its bare matrix products and beside other runtimes, in one process."""
-    from convert.commands.bench import run
+    from convert.commands import bench as command
 
-    run(file, against, runs, threads, tuple(images or ()), check, as_json, out, model, pretrained, models)
+    options = command.BenchOptions(against, runs, threads, tuple(images or ()), check)
+    command.bench(file, options, as_json, out, ModelOptions(model, pretrained, models))
 
 
 @app.command()
 def targets() -> None:
     """List the boards that a build can be for, with their limits."""
-    from convert.commands.targets import run
+    from convert.commands import targets as command
 
-    run()
+    command.targets()
 
 
 @app.command()
-def check(file: Path, target: Target = "rpi", as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+def check(file: Path, target: Target = "rpi", as_json: AsJson = False) -> None:
     """Hold a bundle against a board: operators, size, memory, predicted time; exit code 1 when a limit is missed."""
-    from convert.commands.check import run
+    from convert.commands import check as command
 
-    run(file, target, as_json)
+    command.check(file, target, as_json)
 
 
 @app.command()
@@ -346,10 +383,10 @@ def sign(
         str | None, typer.Option("--kind", help="What FILE is: bundle, labels or text-tower; default: by its name.")
     ] = None,
 ) -> None:
-    """Sign a file for boards that take signed ones only (classify --require-signature), or make the keys for it."""
-    from convert.commands.sign import run
+    """Sign a file for boards that take signed files only (classify --require-signature), or make the keys for it."""
+    from convert.commands import sign as command
 
-    run(file, key, new_key, kind)
+    command.sign(file, key, new_key, kind)
 
 
 def _version(value: bool) -> None:

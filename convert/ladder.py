@@ -13,40 +13,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.observers import OBSERVERS
-from calibration.ranges import Grid, decide, largest
+from calibration.phases import RangeCalibration
+from calibration.ranges import decide, largest
 from calibration.samples import SampleSet
 from calibration.search import SEARCH
 from calibration.statistics import Statistics
 from convert.calibrate import channels
-from convert.calibrate import images as fit
 from convert.calibrate.bias_correction import head_errors
+from convert.calibrate.images import Shares, range_images, rounding_images
 from convert.calibrate.observers import observers_by_kind
+from convert.calibrate.ranges import statistics
 from convert.calibrate.rotation_seed import quietest
+from convert.calibrate.rounding import rounded
 from convert.emit.graph import Graph, make_graph
 from convert.emit.integer import MEASURED_STREAMS, IntegerFile, corrected, make_integer
-from convert.emit.manifest import describe, undecided
+from convert.emit.manifest import bare_cascade
 from convert.measure import noise, parity
 from convert.model.load import ClipModel
 from convert.rewrites import LADDER
 from convert.rewrites.recipe import QUANTIZER_STEPS
-from convert.stages.layers import rounded
 from convert.support.progress import Progress
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.exits.replay import replay
-from tflite_runtime_app.inference.cascade import Cascade
 
 FACTORIAL_IMAGES = 200
 UNROTATED = tuple(step for step in LADDER if "rotation" not in step.name)
+TARGET = "rpi"
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
-    """One file: what it was made with, and how close it is to float. Shares in 0..1, milliseconds the median at full depth."""
+class Made:
+    """What one file was made with: rewrites by number, then the quantizer's choices."""
 
     name: str
     rewrites: int
     observer: str
     stream: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rung(Made):
+    """One file: what it was made with, and how close it is to float. Shares in 0..1, milliseconds the median at full depth."""
+
     cosine_mean: float
     cosine_p5: float
     agreement: float
@@ -63,6 +71,7 @@ class Trial:
 
     model: ClipModel
     bank: LabelBank
+    exits: tuple[int, ...]
     images: SampleSet
     reference: NDArray[np.float32]
     labels: tuple[int, ...] | None
@@ -73,26 +82,23 @@ class Trial:
         return dataclasses.replace(self, images=self.images.part(0, count), reference=self.reference[:count], labels=labels)
 
 
-def climb(
-    trial: Trial, shares: fit.Shares, exits: tuple[int, ...], seed: int, factorial: bool, progress: Progress
-) -> tuple[list[Rung], list[Rung]]:
+def climb(trial: Trial, shares: Shares, seed: int, factorial: bool, progress: Progress) -> tuple[list[Rung], list[Rung]]:
     """The ladder's rungs in order, and the factorial's where it is wanted."""
-    chosen = fit.range_images(shares.ranges.images, seed)
-    measured = channels.measure(trial.model.tower(), exits, chosen, progress)
-    measured = quietest(trial.model, LADDER, exits, measured, chosen, "two_term", progress)
+    chosen = range_images(shares.ranges.images, seed)
+    inputs = channels.measure(trial.model.tower(), trial.exits, chosen, progress)
+    inputs = quietest(trial.model, LADDER, trial.exits, inputs, chosen, "two_term", progress)
     rungs: list[Rung] = []
     for count in range(1, len(LADDER) + 1):
-        graph = make_graph(trial.model, LADDER[:count], exits, measured, seed, progress)
-        seen = fit.statistics(graph.stages, chosen, graph.roles, progress)
-        name = "naive min-max" if count == 1 else f"+ {LADDER[count - 1].name}"
-        integer = _file(graph, seen, "min-max", "int8")
-        rungs.append(_rung(trial, graph, integer, name, count, "min-max", "int8", progress))
+        graph = make_graph(trial.model, LADDER[:count], trial.exits, inputs, seed, progress)
+        seen = statistics(graph.stages, chosen, graph.roles, progress)
+        made = Made("naive min-max" if count == 1 else f"+ {LADDER[count - 1].name}", count, "min-max", "int8")
+        rungs.append(_rung(trial, graph, _file(graph, seen, made), made, progress))
     rungs += _quantizer_steps(trial, graph, seen, chosen, progress)
     if not factorial:
         return rungs, []
     rotated = _factorial(trial, graph, seen, "rotated", progress)
-    graph = make_graph(trial.model, UNROTATED, exits, measured, seed, progress)
-    seen = fit.statistics(graph.stages, chosen, graph.roles, progress)
+    graph = make_graph(trial.model, UNROTATED, trial.exits, inputs, seed, progress)
+    seen = statistics(graph.stages, chosen, graph.roles, progress)
     return rungs, _factorial(trial, graph, seen, "not rotated", progress) + rotated
 
 
@@ -101,67 +107,44 @@ def _quantizer_steps(
 ) -> list[Rung]:
     """All rewrites, and the quantizer's steps added in turn, as `build` takes them."""
     observers = observers_by_kind(SEARCH, graph.stages, seen, chosen, "two_term", progress)
-    grids, most = decide(seen, observers), largest(seen)
+    ranges = RangeCalibration(decide(seen, observers), largest(seen), observers)
     files = {
-        "ranges": make_integer(graph.float_file, graph.by_name, grids, most, "int8"),
-        "two-term-stream": make_integer(graph.float_file, graph.by_name, grids, most, "two_term"),
+        "ranges": make_integer(graph.float_file, graph.by_name, ranges, "int8"),
+        "two-term-stream": make_integer(graph.float_file, graph.by_name, ranges, "two_term"),
     }
-    codes = rounded(graph.stages, grids, fit.rounding_images(chosen), progress)
-    files["rounding"] = make_integer(graph.float_file, graph.by_name, grids, most, "two_term", codes)
-    errors = head_errors(_cascade(trial, graph, files["rounding"], "two_term"), graph.stages, chosen, progress)
+    codes = rounded(graph.stages, ranges.grids, rounding_images(chosen), progress)
+    files["rounding"] = make_integer(graph.float_file, graph.by_name, ranges, "two_term", codes)
+    cascade = bare_cascade(files["rounding"].content, graph.stages, trial.model, TARGET)
+    errors = head_errors(cascade, graph.stages, chosen, progress)
     files["bias-correction"] = corrected(files["rounding"], errors)
     streams = dict.fromkeys(QUANTIZER_STEPS, "two_term") | {"ranges": "int8"}
-    return [
-        _rung(trial, graph, files[step], f"+ {step}", len(LADDER), SEARCH, streams[step], progress) for step in QUANTIZER_STEPS
-    ]
+    made = [Made(f"+ {step}", len(LADDER), SEARCH, streams[step]) for step in QUANTIZER_STEPS]
+    return [_rung(trial, graph, files[step], how, progress) for step, how in zip(QUANTIZER_STEPS, made, strict=True)]
 
 
 def _factorial(trial: Trial, graph: Graph, seen: dict[str, Statistics], word: str, progress: Progress) -> list[Rung]:
     some, count = trial.first(FACTORIAL_IMAGES), len(graph.log)
-    return [
-        _rung(some, graph, _file(graph, seen, observer, stream), word, count, observer, stream, progress)
-        for observer in OBSERVERS
-        for stream in MEASURED_STREAMS
-    ]
+    made = [Made(word, count, observer, stream) for observer in OBSERVERS for stream in MEASURED_STREAMS]
+    return [_rung(some, graph, _file(graph, seen, how), how, progress) for how in made]
 
 
-def _file(graph: Graph, seen: dict[str, Statistics], observer: str, stream: str) -> IntegerFile:
-    grids: dict[str, Grid] = decide(seen, OBSERVERS[observer])
-    return make_integer(graph.float_file, graph.by_name, grids, largest(seen), stream)
+def _file(graph: Graph, seen: dict[str, Statistics], made: Made) -> IntegerFile:
+    ranges = RangeCalibration(decide(seen, OBSERVERS[made.observer]), largest(seen))
+    return make_integer(graph.float_file, graph.by_name, ranges, made.stream)
 
 
-def _cascade(trial: Trial, graph: Graph, integer: IntegerFile, stream: str) -> Cascade:
-    manifest = describe(integer.content, graph.stages, trial.model, undecided(stream), "rpi", {})
-    return parity.cascade_of(integer.content, manifest)
-
-
-def _rung(
-    trial: Trial,
-    graph: Graph,
-    integer: IntegerFile,
-    name: str,
-    rewrites: int,
-    observer: str,
-    stream: str,
-    progress: Progress,
-) -> Rung:
-    watched = progress.over(trial.images.images, len(trial.images), f"{name}, {observer}, {stream}")
-    found = replay(_cascade(trial, graph, integer, stream), watched)
+def _rung(trial: Trial, graph: Graph, integer: IntegerFile, made: Made, progress: Progress) -> Rung:
+    what = f"{made.name}, {made.observer}, {made.stream}"
+    cascade = bare_cascade(integer.content, graph.stages, trial.model, TARGET)
+    found = replay(cascade, progress.over(trial.images.images, len(trial.images), what))
     result = parity.at_full_depth(found, trial.bank, trial.reference, trial.labels)
     some = trial.images.images[: noise.noise_images(graph.stages)]
     nsr = noise.measure(integer.content, graph.stages, integer.by_name, integer.grids, some).nsr
-    progress.step(f"{name}, {observer}, {stream}: cosine {result.cosine_mean:.4f}, agreement {result.agreement * 100:.1f} %")
+    progress.step(f"{what}: cosine {result.cosine_mean:.4f}, agreement {result.agreement * 100:.1f} %")
     return Rung(
-        name,
-        rewrites,
-        observer,
-        stream,
-        result.cosine_mean,
-        result.cosine_p5,
-        result.agreement,
-        result.top1,
-        result.top1_float,
-        nsr,
-        len(integer.content) / 1e6,
-        float(np.median(found.ms.sum(1))),
+        **dataclasses.asdict(made),
+        **dataclasses.asdict(result),
+        nsr=nsr,
+        megabytes=len(integer.content) / 1e6,
+        ms=float(np.median(found.ms.sum(1))),
     )

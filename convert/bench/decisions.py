@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.vectors import unit_rows
 from convert.bench.timing import Run
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.inference.cascade import Cascade
@@ -17,7 +18,7 @@ def decisions_run(cascade: Cascade, image: NDArray[np.int8]) -> Run:
     """All decisions about one picture that leaves nowhere, with a thousand labels; nothing for a file without gates."""
     manifest = cascade.manifest
     vectors = np.random.default_rng(0).standard_normal((LABELS, manifest.embedding_size)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = unit_rows(vectors)
     bank = LabelBank(vectors, tuple(str(k) for k in range(LABELS)), ("{}",), manifest.space_id)
     outputs = list(cascade.stage_outputs(image))
     seen = [(gate, output.embedding, output.variance or 0.0) for gate, output in zip(manifest.gates, outputs, strict=False)]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.samples import Sample, SampleSet, load, samples
+from calibration.vectors import unit_rows
 from convert.bench import peers
 from convert.bench.bars import DECISIONS, FLOOR, FLOOR_LINEAR, TOWER, Verdict, judge
 from convert.bench.cold import ColdStart, cold_start
@@ -70,21 +71,24 @@ class Result:
         return {**dataclasses.asdict(self), "cold": {**dataclasses.asdict(self.cold), "growth_bytes": self.cold.growth_bytes}}
 
 
-def measure(
-    file: Path,
-    against: tuple[str, ...],
-    runs: int,
-    threads: int,
-    images: tuple[Path, ...],
-    model_of: Callable[[Bundle], ClipModel],
-    machine: Machine,
-    progress: Progress,
-) -> Result:
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is timed beside the bundle, how often, on how many threads, on which images, and where."""
+
+    against: tuple[str, ...]
+    runs: int
+    threads: int
+    images: tuple[Path, ...]
+    machine: Machine
+
+
+def measure(file: Path, trial: Trial, model_of: Callable[[Bundle], ClipModel], progress: Progress) -> Result:
     """Cold start first, then everything in turn. `model_of` is asked only when there are peers, whose libraries are looked for first."""
+    against, threads = trial.against, trial.threads
     peers.require(against)
     bundle = read_bundle(file)
     manifest = bundle.manifest
-    chosen, first = _pictures(images, bundle)
+    chosen, first = _pictures(trial.images, bundle)
     cold = _cold_start(file, first, threads)
     progress.step("cold start and peak memory, in fresh processes")
     with quiet():  # LiteRT tells once that it uses XNNPACK
@@ -114,14 +118,14 @@ def measure(
                 ready[name] = peer
                 what_is_timed[name] = peer_run(peer)
                 progress.step(f"{name} ready: {peer.what}")
-        times = interleave(what_is_timed, runs, progress)
+        times = interleave(what_is_timed, trial.runs, progress)
     spreads = {name: timed.spread for name, timed in times.items()}
     return Result(
         file=str(file),
         model=manifest.name,
-        machine=machine,
+        machine=trial.machine,
         threads=threads,
-        runs=runs,
+        runs=trial.runs,
         images=len(chosen),
         lines=(
             *_own_lines(spreads, found, linear, bundle, cosines),
@@ -131,7 +135,7 @@ def measure(
         ratio=spreads[TOWER].p50 / spreads[FLOOR].p50,
         ratio_linear=spreads[TOWER].p50 / spreads[FLOOR_LINEAR].p50,
         cold=cold,
-        verdicts=judge(spreads, manifest.name, machine.instruction_set),
+        verdicts=judge(spreads, manifest.name, trial.machine.instruction_set),
     )
 
 
@@ -190,8 +194,7 @@ def _embedding(cascade: Cascade, image: NDArray[np.int8]) -> NDArray[np.float32]
 
 
 def _cosines(embeddings: Iterable[NDArray[np.float32]], reference: NDArray[np.float32]) -> NDArray[np.float32]:
-    ours = np.stack(list(embeddings))
-    cosines: NDArray[np.float32] = (ours * reference).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(reference, axis=1)
+    cosines: NDArray[np.float32] = (unit_rows(np.stack(list(embeddings))) * unit_rows(reference)).sum(1)
     return cosines
 
 

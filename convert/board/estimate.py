@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 from convert.model.tower import Tower
 from convert.request import Request
-from convert.stages.stage import default_exits
 from convert.support.errors import DoesNotFit
 from targets import profile as boards
 from targets.memory import MB, Shape, arena_bytes, file_bytes, flash_bytes, peak_bytes
 from targets.profile import Profile
 
 
-def for_board(request: Request) -> Request:
-    """The request with the board's own exits where it has some and neither user nor model chose others.
-
-    Raises DoesNotFit, with the numbers and the nearest thing that would fit, when the board cannot hold what would be built.
-    """
-    tower = request.model.tower()
-    exits = request.exits or tuple(sorted(request.model.heads)) or request.profile.exits_of(len(tower.blocks))
-    shape = shape_of(tower, len(exits or default_exits(len(tower.blocks))) + 1)
+def check_fits(request: Request) -> None:
+    """Returns when the board holds what would be built. Raises DoesNotFit, with the numbers and the nearest thing that would fit, else."""
+    shape = shape_of(request.model.tower(), len(request.exits) + 1)
     missed = misses(shape, request.profile)
     if missed:
         target = request.profile.name
         raise DoesNotFit(f"{request.model.name} does not fit {target}: {'; '.join(missed)}; {_instead(shape, request.profile)}")
-    return dataclasses.replace(request, exits=exits)
 
 
 def shape_of(tower: Tower, stages: int) -> Shape:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.samples import evenly
 from convert.stages.float_replay import float_replay
 from convert.stages.stage import Stage, head_role
 from convert.support.progress import Progress
@@ -25,7 +26,7 @@ def head_errors(
     cascade: Cascade, stages: Sequence[Stage], images: NDArray[np.int8], progress: Progress
 ) -> dict[str, NDArray[np.float32]]:
     """Role of each stage's embedding -> E[e - ê] over at most IMAGES of the images."""
-    some = images[np.linspace(0, len(images) - 1, min(len(images), IMAGES)).astype(int)]
+    some = evenly(images, IMAGES)
     found = replay(cascade, progress.over(some, len(some), "integer file, for the bias correction")).embeddings
     exact = float_replay(stages, some).embeddings
     return {embedding_role(stage): (exact[:, k] - found[:, k]).mean(0) for k, stage in enumerate(stages)}

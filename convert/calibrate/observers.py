@@ -9,15 +9,16 @@ import torch
 from numpy.typing import NDArray
 
 from calibration.ranges import Grid
-from calibration.samples import pixels
+from calibration.samples import evenly
 from calibration.search import SEARCH, START, Noise, everywhere, search
 from calibration.statistics import Statistics
 from calibration.two_term import STREAM
 from convert.stages import simulate
+from convert.stages.run import batches
 from convert.stages.stage import Stage, build_stages
 from convert.support.progress import Progress
 
-BATCH = 16
+BATCH = 16  # images at a time, all of them held at once
 SEARCH_MACS = 40e9  # multiply-accumulates of one pass over all images of a search, at most
 FEWEST, MOST = 8, 24  # images of a search
 
@@ -35,7 +36,7 @@ def observers_by_kind(
         return everywhere(seen, observer)
     if len(images) < FEWEST:
         return everywhere(seen, START)
-    some = images[np.linspace(0, len(images) - 1, min(len(images), search_images(stages))).astype(int)]
+    some = evenly(images, search_images(stages))
     first, other = (noise_of(stages, some[half::2], stream) for half in (0, 1))
     found = search(seen, first, other, lambda items, what: progress.over(items, len(items), what))
     changed = [f"{name} {theirs}" for name, theirs in found.items() if theirs != START]
@@ -52,13 +53,13 @@ def search_images(stages: Sequence[Stage], most: int = MOST) -> int:
 
 def noise_of(stages: Sequence[Stage], images: NDArray[np.int8], stream: str) -> Noise:
     """1 - cosine between the final embedding of the float stages and of the same with weights and the grids' roles rounded, per image."""
-    batches = [torch.from_numpy(pixels(images[start : start + BATCH])) for start in range(0, len(images), BATCH)]
+    taken = list(batches(images, size=BATCH))
     exits = tuple(stage.part.blocks_done for stage in stages[:-1])
     rounded = build_stages(simulate.quantized_weights(stages[0].tower), exits)
-    exact = simulate.run(stages, batches, None).double()
+    exact = simulate.run(stages, taken, None).double()
 
     def noise(grids: Mapping[str, Grid]) -> NDArray[np.float64]:
-        found = simulate.run(rounded, batches, simulate.quantizing_tap(simulated(grids, stream))).double()
+        found = simulate.run(rounded, taken, simulate.quantizing_tap(simulated(grids, stream))).double()
         distance: NDArray[np.float64] = (1 - torch.nn.functional.cosine_similarity(found, exact)).numpy()
         return distance
 

@@ -6,19 +6,20 @@ gives the ranges, the second the noise, 1 - cosine of the final embedding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.phases import RewriteInputs
 from calibration.ranges import decide
+from calibration.samples import evenly
 from calibration.search import START, everywhere
-from convert.calibrate import images as fit
 from convert.calibrate.observers import FEWEST, noise_of, search_images
-from convert.emit.graph import rewritten_stages
+from convert.calibrate.ranges import statistics
 from convert.model.load import ClipModel
 from convert.rewrites import Rewrite
-from convert.rewrites.rotation import SEED_KEY
+from convert.stages.rewritten import rewritten_stages
 from convert.support.progress import Progress, Silent
 
 SEEDS = (0, 1, 2)
@@ -30,23 +31,22 @@ def quietest(
     model: ClipModel,
     ladder: tuple[Rewrite, ...],
     exits: tuple[int, ...],
-    channels: Mapping[str, NDArray[np.float32]],
+    inputs: RewriteInputs,
     images: NDArray[np.int8],
     stream: str,
     progress: Progress,
-) -> dict[str, NDArray[np.float32]]:
-    """The channels' numbers with the seed of least noise among them; as they were without a rotation, or with a handful of images."""
+) -> RewriteInputs:
+    """The inputs with the seed of least noise; as they were without a rotation, or with a handful of images."""
     if len(images) < FEWEST or not any(step.name == "rotation" for step in ladder):
-        return dict(channels)
-    allowed = search_images(rewritten_stages(model, ladder[:1], exits, {})[0], MOST)  # raw pixels, counted the same
-    some = images[np.linspace(0, len(images) - 1, min(len(images), allowed)).astype(int)]
+        return inputs
+    allowed = search_images(rewritten_stages(model, ladder[:1], exits, RewriteInputs())[0], MOST)  # raw pixels, counted the same
+    some = evenly(images, allowed)
     seeds = SEEDS if len(some) >= TELLING else SEEDS[:2]
     noise: dict[int, float] = {}
     for seed in progress.over(seeds, len(seeds), "seeds of the rotation"):
-        tried = {**channels, SEED_KEY: np.array(seed, np.float32)}
-        stages = rewritten_stages(model, ladder, exits, tried)[0]
-        seen = fit.statistics(stages, some[0::2], None, Silent())
+        stages = rewritten_stages(model, ladder, exits, dataclasses.replace(inputs, rotation_seed=seed))[0]
+        seen = statistics(stages, some[0::2], None, Silent())
         noise[seed] = float(noise_of(stages, some[1::2], stream)(decide(seen, everywhere(seen, START))).mean())
     best = min(noise, key=lambda seed: noise[seed])
     progress.step(f"rotation by seed {best}: " + ", ".join(f"{seed}: {found * 1e3:.2f}" for seed, found in noise.items()))
-    return {**channels, SEED_KEY: np.array(best, np.float32)}
+    return dataclasses.replace(inputs, rotation_seed=best)

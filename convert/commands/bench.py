@@ -3,50 +3,43 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from convert.bench.bars import require_peers
 from convert.bench.machine import this_machine
-from convert.bench.measure import Result, measure
+from convert.bench.measure import Result, Trial, measure
 from convert.bench.peers import parse_names
 from convert.bench.show import chart, notes, table
 from convert.commands.matching import matching_model
 from convert.model.load import models_folder
+from convert.options import ModelOptions
 from convert.support.errors import LimitMissed, ModelError, UsageError
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal
 from tflite_runtime_app.bundle.file import read_bundle
 
 
-def run(
-    file: Path,
-    against: str,
-    runs: int,
-    threads: int,
-    images: tuple[Path, ...],
-    check: bool,
-    as_json: bool,
-    out: Path | None,
-    model: str | None,
-    pretrained: str | None,
-    models: Path | None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What is timed and how; `check` holds the result to the bars of this processor."""
+
+    against: str
+    runs: int
+    threads: int
+    images: tuple[Path, ...]
+    check: bool
+
+
+def bench(file: Path, options: BenchOptions, as_json: bool, out: Path | None, model: ModelOptions) -> None:
     """Shows the figures, `out` holds them and a chart; with `check` raises LimitMissed naming the bars that are missed."""
-    names, machine = parse_names(against), this_machine()
-    if check:
+    names, machine = parse_names(options.against), this_machine()
+    if options.check:
         require_peers(names, read_bundle(file).manifest.name, machine.instruction_set)
-    result = measure(
-        file,
-        names,
-        runs,
-        threads,
-        images or (_photographs(models),),
-        lambda bundle: matching_model(bundle.manifest, file, model, pretrained, models),
-        machine,
-        OnTerminal(),
-    )
+    trial = Trial(names, options.runs, options.threads, options.images or (_photographs(model.models),), machine)
+    result = measure(file, trial, lambda bundle: matching_model(bundle.manifest, file, model), OnTerminal())
     if out is not None:
         write_atomically(out / "bench.json", json.dumps(result.to_dict(), indent=1).encode())
         write_atomically(out / "bench.svg", chart(result).encode())
@@ -58,7 +51,7 @@ def run(
         console.print("\n".join(notes(result)), markup=False)
         if out is not None:
             print((out / "bench.svg").resolve())
-    if check:
+    if options.check:
         _hold(result)
 
 

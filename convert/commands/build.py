@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from convert.bench.float_files import KINDS, float_path, write_float_files
-from convert.board.estimate import for_board
-from convert.build import build, bundle_bytes
-from convert.commands.request import Leaving, make_request
+from convert.board.estimate import check_fits
+from convert.build import build as build_bundle
+from convert.build import bundle_bytes
+from convert.options import BuildOptions, ExitOptions
 from convert.report import summary_table, write_report
-from convert.request import Request
+from convert.request import Request, make_request
 from convert.support.errors import LimitMissed, UsageError
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal, Progress
@@ -20,66 +22,57 @@ from targets.profile import load as load_profile
 from tflite_runtime_app.text.file import text_path
 
 
-def run(
-    target: str,
-    model: str | None,
-    pretrained: str | None,
-    images: tuple[Path, ...],
-    labels: str | None,
-    exits: str | None,
-    out: Path | None,
-    report: Path | None,
-    observer: str | None,
-    stream: str | None,
-    seed: int,
-    ladder: str | None,
-    force: bool,
-    keep_float: bool,
-    with_text: bool,
-    models: Path | None,
-    leaving: Leaving,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class BuildFiles:
+    """What a build writes; None for the default names. `force` writes over files that exist."""
+
+    out: Path | None = None
+    report: Path | None = None
+    force: bool = False
+    keep_float: bool = False
+    with_text: bool = False
+
+
+def build(options: BuildOptions, files: BuildFiles) -> None:
     """The report is written, then the bundle (with `keep_float` its float files too, with `with_text` the text tower before it).
 
     The paths of bundle and report are the last lines of standard output. For a microcontroller the bundle is a folder, the report in it.
     """
+    target = options.target
     micro = load_profile(target).micro
-    if micro and (keep_float or with_text):
+    if micro and (files.keep_float or files.with_text):
         raise UsageError(f"--keep-float and --with-text are for boards that run classify; {target} is a microcontroller")
-    if out is not None and not micro:
-        _refuse_to_overwrite(out, keep_float, with_text, force)
-    if leaving != Leaving() and not images:
+    if files.out is not None and not micro:
+        _refuse_to_overwrite(files.out, files)
+    if options.leaving != ExitOptions() and not options.images:
         raise UsageError("--policy, --risk, --budget and --gate are fitted to pictures: give --images FOLDER|TAR")
     progress = OnTerminal()
-    request = make_request(
-        target, model, pretrained, images, labels, exits, observer, stream, seed, ladder, models, progress, leaving
-    )
-    request = for_board(request)
+    request = make_request(options, progress)
+    check_fits(request)
     if micro:
-        _run_micro(request, out or Path(f"{request.model.name}-{target}"), force, progress)
+        _build_micro(request, files.out or Path(f"{request.model.name}-{target}"), files.force, progress)
         return
-    path = out or Path(f"{request.model.name}-{target}.tflite")
-    _refuse_to_overwrite(path, keep_float, with_text, force)
-    text = (
-        build_text(request.model, None, progress).content if with_text else None
-    )  # first: what cannot be converted says so at once
-    folder = report or path.with_name(f"{path.stem}-report")
-    result = build(request, progress)
+    path = files.out or Path(f"{request.model.name}-{target}.tflite")
+    _refuse_to_overwrite(path, files)
+    # The text tower comes first: one that cannot be converted says so at once.
+    text = build_text(request.model, None, progress).content if files.with_text else None
+    result = build_bundle(request, progress)
     content, _ = bundle_bytes(result)
-    page = write_report(folder, result.report, path)
-    if keep_float:
+    report = result.report.to_dict()
+    page = write_report(files.report or path.with_name(f"{path.stem}-report"), report, path)
+    if files.keep_float:
         kept = write_float_files(path, result.float_file)
         progress.step(f"float files kept: {', '.join(file.name for file in kept)}")
     if text is not None:
         write_atomically(text_path(path), text)
         progress.step(f"text tower written: {text_path(path).name}")
     write_atomically(path, content)
-    Console(highlight=False).print(summary_table(result.report))
+    Console(highlight=False).print(summary_table(report))
     print(path.resolve())
     print(page.resolve())
 
 
-def _run_micro(request: Request, folder: Path, force: bool, progress: Progress) -> None:
+def _build_micro(request: Request, folder: Path, force: bool, progress: Progress) -> None:
     """The folder is written; it and its page are the last lines of standard output."""
     from convert.micro.assemble import build_folder, missed
     from convert.micro.folder import refuse_to_overwrite
@@ -97,7 +90,8 @@ def _run_micro(request: Request, folder: Path, force: bool, progress: Progress) 
         raise LimitMissed(f"{folder} misses {request.profile.name}'s limits: {'; '.join(told)}")
 
 
-def _refuse_to_overwrite(path: Path, keep_float: bool, with_text: bool, force: bool) -> None:
-    for file in (path, *(float_path(path, kind) for kind in KINDS if keep_float), *([text_path(path)] if with_text else [])):
-        if file.exists() and not force:
+def _refuse_to_overwrite(path: Path, files: BuildFiles) -> None:
+    beside = [float_path(path, kind) for kind in KINDS if files.keep_float] + ([text_path(path)] if files.with_text else [])
+    for file in (path, *beside):
+        if file.exists() and not files.force:
             raise UsageError(f"{file} exists; write over it with --force, or name another file with --out")

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.console import Console
 
 from calibration.stored import to_bytes
-from convert.board.estimate import for_board
+from convert.board.estimate import check_fits
 from convert.build import build
-from convert.commands.request import Leaving, make_request
+from convert.calibrate.from_folder import FILE
+from convert.options import BuildOptions
 from convert.report import summary_table
+from convert.request import make_request
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal
 
 
-def run(
-    images: tuple[Path, ...],
-    model: str | None,
-    labels: str | None,
-    exits: str | None,
-    target: str,
-    observer: str | None,
-    stream: str | None,
-    seed: int,
-    ladder: str | None,
-    models: Path | None,
-    leaving: Leaving,
-) -> None:
+def calibrate(options: BuildOptions) -> None:
     """The model folder's calibration.npz is the one found on these images."""
     progress = OnTerminal()
-    request = make_request(target, model, None, images, labels, exits, observer, stream, seed, ladder, models, progress, leaving)
-    request = for_board(request)
+    request = make_request(options, progress)
+    check_fits(request)
     if request.model.folder is None:
         raise UsageError(f"{request.model.name} is not a model folder; calibrate one with --model DIR, or build with --images")
     result = build(request, progress)
-    path = request.model.folder / "calibration.npz"
-    write_atomically(path, to_bytes(result.stored))
-    Console(highlight=False).print(summary_table(result.report))
+    path = request.model.folder / FILE
+    write_atomically(path, to_bytes(result.calibrated))
+    Console(highlight=False).print(summary_table(result.report.to_dict()))
     print(path.resolve())

@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from convert.board.check import Checked, Verdict, check
+from convert.board.check import Checked, Verdict
+from convert.board.check import check as check_bundle
 from convert.support.errors import LimitMissed, UsageError
 from targets.cost import Error
 from targets.profile import Profile, load
@@ -19,15 +20,15 @@ WIDTH = 100
 MARKS = {True: "kept", False: "missed", None: "not judged"}
 
 
-def run(file: Path, target: str, as_json: bool) -> None:
+def check(file: Path, target: str, as_json: bool) -> None:
     """Shows every verdict; raises LimitMissed naming the limits that are not kept."""
     profile = load(target)
     if profile.micro:
-        _run_micro(file, profile, as_json)
+        _check_micro(file, profile, as_json)
         return
     if file.is_dir():
         raise UsageError(f"{file} is a folder, {target} takes a bundle's file; folders are for --target mcu-…")
-    found = check(read_bundle(file), profile)
+    found = check_bundle(read_bundle(file), profile)
     if as_json:
         print(json.dumps({"file": str(file), **found.to_dict()}, indent=1))
     else:
@@ -35,10 +36,10 @@ def run(file: Path, target: str, as_json: bool) -> None:
         console.print(verdict_table(found.verdicts, f"{found.target}: {profile.title}", _memory(found)))
         console.print(stage_table(found))
     if found.missed:
-        raise LimitMissed(f"{file} misses {target}'s limits: {'; '.join(told(verdict) for verdict in found.missed)}")
+        raise LimitMissed(f"{file} misses {target}'s limits: {'; '.join(in_words(verdict) for verdict in found.missed)}")
 
 
-def _run_micro(path: Path, profile: Profile, as_json: bool) -> None:
+def _check_micro(path: Path, profile: Profile, as_json: bool) -> None:
     """The same of a folder of stages, or of one stage's file."""
     from convert.micro.limits import check as check_micro
     from convert.micro.summary import stage_table as micro_table
@@ -53,10 +54,10 @@ def _run_micro(path: Path, profile: Profile, as_json: bool) -> None:
         if found.stages:
             console.print(micro_table(data, "stages"))
     if found.missed:
-        raise LimitMissed(f"{path} misses {profile.name}'s limits: {'; '.join(told(verdict) for verdict in found.missed)}")
+        raise LimitMissed(f"{path} misses {profile.name}'s limits: {'; '.join(in_words(verdict) for verdict in found.missed)}")
 
 
-def told(verdict: Verdict) -> str:
+def in_words(verdict: Verdict) -> str:
     """A missed limit in words."""
     if not verdict.unit:
         return f"{verdict.what}: {verdict.why}"

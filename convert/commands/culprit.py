@@ -6,50 +6,36 @@ import dataclasses
 import json
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
-from calibration.samples import pixels
-from convert.calibrate import images as fit
-from convert.calibrate.calibration import prepare_simulation
-from convert.commands.request import make_request
+from convert.calibrate.calibration import calibration_of
+from convert.calibrate.simulation import simulation_of
 from convert.measure.culprit import Culprits, measure
+from convert.options import BuildOptions
 from convert.report.plots import share_plot
+from convert.request import make_request
+from convert.stages.run import batches
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
-from convert.support.images import load_pictures
 from convert.support.progress import OnTerminal
 
-BATCH = 32
 
-
-def run(
-    images: tuple[Path, ...],
-    model: str | None,
-    pretrained: str | None,
-    exits: str | None,
-    stream: str | None,
-    observer: str | None,
-    count: int,
-    out: Path,
-    seed: int,
-    models: Path | None,
-) -> None:
+def culprit(options: BuildOptions, count: int, out: Path) -> None:
     """`out` holds culprit.svg and culprit.json; the table goes to standard output."""
     progress = OnTerminal()
-    request = make_request("rpi", model, pretrained, images, "any", exits, observer, stream, seed, None, models, progress)
-    sources = images or (() if request.photographs is None else (request.photographs,))
-    found = load_pictures(sources, request.model.preprocessing, progress)
-    if not len(found):
+    request = make_request(dataclasses.replace(options, labels="any"), progress)
+    calibration = calibration_of(request, progress)
+    images = calibration.reported
+    if images is None or not len(images):
         raise UsageError("no readable pictures to measure on; give some with --images FOLDER|TAR")
-    stages, grids, codes = prepare_simulation(request, found if images else None, progress)
-    chosen = (fit.share_out(found).report if images else found).images[:count]
-    batches = [torch.from_numpy(pixels(chosen[start : start + BATCH])) for start in range(0, len(chosen), BATCH)]
-    result = measure(stages, grids, batches, progress, codes)
-    write_atomically(out / "culprit.json", json.dumps({"images": len(chosen), **dataclasses.asdict(result)}, indent=1).encode())
+    chosen = list(batches(images.images[:count]))
+    simulation = simulation_of(request, calibration)
+    result = measure(simulation.stages, simulation.grids, chosen, progress, simulation.codes)
+    used = min(count, len(images))
+    write_atomically(out / "culprit.json", json.dumps({"images": used, **dataclasses.asdict(result)}, indent=1).encode())
     write_atomically(out / "culprit.svg", share_plot(result.classes, result.blocks, result.everything).encode())
-    Console(highlight=False).print(_table(result, len(chosen)))
+    Console(highlight=False).print(_table(result, used))
     print((out / "culprit.svg").resolve())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from calibration.samples import count, samples
-from convert.commands.matching import matching_model
+from calibration.phases import RewriteInputs
+from calibration.samples import count, samples, tensor_of
+from calibration.vectors import unit_rows
+from convert.commands.matching import matching_labels, matching_model
+from convert.emit.manifest import cascade_of
 from convert.measure.float_time import float_milliseconds
-from convert.measure.parity import cascade_of
-from convert.measure.stream import Seen, tensor_of, through_both
-from convert.measure.study import study
-from convert.model.labels import LabelList, embed_labels, imagenet_labels, named_places, parse_labels
+from convert.measure.stream import Networks, Seen, through_both
+from convert.measure.study import ExitStudy, study
+from convert.model.labels import LabelList, embed_labels, imagenet_labels, named_places
 from convert.model.load import ClipModel
 from convert.model.tower import Tower
+from convert.options import ModelOptions
 from convert.report import evaluation_page as page
 from convert.report.contact_sheet import MOST, contact_sheet
 from convert.rewrites import input_normalisation
@@ -39,28 +43,31 @@ from tflite_runtime_app.exits.refit import for_other_labels
 FEW = 8  # pictures that the float network is timed on
 
 
-def run(
-    file: Path,
-    images: tuple[Path, ...],
-    labels: str | None,
-    imagenet: Path | None,
-    skip: int,
-    out: Path,
-    as_json: bool,
-    model: str | None,
-    pretrained: str | None,
-    models: Path | None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class EvaluationImages:
+    """Which images: sources, or ImageNet's validation folder in their place; the first `skip` are left out."""
+
+    images: tuple[Path, ...]
+    imagenet: Path | None
+    skip: int
+
+    def sources(self) -> tuple[Path, ...]:
+        """Where they lie. Raises UsageError for none, for both, and for what is not there."""
+        if (self.imagenet is None) == (not self.images):
+            raise UsageError("give pictures by --images FOLDER|TAR, or ImageNet's validation folder by --imagenet DIR, not both")
+        found = (self.imagenet,) if self.imagenet is not None else self.images
+        for path in found:
+            if not path.exists():
+                raise UsageError(f"{path}: no such folder, tar file or picture")
+        return found
+
+
+def evaluate(file: Path, given: EvaluationImages, labels: str | None, out: Path, as_json: bool, model: ModelOptions) -> None:
     """`out` holds evaluation.json, index.html and the contact sheets; the tables are shown. A run that was cut off goes on."""
-    if (imagenet is None) == (not images):
-        raise UsageError("give pictures by --images FOLDER|TAR, or ImageNet's validation folder by --imagenet DIR, not both")
-    sources = (imagenet,) if imagenet is not None else images
-    for path in sources:
-        if not path.exists():
-            raise UsageError(f"{path}: no such folder, tar file or picture")
+    sources, skip = given.sources(), given.skip
     bundle, progress = read_bundle(file), OnTerminal()
-    loaded = matching_model(bundle.manifest, file, model, pretrained, models)
-    listed, bank = _labels(bundle, labels, imagenet, loaded)
+    loaded = matching_model(bundle.manifest, file, model)
+    listed, bank = _labels(bundle, labels, given.imagenet, loaded)
     manifest = _usable(bundle, bank, progress)
     total = count(sources) - skip
     if total <= 0:
@@ -69,22 +76,30 @@ def run(
         f"{bundle.manifest.flatbuffer_sha256} {_states(sources)} {skip} {loaded.weights_sha256}".encode()
     ).hexdigest()
     items = (item for number, item in enumerate(samples(sources)) if number >= skip)
-    cascade, stages = cascade_of(bundle.flatbuffer, manifest), _float_stages(loaded, manifest)
-    kept = out / "seen"
-    seen = through_both(items, total, manifest.preprocessing, cascade, stages, kept, key, progress)
+    cascade = cascade_of(bundle.flatbuffer, manifest)
+    networks = Networks(manifest.preprocessing, cascade, _float_stages(loaded, manifest))
+    seen = through_both(items, total, networks, out / "seen", key, progress)
     if not seen.names:
         raise UsageError(f"none of {total} pictures could be read, the first: {seen.skipped[0]}")
     places = named_places(listed, seen.folders, progress)
     seen = seen if len(places) == len(seen.names) else seen.chosen(places)
     known = listed.indices(seen.folders)
     wanted = None if known is None else np.array(known, np.int64)
-    data = study(seen.found, seen.float_found, wanted, cascade, manifest, bank)
-    data |= {"file": str(file), "model": loaded.name, "labels": len(bank.names), "skip": skip, "skipped": list(seen.skipped)}
-    data |= {"names": list(seen.names), "noise": bundle.report.get("noise")}
-    data["float_ms"] = float_milliseconds(loaded, _first_tensors(sources, seen.names[:FEW], manifest))
-    sheets = _sheets(out, sources, skip, seen, data, wanted, bank, manifest)
+    studied = study(seen.found, seen.float_found, wanted, cascade, manifest, bank)
+    data = {
+        **studied.to_dict(),
+        "file": str(file),
+        "model": loaded.name,
+        "labels": len(bank.names),
+        "skip": skip,
+        "skipped": list(seen.skipped),
+        "names": list(seen.names),
+        "noise": bundle.report.get("noise"),
+        "float_ms": float_milliseconds(loaded, _first_tensors(sources, seen.names[:FEW], manifest)),
+    }
+    sheets = [] if wanted is None else _sheets(out, sources, seen, studied, wanted, bank, manifest)
     write_atomically(out / "evaluation.json", json.dumps(data).encode())
-    title = f"{loaded.name}: leaving early, on {data['images']} images"
+    title = f"{loaded.name}: leaving early, on {studied.images} images"
     write_atomically(out / "index.html", page.render(data, title, sheets).encode())
     if as_json:
         print(json.dumps(data))
@@ -101,16 +116,9 @@ def _first_tensors(sources: Sequence[Path], names: Sequence[str], manifest: Mani
 
 
 def _labels(bundle: Bundle, option: str | None, imagenet: Path | None, model: ClipModel) -> tuple[LabelList, LabelBank]:
-    if imagenet is not None:
-        listed = imagenet_labels(imagenet)
-        return listed, embed_labels(listed, model)
-    if option is None:
-        if bundle.labels is None:
-            raise UsageError("the bundle holds no labels; give --labels FILE")
-        return LabelList(bundle.labels.names, bundle.labels.names), bundle.labels
-    if not Path(option).is_file():
-        raise UsageError(f"--labels {option}: no such file; one `id TAB names` a line is expected")
-    listed = parse_labels(Path(option).read_text("utf-8"))
+    if imagenet is None:
+        return matching_labels(bundle, option, model)
+    listed = imagenet_labels(imagenet)
     return listed, embed_labels(listed, model)
 
 
@@ -130,7 +138,7 @@ def _usable(bundle: Bundle, bank: LabelBank, progress: Progress) -> Manifest:
 
 
 def _float_stages(model: ClipModel, manifest: Manifest) -> tuple[Stage, ...]:
-    tower = input_normalisation.apply(model.tower(), {})
+    tower = input_normalisation.apply(model.tower(), RewriteInputs())
     assert isinstance(tower, Tower)
     return build_stages(tower, tuple(stage.blocks_done for stage in manifest.stages[:-1]))
 
@@ -138,32 +146,28 @@ def _float_stages(model: ClipModel, manifest: Manifest) -> tuple[Stage, ...]:
 def _sheets(
     out: Path,
     sources: Sequence[Path],
-    skip: int,
     seen: Seen,
-    data: dict[str, Any],
-    wanted: np.ndarray[Any, np.dtype[np.int64]] | None,
+    studied: ExitStudy,
+    wanted: NDArray[np.int64],
     bank: LabelBank,
     manifest: Manifest,
 ) -> list[tuple[str, str]]:
     """Contact sheets of rescued and harmed images, written beside the page."""
-    if wanted is None:
-        return []
     found = []
-    unit = seen.found.embeddings / np.maximum(np.linalg.norm(seen.found.embeddings, axis=-1, keepdims=True), 1e-12)
-    for word in ("rescued", "harmed"):
-        chosen = data[word][:MOST]
+    unit = unit_rows(seen.found.embeddings)
+    for word, places in (("rescued", studied.rescued), ("harmed", studied.harmed)):
+        chosen = places[:MOST]
         if not chosen:
             continue
         names = {seen.names[i] for i in chosen}
         tensors = {item.name: tensor_of(item, manifest.preprocessing) for item in samples(sources) if item.name in names}
         captions = []
         for i in chosen:
-            early, full = (bank.names[int((unit[i, stage] @ bank.vectors.T).argmax())] for stage in (data["left"][i], -1))
-            block = manifest.stages[data["left"][i]].blocks_done
+            early, full = (bank.names[int((unit[i, stage] @ bank.vectors.T).argmax())] for stage in (studied.left[i], -1))
+            block = manifest.stages[studied.left[i]].blocks_done
             captions.append((bank.names[int(wanted[i])], f"block {block}: {early}", f"full: {full}"))
-        title = f"{word.capitalize()}: {len(data[word])} of {data['images']} images" + (
-            f", {MOST} shown" if len(data[word]) > MOST else ""
-        )
+        shown = f", {MOST} shown" if len(places) > MOST else ""
+        title = f"{word.capitalize()}: {len(places)} of {studied.images} images{shown}"
         write_atomically(out / f"{word}.png", contact_sheet(np.stack([tensors[seen.names[i]] for i in chosen]), captions, title))
         found.append((title, f"{word}.png"))
     return found

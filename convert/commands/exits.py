@@ -11,50 +11,48 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from convert.calibrate import images as fit
-from convert.calibrate.calibration import prepare_simulation
-from convert.commands.request import make_request
+from convert.calibrate.calibration import Calibration
+from convert.calibrate.from_folder import FILE, FolderCalibration, stored_calibration
+from convert.calibrate.from_images import ImageCalibration, read_shares
+from convert.calibrate.images import Shares
+from convert.calibrate.simulation import simulation_of
 from convert.measure.head_factorial import HEADS, TOKENS, Cell, measure
-from convert.model.labels import embed_labels, named_places
+from convert.model.labels import embed_labels
+from convert.options import BuildOptions
+from convert.request import Request, make_request
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
-from convert.support.images import load_pictures
-from convert.support.progress import OnTerminal
+from convert.support.progress import OnTerminal, Progress
 
 
-def run(
-    images: tuple[Path, ...],
-    model: str | None,
-    pretrained: str | None,
-    labels: str | None,
-    count: int,
-    out: Path,
-    seed: int,
-    models: Path | None,
-) -> None:
+def exits(options: BuildOptions, count: int, out: Path) -> None:
     """`out` holds the table as JSON, and it is shown: a row per block, a column per token, head and arithmetic."""
     progress = OnTerminal()
-    request = make_request("rpi", model, pretrained, images, labels, None, None, None, seed, None, models, progress)
-    everything = load_pictures(images, request.model.preprocessing, progress)
-    shares = fit.share_out(everything, named_places(request.labels, everything.folders, progress))
+    request = make_request(options, progress)
+    shares = read_shares(request, progress)
     asked = shares.report.part(0, count)
     right = request.labels.indices(asked.folders)
     if right is None:
         raise UsageError("which head reads a block best needs the right labels: give --labels with `id TAB names` a line")
-    known = request.model.folder is not None and (request.model.folder / "calibration.npz").is_file()
-    stages, grids, codes = prepare_simulation(request, None if known else everything, progress)
+    simulation = simulation_of(request, _calibration(request, shares, progress))
     bank = embed_labels(request.labels, request.model)
-    wanted = np.array(right, np.int64)
-    cells = measure(stages, grids, request.recipe.stream, codes, shares.gates.images, asked.images, wanted, bank, progress)
+    cells = measure(simulation, shares.gates.images, asked.images, np.array(right, np.int64), bank, progress)
     data = {
         "model": request.model.name,
         "images": len(asked),
         "learned": len(shares.gates),
-        "cells": [dataclasses.asdict(c) for c in cells],
+        "cells": [dataclasses.asdict(cell) for cell in cells],
     }
     write_atomically(out, json.dumps(data).encode())
     Console(highlight=False).print(_table(cells, len(asked)))
     print(out.resolve())
+
+
+def _calibration(request: Request, shares: Shares, progress: Progress) -> Calibration:
+    """The model folder's calibration where it has one, else one on the images."""
+    if request.model.folder is not None and (request.model.folder / FILE).is_file():
+        return FolderCalibration(request, stored_calibration(request), progress)
+    return ImageCalibration(request, shares, progress)
 
 
 def _table(cells: list[Cell], images: int) -> Table:

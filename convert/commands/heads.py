@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from calibration.samples import pixels
 from convert.heads import ridge
 from convert.heads.attending import embed, embed_tokens
 from convert.heads.patch_tokens import BATCH, mean_tokens, normed, reader
@@ -21,6 +20,9 @@ from convert.model import head_files as files
 from convert.model.labels import embed_labels, read_label_list
 from convert.model.load import load_model
 from convert.model.tower import Head, Tower
+from convert.options import ModelOptions
+from convert.request import parse_blocks
+from convert.stages.run import batches
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from convert.support.images import load_pictures
@@ -32,25 +34,27 @@ LEAST = 500
 HEADS = ("fitted", "trained")
 
 
-def run(
-    images: tuple[Path, ...],
-    model: str | None,
-    labels: tuple[str, ...],
-    blocks: str,
-    kind: str,
-    views: int,
-    seed: int,
-    models: Path | None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class HeadOptions:
+    """Which heads to make, and how: blocks as in `4,6,8`, `trained` or `fitted`, random views of every image to train on."""
+
+    exits: str
+    kind: str
+    views: int
+    seed: int
+
+
+def heads(images: tuple[Path, ...], model: ModelOptions, labels: tuple[str, ...], options: HeadOptions) -> None:
     """The model folder's heads.safetensors has a head of that kind for each of the blocks; a table compares them with other kinds.
 
     Heads are trained by every list of labels and judged by the first. What training has done so far is kept beside the file after every
     view, and a second call goes on from there.
     """
+    kind, seed = options.kind, options.seed
     if kind not in HEADS:
         raise UsageError(f"--kind {kind!r} is none of {', '.join(HEADS)}")
     progress = OnTerminal()
-    loaded = load_model(model, None, models, with_heads=False)
+    loaded = load_model(model.model, None, model.models, with_heads=False)
     if loaded.folder is None:
         raise UsageError(f"{loaded.name} is not a model folder; give one with --model DIR")
     lists = [read_label_list(given, loaded) for given in labels or (None,)]
@@ -62,26 +66,26 @@ def run(
     held, rest = np.sort(order[: len(order) // HELD]), np.sort(order[len(order) // HELD :])
     rights = [np.array([names.place.get(folder, -1) for folder in pictures.folders]) for names in lists]
     tower = loaded.tower_without_heads()
-    chosen = _blocks(blocks, len(tower.blocks))
+    chosen = _blocks(options.exits, len(tower.blocks))
     means, embeddings = mean_tokens(tower, chosen, pictures.images, progress)
     bank, known = banks[0], 10 * (rights[0] >= 0).sum() >= 9 * len(pictures)  # else folders are no ids
     target = rights[0] if known else (embeddings @ bank.vectors.T).argmax(1)
     held = held[target[held] >= 0]
-    heads = {done: ridge.fit(means[rest, k], embeddings[rest])[0] for k, done in enumerate(chosen)}
+    found = {done: ridge.fit(means[rest, k], embeddings[rest])[0] for k, done in enumerate(chosen)}
     shared = Head((tower.projection,))
     kept = loaded.folder / f"{files.FILE}.state"
     scores = [
-        [_share_right(embed(head, means[held, k], tower.activation), bank, target[held]) for head in (shared, heads[done])]
+        [_share_right(embed(head, means[held, k], tower.activation), bank, target[held]) for head in (shared, found[done])]
         for k, done in enumerate(chosen)
     ]
     if kind == "trained":
         told = tuple(Names(one.vectors, right[rest]) for one, right in zip(banks, rights, strict=True))
         lesson = Lesson(pictures.images, rest, told, loaded.logit_scale)
-        heads = train(tower, chosen, lesson, Schedule(views=views), seed, progress, kept)
-        for row, found in zip(scores, _of_tokens(heads, tower, pictures.images[held], progress), strict=True):
-            row.append(_share_right(found, bank, target[held]))
+        found = train(tower, chosen, lesson, Schedule(views=options.views), seed, progress, kept)
+        for row, embedded in zip(scores, _of_tokens(found, tower, pictures.images[held], progress), strict=True):
+            row.append(_share_right(embedded, bank, target[held]))
     path = loaded.folder / files.FILE
-    write_atomically(path, files.to_bytes(heads))
+    write_atomically(path, files.to_bytes(found))
     kept.unlink(missing_ok=True)
     table = _table(dict(zip(chosen, scores, strict=True)), "top-1" if known else "the whole tower's answer")
     table.title = f"Heads of {loaded.name}, on {len(held)} pictures kept apart"
@@ -105,9 +109,8 @@ def _table(scores: dict[int, list[float]], what: str) -> Table:
 def _of_tokens(heads: dict[int, Head], tower: Tower, images: NDArray[np.int8], progress: Progress) -> list[NDArray[np.float32]]:
     """The embeddings [n, E] of every head that pools by attention, of images [n, H, W, 3]."""
     read, found = reader(tower, tuple(heads)), []
-    starts = range(0, len(images), BATCH)
-    for start in progress.over(starts, len(starts), "heads on the pictures kept apart"):
-        tokens = normed(read(torch.from_numpy(pixels(images[start : start + BATCH])))[0], tower.norm_post)
+    for batch in batches(images, progress, "heads on the images kept apart", BATCH):
+        tokens = normed(read(batch)[0], tower.norm_post)
         found.append([embed_tokens(head, tokens[:, k], tower.activation) for k, head in enumerate(heads.values())])
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
@@ -117,10 +120,7 @@ def _share_right(embeddings: NDArray[np.float32], bank: LabelBank, target: NDArr
 
 
 def _blocks(text: str, count: int) -> tuple[int, ...]:
-    try:
-        found = tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError as error:
-        raise UsageError(f"--exits should be numbers of blocks as in 4,6,8; found {text!r}") from error
+    found = tuple(sorted(set(parse_blocks(text))))
     if not all(0 < block < count for block in found):
         raise UsageError(f"--exits lie between 1 and {count - 1}, found {text}")
     return found

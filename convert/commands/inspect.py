@@ -17,7 +17,7 @@ from convert.tflite.flatbuffer import signatures as signatures_of
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
 
 
-def run(file: Path, as_json: bool) -> None:
+def inspect(file: Path, as_json: bool) -> None:
     """Prints the facts; the bundle was checked to the last byte on the way."""
     facts = describe(read_bundle(file))
     if as_json:

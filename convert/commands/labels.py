@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 from convert.commands.matching import matching_model
-from convert.measure.parity import cascade_of
+from convert.emit.manifest import cascade_of
 from convert.model.labels import embed_labels, read_label_list
+from convert.options import ModelOptions
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from tflite_runtime_app.bundle.file import read_bundle
@@ -15,14 +16,14 @@ from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.exits.refit import for_other_labels
 
 
-def run(file: Path, labels: str, out: Path, model: str | None, pretrained: str | None, force: bool, models: Path | None) -> None:
+def labels(file: Path, given: str, out: Path, model: ModelOptions, force: bool) -> None:
     """`out` holds one unit vector per label, in the bundle's space; what becomes of the exits with these labels is said."""
     bundle = read_bundle(file)
     manifest = bundle.manifest
     if out.exists() and not force:
         raise UsageError(f"{out} exists; write over it with --force, or name another file with --out")
-    loaded = matching_model(manifest, file, model, pretrained, models)
-    bank = embed_labels(read_label_list(labels, loaded), loaded)
+    loaded = matching_model(manifest, file, model)
+    bank = embed_labels(read_label_list(given, loaded), loaded)
     write_atomically(out, labels_to_bytes(bank))
     _, told = for_other_labels(cascade_of(bundle.flatbuffer, manifest), manifest, bundle.remembered, bank)
     if told:

@@ -20,12 +20,12 @@ _BY_NAME = {".text.tflite": "text-tower", ".tflite": "bundle", ".npz": "labels"}
 _CHECKS = {"bundle": checked_bundle, "labels": checked_labels}
 
 
-def run(file: Path | None, key: Path | None, new_key: Path | None, kind: str | None) -> None:
+def sign(file: Path | None, key: Path | None, new_key: Path | None, kind: str | None) -> None:
     """FILE.sig lies beside the file, or a new pair of keys in the folder; the paths are printed."""
     if new_key is not None and file is None and key is None:
         print(*(path.resolve() for path in make_keys(new_key)), sep="\n")
     elif new_key is None and file is not None and key is not None:
-        print(sign(file, key, kind).resolve())
+        print(sign_file(file, key, kind).resolve())
     else:
         raise UsageError("expected FILE with --key KEY.pem, or --new-key DIR alone")
 
@@ -53,7 +53,7 @@ def make_keys(folder: Path) -> tuple[Path, Path]:
     return private, public
 
 
-def sign(file: Path, key: Path, kind: str | None) -> Path:
+def sign_file(file: Path, key: Path, kind: str | None) -> Path:
     """FILE.sig holds the signature of the file as one of its kind; the kind follows from the name unless it is given.
 
     Raises UsageError for a kind or a key that does not do, BundleError or LabelError for a file that no board would take.

@@ -13,7 +13,7 @@ WIDTH = 100
 DEFAULT = "rpi"
 
 
-def run() -> None:
+def targets() -> None:
     """Prints the table, at most `WIDTH` columns wide."""
     Console(highlight=False, width=WIDTH).print(table([load(name) for name in names()]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from convert.commands.matching import matching_model
+from convert.options import ModelOptions
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal
@@ -13,14 +14,12 @@ from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.text.file import text_path
 
 
-def run(
-    file: Path, out: Path | None, weights: str | None, model: str | None, pretrained: str | None, force: bool, models: Path | None
-) -> None:
+def text(file: Path, out: Path | None, weights: str | None, model: ModelOptions, force: bool) -> None:
     """`out`, by default NAME.text.tflite beside the bundle, turns names into label vectors on the board; its path is the last line."""
     path = text_path(file) if out is None else out
     if path.exists() and not force:
         raise UsageError(f"{path} exists; write over it with --force, or name another file with --out")
     manifest = read_bundle(file).manifest
-    built = build_text(matching_model(manifest, file, model, pretrained, models), weights, OnTerminal())
+    built = build_text(matching_model(manifest, file, model), weights, OnTerminal())
     write_atomically(path, built.content)
     print(built.checks[-1].words(), path.resolve(), sep="\n")

@@ -4,43 +4,35 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from calibration.samples import SampleSet
-from convert.commands.matching import matching_model
-from convert.measure.parity import Parity, cascade_of, float_embeddings, measure
-from convert.model.labels import LabelList, embed_labels, named_places, parse_labels
+from convert.commands.matching import matching_labels, matching_model
+from convert.emit.manifest import cascade_of
+from convert.measure.parity import Parity, float_embeddings, measure
+from convert.model.labels import LabelList, named_places
+from convert.options import ModelOptions
 from convert.support.errors import LimitMissed, UsageError
 from convert.support.images import load_pictures
 from convert.support.progress import OnTerminal, Progress
 from tflite_runtime_app.bundle.file import read_bundle
-from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.exits.refit import for_other_labels
 
 
-def run(
-    file: Path,
-    images: tuple[Path, ...],
-    labels: str | None,
-    skip: int,
-    as_json: bool,
-    model: str | None,
-    pretrained: str | None,
-    models: Path | None,
-) -> None:
+def verify(file: Path, images: tuple[Path, ...], labels: str | None, skip: int, as_json: bool, model: ModelOptions) -> None:
     """Shows every figure; raises LimitMissed naming what falls short of the manifest's limits."""
     bundle = read_bundle(file)
     progress = OnTerminal()
-    loaded = matching_model(bundle.manifest, file, model, pretrained, models)
+    loaded = matching_model(bundle.manifest, file, model)
     found = load_pictures(images, bundle.manifest.preprocessing, progress)
     part = found.part(skip, None)
     if not len(part):
         raise UsageError(f"--images holds {len(found)} readable pictures, --skip {skip} leaves none")
-    listed, bank = _labels(labels, bundle.labels, lambda listed: embed_labels(listed, loaded))
+    listed, bank = matching_labels(bundle, labels, loaded)
     part, truth = _known(part, listed, labels, progress)
     progress.step(f"{len(part)} images read, {len(found.skipped)} broken ones skipped, {len(bank.names)} labels")
     reference = float_embeddings(loaded, part.images, progress)
@@ -76,18 +68,6 @@ def table(result: Parity) -> Table:
         shown.add_row(name, percent(stage.top1), percent(stage.agreement), f"{stage.macs / 1e6:.1f}")
     shown.caption = f"cosine with float: mean {result.cosine_mean:.4f}, 5th percentile {result.cosine_p5:.4f}"
     return shown
-
-
-def _labels(option: str | None, inside: LabelBank | None, embed: Callable[[LabelList], LabelBank]) -> tuple[LabelList, LabelBank]:
-    """The labels and the matrix to score with."""
-    if option is None:
-        if inside is None:
-            raise UsageError("the bundle holds no labels; give --labels FILE")
-        return LabelList(inside.names, inside.names), inside
-    if not Path(option).is_file():
-        raise UsageError(f"--labels {option}: no such file; one `id TAB names` a line is expected")
-    listed = parse_labels(Path(option).read_text("utf-8"))
-    return listed, embed(listed)
 
 
 def _known(part: SampleSet, listed: LabelList, option: str | None, progress: Progress) -> tuple[SampleSet, Sequence[int] | None]:

@@ -1,67 +1,91 @@
-"""From the float file and the ranges to the full-integer file: the passes for the target's stream, then the quantizer."""
+"""From the float file and the ranges to the full-integer file: every step in order, each a pass with one signature."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.phases import RangeCalibration
 from calibration.ranges import Grid
 from calibration.two_term import with_two_terms
-from convert.emit.quantize import quantize
-from convert.passes import bias_correction, int16_stream, key_layout, norm_floor, squared_length, two_ranges, two_term_stream
-from convert.tflite.flatbuffer import constants, prune, read_model, write_model
+from convert.emit import quantize
+from convert.passes import (
+    bias_correction,
+    gelu_form,
+    int16_stream,
+    key_layout,
+    norm_floor,
+    squared_length,
+    two_ranges,
+    two_term_stream,
+)
+from convert.passes.state import Fired, GraphState, Pass
+from convert.tflite.flatbuffer import read_model, write_model
 
 STREAMS = ("int8", "two_term")  # what a bundle may have
 MEASURED_STREAMS = (*STREAMS, "int16")
 
+PASSES = (
+    Pass("key-layout", key_layout.apply),
+    Pass("squared-length", squared_length.apply),
+    Pass("two-term-stream", two_term_stream.apply),
+    Pass("two-ranges", two_ranges.apply),
+    Pass("norm-floor", norm_floor.apply),
+    Pass("quantize", quantize.apply),  # float before, integers from here on
+    Pass("int16-stream", int16_stream.apply),
+    Pass("bias-correction", bias_correction.apply),
+    Pass("gelu-form", gelu_form.apply),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class IntegerFile:
-    """The file, the role of each of its tensors by name, and each role's grid."""
+    """The file, the role of each of its tensors by name, each role's grid, and how often each pass fired."""
 
     content: bytes
     by_name: dict[str, str]
     grids: dict[str, Grid]
+    passes: tuple[Fired, ...] = ()
 
 
 def make_integer(
     float_file: bytes,
     by_name: Mapping[str, str],
-    grids: Mapping[str, Grid],
-    largest: Mapping[str, float],
+    ranges: RangeCalibration,
     stream: str,
     weights: Mapping[str, NDArray[np.int8]] | None = None,
+    corrections: Mapping[str, NDArray[np.float32]] | None = None,
+    runtime: str = "litert",
 ) -> IntegerFile:
-    """The full-integer file with a residual stream of that kind; `largest` are the largest values seen of every role.
+    """The full-integer file with a residual stream of that kind, for that runtime.
 
-    `weights` are the codes of layers by name (`weights.py`); without them every weight takes its nearest code.
+    `weights` are the codes of layers by name (`stages/layers.py`); without them every weight takes its nearest code. `corrections` are what
+    heads' results are off by.
     """
-    model, roles = read_model(float_file), dict(by_name)
-    final = with_two_terms(grids, largest) if stream == "two_term" else dict(grids)
-    key_layout.apply(model, roles, final)
-    squared_length.apply(model, roles, final)
-    if stream == "two_term":
-        two_term_stream.apply(model, roles, final)
-    two_ranges.apply(model, roles, final)
-    norm_floor.apply(model, roles, final)
-    prune(model)
-    content = quantize(write_model(model), roles, final, weights)
-    if stream == "int16":
-        integer = read_model(content)
-        int16_stream.apply(integer, roles, final, largest, constants(model))
-        prune(integer)
-        content = write_model(integer)
-    return IntegerFile(content, roles, final)
+    state = GraphState(
+        read_model(float_file),
+        dict(by_name),
+        with_two_terms(ranges.grids, ranges.largest) if stream == "two_term" else dict(ranges.grids),
+        stream=stream,
+        runtime=runtime,
+        largest=ranges.largest,
+        weights=weights or {},
+        corrections=corrections or {},
+    )
+    log = []
+    for step in PASSES:
+        state = step.apply(state)
+        log.append(Fired(step.name, state.fired))
+    return IntegerFile(write_model(state.model), state.roles, state.grids, tuple(log))
 
 
 def corrected(integer: IntegerFile, corrections: Mapping[str, NDArray[np.float32]]) -> IntegerFile:
-    """The file with these corrections in the biases of the layers that give the roles (`correction.py`)."""
-    if not corrections:
-        return integer
-    model = read_model(integer.content)
-    bias_correction.apply(model, integer.by_name, corrections)
-    prune(model)
-    return IntegerFile(write_model(model), integer.by_name, integer.grids)
+    """The finished file with these corrections in the biases of the layers that give the roles (`calibrate/bias_correction.py`)."""
+    given = GraphState(read_model(integer.content), integer.by_name, integer.grids, corrections=corrections)
+    state = bias_correction.apply(given)
+    passes = tuple(Fired(f.name, state.fired) if f.name == "bias-correction" else f for f in integer.passes)
+    return dataclasses.replace(integer, content=write_model(state.model), passes=passes)

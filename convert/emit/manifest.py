@@ -1,4 +1,4 @@
-"""From the integer file to the manifest that describes it: every shape, scale and cost is read off the file itself."""
+"""From the integer file to the manifest that describes it, read off the file itself; and to the board's cascade over both."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform
 from collections.abc import Sequence
 
 from calibration.gates import Gate
-from calibration.stored import Stored
+from calibration.phases import Calibrated
 from convert.model.load import ClipModel
 from convert.stages.stage import Stage
 from convert.support.errors import EmitError
@@ -15,17 +15,28 @@ from convert.tflite.audit import grid_of
 from convert.tflite.flatbuffer import read_model, signatures, text
 from tflite_runtime_app import __version__
 from tflite_runtime_app.bundle.manifest import Calibration, GateSpec, Manifest, PolicySpec, StageSpec, TensorSpec
+from tflite_runtime_app.inference.cascade import Cascade
+from tflite_runtime_app.inference.engine import LiteRtEngine
+from tflite_runtime_app.policies import Never
 
 TOOLS = ("torch", "open_clip_torch", "onnx", "onnx2tf", "tensorflow", "ai-edge-quantizer", "ai-edge-litert", "numpy", "Pillow")
+
+THREADS = 2  # of the interpreter, wherever a file is measured and not timed against others
 
 Tensors = dict[str, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]]  # inputs and outputs by signature
 
 
 def describe(
-    content: bytes, stages: Sequence[Stage], model: ClipModel, stored: Stored, target: str, limits: dict[str, float]
+    content: bytes,
+    stages: Sequence[Stage],
+    model: ClipModel,
+    calibrated: Calibrated,
+    target: str,
+    limits: dict[str, float] | None = None,
 ) -> Manifest:
-    """The manifest of an integer file with its gates; digests are filled in when the bundle is written."""
+    """The manifest of an integer file with the gates that the calibration has; digests are filled in when the bundle is written."""
     tensors = _tensors(content)
+    origin, ranges, exits = calibrated.origin, calibrated.ranges, calibrated.exits
     stage_specs = tuple(
         StageSpec(
             signature=f"stage_{stage.part.index}",
@@ -39,7 +50,7 @@ def describe(
     )
     gates = tuple(
         _gate(f"gate_{k}", gate, threshold, tensors)
-        for k, (gate, threshold) in enumerate(zip(stored.gates, stored.thresholds, strict=True))
+        for k, (gate, threshold) in enumerate(zip(exits.gates, exits.thresholds, strict=True))
     )
     return Manifest(
         name=model.name,
@@ -49,15 +60,15 @@ def describe(
         preprocessing=model.preprocessing,
         embedding_size=stages[-1].tower.embedding_size,
         logit_scale=model.logit_scale,
-        none_threshold=stored.none_threshold,
+        none_threshold=exits.none_threshold,
         stages=stage_specs,
         gates=gates,
-        policy=PolicySpec(stored.policy, stored.parameters),
-        calibration=Calibration(stored.digest, stored.images, stored.observer, stored.labels, stored.risk, stored.observers),
+        policy=PolicySpec(exits.policy, exits.parameters),
+        calibration=Calibration(origin.digest, origin.images, origin.observer, exits.labels, exits.risk, ranges.observers),
         flatbuffer_sha256="",
-        stream=stored.stream,
-        ladder=taken(stored),
-        limits=limits,
+        stream=origin.stream,
+        ladder=calibrated.steps_taken,
+        limits=limits or {},
         tools={
             "clip-rescue": __version__,
             "python": platform.python_version(),
@@ -66,15 +77,14 @@ def describe(
     )
 
 
-def taken(stored: Stored) -> tuple[str, ...]:
-    """The steps that the file really went through: from too few pictures weights are not rounded and biases not corrected."""
-    without = {name for name, found in (("rounding", stored.rounding), ("bias-correction", stored.corrections)) if not found}
-    return tuple(step for step in stored.ladder if step not in without)
+def cascade_of(flatbuffer: bytes, manifest: Manifest) -> Cascade:
+    """The board's cascade over the file, run to full depth."""
+    return Cascade(LiteRtEngine(flatbuffer, threads=THREADS), manifest, Never())
 
 
-def undecided(stream: str) -> Stored:
-    """A calibration that says nothing but the stream: for files that are measured and thrown away."""
-    return Stored("", (), (), stream, "", 0, "", {}, {}, {}, (), (), -1.0, {})
+def bare_cascade(content: bytes, stages: Sequence[Stage], model: ClipModel, target: str) -> Cascade:
+    """The cascade of an integer file without gates, whose calibration is not decided yet: to run every stage and no more."""
+    return cascade_of(content, describe(content, stages, model, Calibrated(), target))
 
 
 def _tensors(content: bytes) -> Tensors:

@@ -1,4 +1,4 @@
-"""The float file and the decided grids -> the full-integer file.
+"""The pass that quantizes: the float file and the decided grids -> the full-integer file.
 
 The quantizer is Google's ai-edge-quantizer with a calibration result of our own: every computed tensor gets the minimum and maximum
 of its grid, so that the scale and zero point it derives are the ones decided in `calibration/ranges.py` (`audit.py` reads them back).
@@ -7,12 +7,14 @@ of its grid, so that the scale and zero point it derives are the ones decided in
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.ranges import Grid
+from convert.passes.state import GraphState
 from convert.stages.layers import layer_name
 from convert.support.errors import EmitError
 from convert.support.quiet import quiet
@@ -22,39 +24,38 @@ from convert.tflite.flatbuffer import constant, constants, operator_name, prune,
 FURTHEST = 64  # steps that rounding moves a weight at most; what is further away belongs to another model
 
 
-def quantize(
-    float_file: bytes,
-    by_name: Mapping[str, str],
-    grids: Mapping[str, Grid],
-    weights: Mapping[str, NDArray[np.int8]] | None = None,
-) -> bytes:
-    """The file with int8 tensors throughout (int32 biases and shapes), constants inside the flatbuffer.
+def apply(state: GraphState) -> GraphState:
+    """The file with int8 tensors throughout (int32 biases and shapes), constants inside the flatbuffer. Fires once a computed tensor.
 
-    `by_name` gives each computed tensor's role, `grids` each role's grid, `weights` the codes of layers whose weights do not all take their
-    nearest. Raises EmitError when a role has no grid, or codes do not fit their layer.
+    Raises EmitError when a role has no grid, or codes do not fit their layer.
     """
+    model, by_name, grids = state.model, state.roles, state.grids
     missing = sorted(set(by_name.values()) - set(grids))
     if missing:
         raise EmitError(f"no range for {len(missing)} tensors, the first is {missing[0]}; calibrate again with --images")
+    prune(model)
     with quiet():
         from ai_edge_quantizer import quantizer, recipe
 
-        model = read_model(float_file)
         _flatten_biases(model)
         ours = quantizer.Quantizer(write_model(model))
         ours.load_quantization_recipe(recipe.static_wi8_ai8())
         ranges = _calibration_result(model, by_name, grids)
         result = ours.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     integer = read_model(bytes(result.quantized_model))
-    _place_constants(integer, model, by_name, grids)
-    _place_weights(integer, by_name, weights or {})
+    exact = constants(model)
+    _place_constants(integer, exact, by_name, grids)
+    _place_weights(integer, by_name, state.weights)
     prune(integer)
-    return write_model(integer)
+    kept = exact if state.stream == "int16" else {}  # large, and of no use to other streams
+    return replace(state, model=integer, exact=kept, fired=len(ranges))
 
 
-def _place_constants(integer: Any, model: Any, by_name: Mapping[str, str], grids: Mapping[str, Grid]) -> None:
+def _place_constants(
+    integer: Any, exact: Mapping[str, NDArray[Any]], by_name: Mapping[str, str], grids: Mapping[str, Grid]
+) -> None:
     """Constants that have a role of their own lie on that role's grid, not on one that the quantizer chose."""
-    values = {name: found for name, found in constants(model).items() if name in by_name}
+    values = {name: found for name, found in exact.items() if name in by_name}
     for graph in integer.subgraphs:
         for tensor in graph.tensors:
             if text(tensor.name) in values:

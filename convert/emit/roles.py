@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from convert.stages.run import walk
 from convert.stages.stage import Stage
 from convert.support.errors import EmitError
-from convert.support.quiet import quiet
 from convert.tflite.flatbuffer import constant, operator_name, read_model, signatures, text
+from convert.tflite.interpreter import preserving_interpreter
 
 TOLERANCE = 1e-3  # of the tensor's largest value; the float kernels of torch and LiteRT differ by a few 1e-6
 
@@ -64,16 +63,6 @@ def recognise(content: bytes, stages: Sequence[Stage], seed: int = 0) -> Roles:
         if not stage.part.last:
             value = torch.from_numpy(outputs["hidden"].copy())
     return Roles(by_name, worst)
-
-
-def preserving_interpreter(content: bytes) -> Interpreter:
-    """An interpreter that keeps every intermediate tensor; LiteRT's plain kernels, since XNNPACK keeps none."""
-    with quiet():  # it warns that this takes memory
-        return Interpreter(
-            model_content=content,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            experimental_preserve_all_tensors=True,
-        )
 
 
 def _taps(stage: Stage, value: torch.Tensor) -> dict[int, tuple[list[str], NDArray[np.float64]]]:

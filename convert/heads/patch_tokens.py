@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calibration.samples import pixels
+from calibration.phases import RewriteInputs
 from convert.model.tower import Norm, Tower
 from convert.rewrites import input_normalisation
-from convert.stages.run import walk
+from convert.stages.run import batches, walk
 from convert.stages.stage import build_stages
 from convert.support.precision import fast
 from convert.support.progress import Progress
 
-BATCH = 64
+BATCH = 64  # images at a time in training too
 
 Reader = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -29,7 +29,7 @@ def reader(tower: Tower, blocks: Sequence[int], quick: bool = False) -> Reader:
 
     `quick`: products in bfloat16 where the machine has units for them.
     """
-    plain = input_normalisation.apply(tower, {})
+    plain = input_normalisation.apply(tower, RewriteInputs())
     stages = build_stages(plain if isinstance(plain, Tower) else tower, tuple(blocks))
 
     def read(batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,8 +50,8 @@ def mean_tokens(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """norm_post of the mean patch token [n, blocks, D] after each of the blocks, and final embeddings [n, E], of images [n, H, W, 3]."""
     read, means, embeddings = reader(tower, blocks), [], []
-    for start in progress.over(range(0, len(images), BATCH), -(-len(images) // BATCH), f"what the exits see, batches of {BATCH}"):
-        tokens, final = read(torch.from_numpy(pixels(images[start : start + BATCH])))
+    for batch in batches(images, progress, "what the exits see", BATCH):
+        tokens, final = read(batch)
         means.append(normed(tokens.mean(2), tower.norm_post).numpy())
         embeddings.append(final.numpy())
     return np.concatenate(means), np.concatenate(embeddings)

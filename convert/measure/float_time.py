@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from calibration.samples import pixels
-from convert.measure.parity import THREADS
+from convert.emit.manifest import THREADS
 from convert.model.load import ClipModel
 
 RUNS = 20

@@ -6,7 +6,7 @@ Every block is looked at, not only those with an exit. INT8 is the simulated int
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,19 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calibration.ranges import Grid
-from calibration.samples import pixels
-from convert.calibrate.observers import simulated
+from convert.calibrate.simulation import Simulation
 from convert.heads import ridge
 from convert.heads.attending import embed
 from convert.model.tower import Head, Tower
 from convert.stages import simulate
-from convert.stages.run import walk
+from convert.stages.run import batches, walk
 from convert.stages.stage import Stage, Tap, build_stages, stream_role
 from convert.support.progress import Progress
 from tflite_runtime_app.bundle.labels import LabelBank
 
-BATCH = 32
 TOKENS = ("class token", "SSA")
 HEADS = ("shared", "fitted")
 
@@ -43,10 +40,7 @@ class Cell:
 
 
 def measure(
-    stages: Sequence[Stage],
-    grids: Mapping[str, Grid],
-    stream: str,
-    codes: Mapping[str, NDArray[np.int8]],
+    simulation: Simulation,
     learned: NDArray[np.int8],
     images: NDArray[np.int8],
     wanted: NDArray[np.int64],
@@ -54,10 +48,11 @@ def measure(
     progress: Progress,
 ) -> list[Cell]:
     """All cells: fitted heads learn on `learned`, all are asked about `images` [n, H, W, 3] with right labels [n]."""
+    stages = simulation.stages
     tower = stages[0].tower
     exits = tuple(stage.part.blocks_done for stage in stages[:-1])
-    rounded = build_stages(simulate.quantized_weights(tower, codes=codes), exits)
-    tap = simulate.quantizing_tap(simulated(grids, stream))
+    rounded = build_stages(simulate.quantized_weights(tower, codes=simulation.codes), exits)
+    tap = simulate.quantizing_tap(simulation.grids)
     taught, final = _tokens(stages, learned, None, progress)
     float_tokens, _ = _tokens(stages, images, None, progress)
     integer_tokens, _ = _tokens(rounded, images, tap, progress)
@@ -80,8 +75,7 @@ def _tokens(
     roles = {stream_role(block): block for block in range(1, len(tower.blocks) + 1)}
     found: dict[tuple[int, str], list[Tensor]] = {(block, token): [] for block in roles.values() for token in TOKENS}
     final = []
-    starts = range(0, len(images), BATCH)
-    for start in progress.over(starts, len(starts), "tokens after every block"):
+    for batch in batches(images, progress, "tokens after every block"):
         heard: dict[int, Tensor] = {}
 
         def listen(role: str, x: Tensor, heard: dict[int, Tensor] = heard) -> Tensor | None:
@@ -92,7 +86,7 @@ def _tokens(
                 heard[roles[role]] = value.reshape(-1, tower.tokens, tower.width)
             return replaced
 
-        outputs = walk(stages, torch.from_numpy(pixels(images[start : start + BATCH])), listen)
+        outputs = walk(stages, batch, listen)
         final.append(outputs[-1]["embedding"])
         for block, hidden in heard.items():
             for token, x in zip(TOKENS, (hidden[:, 0], hidden[:, 1:].mean(1)), strict=True):

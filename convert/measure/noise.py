@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from calibration.ranges import Grid
 from calibration.samples import pixels
-from convert.emit.roles import preserving_interpreter
 from convert.passes.int16_stream import WIDE
 from convert.stages.run import walk
 from convert.stages.stage import Stage, stream_role
 from convert.tflite.flatbuffer import read_model, signatures, text
+from convert.tflite.interpreter import preserving_interpreter
 
 NOISE_MACS = 20e9  # multiply-accumulates on the plain kernels, which are slow, at most
 FEWEST, MOST = 6, 32  # images; every one has thousands of values

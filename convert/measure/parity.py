@@ -11,18 +11,17 @@ import torch
 from numpy.typing import NDArray
 
 from calibration.samples import pixels
+from calibration.vectors import unit_rows
 from convert.model.load import ClipModel
+from convert.stages.run import BATCH, batches
 from convert.support.progress import Progress
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.exits.replay import Replay, answers, observe, replay
 from tflite_runtime_app.inference.cascade import Cascade
-from tflite_runtime_app.inference.engine import LiteRtEngine
-from tflite_runtime_app.policies import Never, policy_from_manifest
+from tflite_runtime_app.policies import policy_from_manifest
 
-BATCH = 32
 SAME = 1e-4  # of an embedding's length: what the rewrites of the float tower may move it by
-THREADS = 2  # of the interpreter, wherever a file is measured and not timed against others
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +59,9 @@ class Parity:
         return asdict(self)
 
 
-def cascade_of(flatbuffer: bytes, manifest: Manifest) -> Cascade:
-    """The board's cascade over the file, run to full depth."""
-    return Cascade(LiteRtEngine(flatbuffer, threads=THREADS), manifest, Never())
-
-
 def float_embeddings(model: ClipModel, images: NDArray[np.int8], progress: Progress) -> NDArray[np.float32]:
     """open_clip's own embeddings [n, E] of int8 image tensors [n, H, W, 3]."""
-    starts = range(0, len(images), BATCH)
-    parts = [
-        model.encode(torch.from_numpy(pixels(images[start : start + BATCH]))).numpy()
-        for start in progress.over(starts, len(starts), "float tower, batches of 32")
-    ]
-    return np.concatenate(parts)
+    return np.concatenate([model.encode(batch).numpy() for batch in batches(images, progress, "float tower")])
 
 
 def reference_of(
@@ -112,8 +101,8 @@ def compare(
 ) -> Parity:
     """The figures of a replay that was run already."""
     ours = answers(found, bank, manifest.logit_scale)
-    float_top1 = (_unit(reference) @ bank.vectors.T).argmax(1)
-    cosine = (_unit(found.embeddings) * _unit(reference)[:, None]).sum(-1)
+    float_top1 = (unit_rows(reference) @ bank.vectors.T).argmax(1)
+    cosine = (unit_rows(found.embeddings) * unit_rows(reference)[:, None]).sum(-1)
     left = observe(ours, cascade, manifest, len(bank.names)).leaves(policy_from_manifest(manifest))
     chosen = ours.top1[np.arange(len(left)), left]
     truth = None if labels is None else np.asarray(labels)
@@ -162,7 +151,7 @@ class FullDepth:
 
 def at_full_depth(found: Replay, bank: LabelBank, reference: NDArray[np.float32], labels: Sequence[int] | None) -> FullDepth:
     """The last stage's embeddings against the float tower's of the same images."""
-    ours, exact = _unit(found.embeddings[:, -1]), _unit(reference)
+    ours, exact = unit_rows(found.embeddings[:, -1]), unit_rows(reference)
     cosine = (ours * exact).sum(1)
     top1, float_top1 = (ours @ bank.vectors.T).argmax(1), (exact @ bank.vectors.T).argmax(1)
     truth = None if labels is None else np.asarray(labels)
@@ -173,8 +162,3 @@ def at_full_depth(found: Replay, bank: LabelBank, reference: NDArray[np.float32]
         top1=None if truth is None else float((top1 == truth).mean()),
         top1_float=None if truth is None else float((float_top1 == truth).mean()),
     )
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    return unit

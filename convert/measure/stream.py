@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from calibration.samples import Sample
+from calibration.samples import Sample, tensor_of
 from convert.stages.float_replay import float_replay
 from convert.stages.stage import Stage
 from convert.support.files import write_atomically
@@ -23,7 +22,6 @@ from tflite_runtime_app.bundle.manifest import Preprocessing
 from tflite_runtime_app.errors import SourceError
 from tflite_runtime_app.exits.replay import Replay, replay
 from tflite_runtime_app.inference.cascade import Cascade
-from tflite_runtime_app.inference.preprocess import image_to_tensor
 
 CHUNK = 128
 _ARRAYS = ("embeddings", "variances", "ms", "float_embeddings", "float_variances")
@@ -45,23 +43,23 @@ class Seen:
         return Seen(names, folders, self.found.chosen(places), self.float_found.chosen(places), self.skipped)
 
 
-def through_both(
-    items: Iterator[Sample],
-    total: int,
-    preprocessing: Preprocessing,
-    cascade: Cascade,
-    stages: Sequence[Stage],
-    kept: Path,
-    key: str,
-    progress: Progress,
-) -> Seen:
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """The two networks that images go through, and how an image becomes their input."""
+
+    preprocessing: Preprocessing
+    cascade: Cascade
+    stages: tuple[Stage, ...]
+
+
+def through_both(items: Iterator[Sample], total: int, networks: Networks, kept: Path, key: str, progress: Progress) -> Seen:
     """All images seen. Every chunk is a file in the folder `kept`; those of an earlier run with the same `key` are not computed again."""
     parts = _earlier(kept, key)
     done = sum(len(part.names) + len(part.skipped) for part in parts)
     chunk: list[Sample] = []
 
     def finish() -> None:
-        parts.append(_chunk(chunk, preprocessing, cascade, stages))
+        parts.append(_chunk(chunk, networks))
         write_atomically(_file(kept, len(parts) - 1), _bytes(parts[-1], key))
         chunk.clear()
 
@@ -72,27 +70,21 @@ def through_both(
             finish()
     if chunk:
         finish()
-    return _joined(parts or [_chunk([], preprocessing, cascade, stages)])
+    return _joined(parts or [_chunk([], networks)])
 
 
-def tensor_of(item: Sample, preprocessing: Preprocessing) -> NDArray[np.int8]:
-    """The picture as the board makes it, [H, W, 3]. Raises OSError, ValueError, SyntaxError or SourceError when it cannot be read."""
-    with Image.open(io.BytesIO(item.content)) as image:
-        tensor: NDArray[np.int8] = image_to_tensor(image, preprocessing)[0]
-    return tensor
-
-
-def _chunk(chunk: Sequence[Sample], preprocessing: Preprocessing, cascade: Cascade, stages: Sequence[Stage]) -> Seen:
+def _chunk(chunk: Sequence[Sample], networks: Networks) -> Seen:
     names, folders, tensors, skipped = [], [], [], []
     for item in chunk:
         try:
-            tensors.append(tensor_of(item, preprocessing))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, SourceError) as error:
+            tensors.append(tensor_of(item, networks.preprocessing))
+        except SourceError as error:
             skipped.append(f"{item.name}: {error}")
             continue
         names.append(item.name)
         folders.append(item.folder)
-    return Seen(tuple(names), tuple(folders), replay(cascade, tensors), _floats(stages, tensors), tuple(skipped))
+    floats = _floats(networks.stages, tensors)
+    return Seen(tuple(names), tuple(folders), replay(networks.cascade, tensors), floats, tuple(skipped))
 
 
 def _floats(stages: Sequence[Stage], tensors: Sequence[NDArray[np.int8]]) -> Replay:

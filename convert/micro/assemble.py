@@ -48,7 +48,7 @@ def build_folder(request: Request, folder: Path, progress: Progress) -> tuple[di
     measured = measure(stages, images, request.profile, progress)
     numbers = numbers_of(result.flatbuffer, result.manifest, result.bank)
     micro = _facts(request, result, numbers, measured, images, progress)
-    report = {**result.report, "micro": micro}
+    report = {**result.report.to_dict(), "micro": micro}
     compiled = [found.content for found in measured.compiled]
     written = [(stage_name(k, bool(compiled)), content) for k, content in enumerate(compiled or [s.content for s in stages])]
     names = [name for name in operators(content for _, content in written) if name != "CUSTOM"]

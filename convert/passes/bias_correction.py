@@ -5,21 +5,23 @@ The layers' own codes stay, so the mean error may be measured on the file withou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convert.passes.state import GraphState
 from convert.support.errors import EmitError
-from convert.tflite.flatbuffer import constant, operator_name, schema, text
+from convert.tflite.flatbuffer import constant, operator_name, prune, schema, text
 
 
-def apply(model: Any, roles: Mapping[str, str], corrections: Mapping[str, NDArray[np.float32]]) -> None:
-    """Layers that give one of these roles have its correction in a bias of their own; the old one may be shared with other heads.
+def apply(state: GraphState) -> GraphState:
+    """Layers that give a corrected role have its correction in a bias of their own; the old one may be shared with other heads.
 
     Raises EmitError when no layer gives a corrected role.
     """
+    model, roles, corrections, fired = state.model, state.roles, state.corrections, 0
     left = set(corrections)
     for graph in model.subgraphs:
         for operator in graph.operators:
@@ -35,8 +37,12 @@ def apply(model: Any, roles: Mapping[str, str], corrections: Mapping[str, NDArra
             codes = (old + np.rint(corrections[role] / steps)).astype(np.int32)
             graph.tensors.append(_bias(model, f"{role}/bias", codes, steps))
             operator.inputs = [int(operator.inputs[0]), int(operator.inputs[1]), len(graph.tensors) - 1]
+            fired += 1
     if left:
         raise EmitError(f"no layer gives {sorted(left)[0]}, whose bias is to be corrected; calibrate again with --images")
+    if fired:
+        prune(model)
+    return replace(state, fired=fired)
 
 
 def _bias(model: Any, name: str, codes: NDArray[np.int32], steps: NDArray[np.float64]) -> Any:

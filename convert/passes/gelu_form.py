@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.ranges import Grid
-from convert.emit.integer import IntegerFile
 from convert.passes.editing import Editor
+from convert.passes.state import GraphState
 from convert.tflite.flatbuffer import operator_name, prune, read_model, schema, text, write_model
 
 FORMS = ("sigmoid", "cubic")
 CHOSEN = "cubic"
+WITHOUT_GELU = frozenset({"tflm"})
 SLOPE = 1.702
 LINEAR, CUBE = 2 * (2 / np.pi) ** 0.5, 2 * 0.044715 * (2 / np.pi) ** 0.5  # tanh's form, written with a sigmoid
 LAST = 6.25  # beyond, the sigmoid's 256 codes do not change any more
@@ -32,19 +34,25 @@ LARGEST_SQUARE = 8.5  # there LINEAR + CUBE x^2 has carried x past LAST
 GATE = re.compile(r"(block|head)_\d+/gelu_gate;\d+")
 
 
-def apply(integer: IntegerFile, form: str = CHOSEN) -> IntegerFile:
-    """The file without GELU; new tensors have roles and grids of their own. Files without GELU stay as they are."""
-    model, roles, grids = read_model(integer.content), dict(integer.by_name), dict(integer.grids)
+def apply(state: GraphState) -> GraphState:
+    """The file without GELU where its runtime has none; new tensors have roles and grids of their own."""
+    return formed(state, CHOSEN) if state.runtime in WITHOUT_GELU else replace(state, fired=0)
+
+
+def formed(state: GraphState, form: str) -> GraphState:
+    """The file with every GELU in that form, whatever will run it."""
+    model, fired = state.model, 0
     for graph in model.subgraphs:
-        edit = _Integer(model, graph, roles, grids)
+        edit = _Integer(model, graph, state.roles, state.grids)
         for operator in graph.operators:
             if operator_name(model, operator) == "GELU":
                 edit.formed(int(operator.inputs[0]), int(operator.outputs[0]), form)
+                fired += 1
             else:
                 edit.emit(operator)
         edit.finish()
     prune(model)
-    return IntegerFile(write_model(model), roles, grids)
+    return replace(state, fired=fired)
 
 
 def undone(content: bytes) -> bytes | None:

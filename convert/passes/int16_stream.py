@@ -7,7 +7,7 @@ not shipped (`convert ladder`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from calibration.ranges import Grid
 from calibration.two_term import STREAM
 from convert.passes.editing import Editor
-from convert.tflite.flatbuffer import constant, operator_name, schema, text
+from convert.passes.state import GraphState
+from convert.tflite.flatbuffer import constant, operator_name, prune, schema, text
 
 WIDE = "wide"
 
@@ -26,16 +27,18 @@ def wide_grid(largest: float) -> Grid:
     return Grid(max(largest, 1e-6) / 32767, 0)
 
 
-def apply(
-    model: Any, roles: dict[str, str], grids: dict[str, Grid], largest: Mapping[str, float], exact: Mapping[str, NDArray[Any]]
-) -> None:
+def apply(state: GraphState) -> GraphState:
     """Every sum of the stream is an int16 tensor of the role `…/wide`, and its int8 form is read from it.
 
-    `exact` are the float file's constants by name: positions are rounded to int16 once, not from their int8 form.
+    Fires on an integer file whose state has an int16 stream, once for every sum. Positions are rounded to int16 once, from the float file's
+    constants, not from their int8 form.
     """
+    if state.stream != "int16":
+        return replace(state, fired=0)
+    model, fired = state.model, 0
     for definition in model.signatureDefs:
         graph = model.subgraphs[definition.subgraphIndex]
-        edit = _Wide(model, graph, roles, grids, largest, exact)
+        edit = _Wide(model, graph, state)
         for operator in graph.operators:
             edit.operator(operator)
         for entry in (*definition.inputs, *definition.outputs):
@@ -44,22 +47,18 @@ def apply(
         graph.inputs = [edit.wide.get(int(i), int(i)) if edit.is_stream(int(i)) else int(i) for i in graph.inputs]
         graph.outputs = [edit.wide[int(i)] if edit.is_stream(int(i)) else int(i) for i in graph.outputs]
         edit.finish()
+        fired += edit.sums
+    prune(model)
+    return replace(state, fired=fired)
 
 
 class _Wide(Editor):
     """One subgraph; `wide` holds the int16 partner of every int8 stream tensor."""
 
-    def __init__(
-        self,
-        model: Any,
-        graph: Any,
-        roles: dict[str, str],
-        grids: dict[str, Grid],
-        largest: Mapping[str, float],
-        exact: Mapping[str, NDArray[Any]],
-    ) -> None:
-        super().__init__(model, graph, roles)
-        self.grids, self.largest, self.exact = grids, largest, exact
+    def __init__(self, model: Any, graph: Any, state: GraphState) -> None:
+        super().__init__(model, graph, state.roles)
+        self.grids, self.largest, self.exact = state.grids, state.largest, state.exact
+        self.sums = 0
         self.wide: dict[int, int] = {}
         for index in (int(i) for i in graph.inputs):
             if self.is_stream(index):
@@ -76,6 +75,7 @@ class _Wide(Editor):
             wide = self.wide_of(output)
             inputs = [self._widened(int(i), self.role(output)) for i in operator.inputs]
             if name == "ADD":
+                self.sums += 1
                 operator.builtinOptions.potScaleInt16 = False  # scales of any size
             self.again(operator, inputs, wide)
             self._narrow(wide, output)

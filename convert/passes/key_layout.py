@@ -5,19 +5,20 @@ XNNPACK does q k^T in half the time when k is given as [heads, tokens, d] with a
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from calibration.ranges import Grid
 from convert.passes.editing import Editor
+from convert.passes.state import GraphState
 from convert.tflite.flatbuffer import constant, operator_name
 
 
-def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
+def apply(state: GraphState) -> GraphState:
     """No BATCH_MATMUL's right operand is a transpose that swaps the last two axes."""
+    model, fired = state.model, 0
     for graph in model.subgraphs:
-        edit = Editor(model, graph, roles)
+        edit = Editor(model, graph, state.roles)
         makers = {int(operator.outputs[0]): operator for operator in graph.operators}
         uses = [int(i) for operator in graph.operators for i in operator.inputs]
         for operator in graph.operators:
@@ -30,3 +31,5 @@ def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
                     result = graph.tensors[maker.outputs[0]]
                     result.shape = [int(n) for n in (*result.shape[:-2], result.shape[-1], result.shape[-2])]
                     operator.builtinOptions.adjY = not operator.builtinOptions.adjY
+                    fired += 1
+    return replace(state, fired=fired)

@@ -7,19 +7,21 @@ variance + eps becomes max(variance, step), which changes no variance that int8 
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from calibration.ranges import Grid, kind
+from calibration.ranges import kind
 from convert.passes.editing import Editor
+from convert.passes.state import GraphState
 from convert.tflite.flatbuffer import constant, operator_name
 
 
-def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
+def apply(state: GraphState) -> GraphState:
     """Every norm's RSQRT gets at least one step of its grid."""
+    model, grids, fired = state.model, state.grids, 0
     for graph in model.subgraphs:
-        edit = Editor(model, graph, roles)
+        edit = Editor(model, graph, state.roles)
         for operator in list(graph.operators):
             role = edit.role(int(operator.outputs[0]))
             if kind(role) not in ("variance_eps", "energy_eps", "energy_fine_eps") or operator_name(model, operator) != "ADD":
@@ -37,4 +39,6 @@ def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
             shape = (1,) * len(graph.tensors[variance].shape)
             floor = edit.constant(f"{role}/floor", np.full(shape, grid.scale, np.float32), role=f"{role}/floor")
             edit.add("MAXIMUM", [variance, floor], int(operator.outputs[0]))
+            fired += 1
         edit.finish()
+    return replace(state, fired=fired)

@@ -6,24 +6,27 @@ order. One reshape less, and a quarter of the time in LiteRT's plain kernel (mea
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
-from calibration.ranges import Grid
 from convert.passes.editing import Editor
+from convert.passes.state import GraphState
 from convert.tflite.flatbuffer import squares
 
 
-def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
+def apply(state: GraphState) -> GraphState:
     """Every product that gives squared lengths takes one tensor twice.
 
     It is told by its operands: of a single token the length has one value, and its role may be that of the same value a step later.
     """
+    model, fired = state.model, 0
     for graph in model.subgraphs:
-        edit = Editor(model, graph, roles)
+        edit = Editor(model, graph, state.roles)
         for operator in graph.operators:
             if squares(model, graph, operator):
                 left = int(operator.inputs[0])
                 operator.inputs = [left, left]
                 operator.builtinOptions.adjY = True
+                fired += 1
             edit.emit(operator)
         edit.finish()
+    return replace(state, fired=fired)

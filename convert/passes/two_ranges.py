@@ -12,19 +12,22 @@ Such tokens: "Vision Transformers Need Registers", arXiv 2309.16588. Fires where
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from calibration.ranges import Grid
 from convert.passes.editing import Editor
+from convert.passes.state import GraphState
 from convert.tflite.flatbuffer import operator_name
 
 
-def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
+def apply(state: GraphState) -> GraphState:
     """Every norm with a second grid has both factors; everything after its RSQRT is as it was."""
+    model, grids, fired = state.model, state.grids, 0
     for graph in model.subgraphs:
-        edit = Editor(model, graph, roles)
+        edit = Editor(model, graph, state.roles)
         bold: dict[str, int] = {}  # norm -> the energy on the coarse grid, at least c
         for operator in graph.operators:
             output = int(operator.outputs[0])
@@ -36,6 +39,7 @@ def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
                 bold[norm] = _measured(edit, operator, norm, fine, grids)
             elif name == "rsqrt":
                 _factors(edit, operator, norm, bold[norm], fine, grids)
+                fired += 1
             else:
                 edit.rename(output, f"{norm}/energy_fine_eps")
                 grids[f"{norm}/energy_fine_eps"] = fine
@@ -45,6 +49,7 @@ def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
                         operator, [bold[norm], *operator.inputs[1:]], edit.tensor(f"{norm}/energy_bold", output)
                     )
         edit.finish()
+    return replace(state, fired=fired)
 
 
 def _measured(edit: Editor, operator: Any, norm: str, fine: Grid, grids: dict[str, Grid]) -> int:

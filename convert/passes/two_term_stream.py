@@ -12,6 +12,7 @@ Positions and class token are constants on hi's grid and bring a lo of their own
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,16 +21,25 @@ from numpy.typing import NDArray
 from calibration.ranges import Grid, kind, on_grid
 from calibration.two_term import STREAM, normed_lo
 from convert.passes.editing import Editor
+from convert.passes.state import GraphState
 from convert.tflite.flatbuffer import constant, operator_name, schema
 
 MOVES = frozenset({"RESHAPE", "STRIDED_SLICE"})
 
 
-def apply(model: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
-    """Every stage carries hi and lo, and hands over `hidden` and `hidden_lo`; the constants that it splits get grids of their own."""
+def apply(state: GraphState) -> GraphState:
+    """Every stage carries hi and lo, and hands over `hidden` and `hidden_lo`; the constants that it splits get grids of their own.
+
+    Fires on a state whose stream is two_term, once for every sum.
+    """
+    if state.stream != "two_term":
+        return replace(state, fired=0)
+    model, fired = state.model, 0
     for definition in model.signatureDefs:
-        graph = model.subgraphs[definition.subgraphIndex]
-        _Stage(model, graph, definition, roles, grids).rewrite()
+        stage = _Stage(model, model.subgraphs[definition.subgraphIndex], definition, state.roles, state.grids)
+        stage.rewrite()
+        fired += stage.sums
+    return replace(state, fired=fired)
 
 
 class _Stage:
@@ -40,6 +50,7 @@ class _Stage:
         self.edit = Editor(model, graph, roles)
         self.lo: dict[int, int] = {}
         self.z: dict[int, int] = {}
+        self.sums = 0
         self.squared = {
             int(o.inputs[0]) for o in graph.operators if operator_name(model, o) == "BATCH_MATMUL" and o.inputs[0] == o.inputs[1]
         }
@@ -85,6 +96,7 @@ class _Stage:
     def _sum(self, operator: Any, inputs: list[int], output: int) -> None:
         """hi' = hi + b, t = hi' - hi, d = b - t, lo' = lo + d. The first sum adds a constant, the positions: there the constant is hi."""
         edit = self.edit
+        self.sums += 1
         hi, branch = inputs if self._is_stream(inputs[0]) else inputs[::-1]
         if not self._is_stream(hi):
             hi, branch = inputs if constant(self.model, self.graph.tensors[inputs[0]]) is not None else inputs[::-1]

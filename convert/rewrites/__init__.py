@@ -5,11 +5,10 @@ A rewrite leaves the embedding as it is (to 1e-4 of its norm) and says why when 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
-
+from calibration.phases import RewriteInputs
 from convert.model.tower import Tower
 from convert.rewrites import (
     attention_scale,
@@ -24,15 +23,13 @@ from convert.rewrites import (
     unit_length,
 )
 
-Means = Mapping[str, Tensor]  # role -> what calibration measured of each channel; `rotation/seed`: the rotations' seed
-
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
     """A named step: `apply` gives the rewritten tower, or the reason (text) why it must not fire on this one."""
 
     name: str
-    apply: Callable[[Tower, Means], Tower | str]
+    apply: Callable[[Tower, RewriteInputs], Tower | str]
 
 
 LADDER = (
@@ -57,11 +54,11 @@ class Entry:
     refusal: str | None = None
 
 
-def rewrite(tower: Tower, means: Means, ladder: tuple[Rewrite, ...] = LADDER) -> tuple[Tower, tuple[Entry, ...]]:
+def rewrite(tower: Tower, inputs: RewriteInputs, ladder: tuple[Rewrite, ...] = LADDER) -> tuple[Tower, tuple[Entry, ...]]:
     """The tower after every step of the ladder that fires, and the log of all of them."""
     log = []
     for step in ladder:
-        result = step.apply(tower, means)
+        result = step.apply(tower, inputs)
         if isinstance(result, Tower):
             tower = result
         log.append(Entry(step.name, None if isinstance(result, Tower) else result))

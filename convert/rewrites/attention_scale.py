@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
-from torch import Tensor
-
+from calibration.phases import RewriteInputs
 from convert.model.tower import Linear, Tower
 
 
-def apply(tower: Tower, means: Mapping[str, Tensor]) -> Tower | str:
+def apply(tower: Tower, inputs: RewriteInputs) -> Tower | str:
     """The tower with `attention_scale` 1 and every query layer multiplied by what it was."""
     scale = tower.attention_scale
     if scale == 1.0:

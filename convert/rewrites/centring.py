@@ -8,16 +8,15 @@ Exits keep their values: the pooled token is a mean of centred tokens, and n(h) 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
+from calibration.phases import RewriteInputs
 from convert.model.tower import Norm, Tower
 from convert.rewrites.stream_map import map_writers
 
 
-def apply(tower: Tower, means: Mapping[str, Tensor]) -> Tower | str:
+def apply(tower: Tower, inputs: RewriteInputs) -> Tower | str:
     """The tower whose stream has zero mean over channels, its norms knowing it."""
     if tower.norm_post.centred:
         return "the stream is centred already"

@@ -10,23 +10,23 @@ Must not fire on heads of one channel.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from calibration.phases import RewriteInputs
 from convert.model.tower import Block, Linear, Tower
-from convert.rewrites.rotation import orthogonal, seed_of
+from convert.rewrites.rotation import orthogonal
 
 TOLERANCE = 1e-4  # of the embedding's norm
 
 
-def apply(tower: Tower, measured: Mapping[str, Tensor]) -> Tower | str:
+def apply(tower: Tower, inputs: RewriteInputs) -> Tower | str:
     """The tower whose heads compute in a rotated basis."""
     size = tower.width // tower.heads
     if size == 1:
         return "a head of one channel cannot be rotated"
-    rotation = torch.kron(torch.eye(tower.heads, dtype=torch.float64), orthogonal(size, seed_of(measured)))
+    rotation = torch.kron(torch.eye(tower.heads, dtype=torch.float64), orthogonal(size, inputs.rotation_seed))
     return dataclasses.replace(tower, blocks=tuple(_rotated(block, rotation) for block in tower.blocks))
 
 

@@ -7,15 +7,14 @@ then holds pixel / 255, so with scale 1/255 and zero point -128 a byte b enters 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
+from calibration.phases import RewriteInputs
 from convert.model.tower import Linear, Tower
 
 
-def apply(tower: Tower, means: Mapping[str, Tensor]) -> Tower | str:
+def apply(tower: Tower, inputs: RewriteInputs) -> Tower | str:
     """The tower that takes pixels in 0..1 as they are."""
     if tower.pixel_mean is None or tower.pixel_deviation is None:
         return "the tower takes raw pixels already"

@@ -9,10 +9,11 @@ Keys: "smooth K" of SageAttention (arXiv 2410.02367). Values: ours.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
+from calibration.phases import RewriteInputs
 from convert.model.tower import Block, Linear, Tower
 
 
@@ -21,11 +22,12 @@ def mean_roles(blocks: int) -> tuple[str, ...]:
     return tuple(f"block_{number + 1:02d}/{kind}" for number in range(blocks) for kind in ("key", "value"))
 
 
-def apply(tower: Tower, means: Mapping[str, Tensor]) -> Tower | str:
-    """The tower whose keys and values have had `means` taken out, with the same embedding."""
-    missing = [role for role in mean_roles(len(tower.blocks)) if role not in means]
+def apply(tower: Tower, inputs: RewriteInputs) -> Tower | str:
+    """The tower whose keys and values have had their means taken out, with the same embedding."""
+    missing = [role for role in mean_roles(len(tower.blocks)) if role not in inputs.channel_means]
     if missing:
         return f"the mean of {missing[0]} is not known"
+    means = {role: torch.from_numpy(mean) for role, mean in inputs.channel_means.items()}
     blocks = tuple(
         _centre(block, means[f"block_{number:02d}/key"], means[f"block_{number:02d}/value"])
         for number, block in enumerate(tower.blocks, start=1)

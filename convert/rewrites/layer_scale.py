@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 from torch import Tensor
 
+from calibration.phases import RewriteInputs
 from convert.model.tower import Linear, Tower
 
 
-def apply(tower: Tower, means: Mapping[str, Tensor]) -> Tower | str:
+def apply(tower: Tower, inputs: RewriteInputs) -> Tower | str:
     """The tower without LayerScale."""
     if all(block.scale_1 is None and block.scale_2 is None for block in tower.blocks):
         return "the tower has no LayerScale"

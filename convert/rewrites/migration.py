@@ -14,29 +14,31 @@ Must not fire where the values' largest are not known.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
+from calibration.phases import RewriteInputs
 from convert.model.tower import Linear, Tower
 
 TOLERANCE = 1e-4  # of the embedding's norm
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def largest_role(block: int) -> str:
-    """The name of the largest value seen of each channel of a block's values, blocks counted from 1."""
-    return f"block_{block:02d}/value/largest"
+def value_role(block: int) -> str:
+    """The role of a block's values, blocks counted from 1."""
+    return f"block_{block:02d}/value"
 
 
-def apply(tower: Tower, measured: Mapping[str, Tensor]) -> Tower | str:
+def apply(tower: Tower, inputs: RewriteInputs) -> Tower | str:
     """The tower whose values' channels are as alike as is best for each block."""
-    missing = [largest_role(number) for number in range(1, len(tower.blocks) + 1) if largest_role(number) not in measured]
+    roles = [value_role(number) for number in range(1, len(tower.blocks) + 1)]
+    missing = [role for role in roles if role not in inputs.channel_maxima]
     if missing:
-        return f"{missing[0]} is not known"
+        return f"the largest of {missing[0]} is not known"
     blocks = []
-    for number, block in enumerate(tower.blocks, start=1):
-        largest = measured[largest_role(number)].double().clamp_min(1e-6)
+    for role, block in zip(roles, tower.blocks, strict=True):
+        largest = torch.from_numpy(inputs.channel_maxima[role]).double().clamp_min(1e-6)
         strength = min(STRENGTHS, key=lambda a: predicted_noise(block.out.weight.double(), largest, a))
         scale = _scale(largest, strength).float()
         value = Linear(block.value.weight / scale[:, None], block.value.bias / scale)

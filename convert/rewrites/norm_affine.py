@@ -8,14 +8,12 @@ puts out.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
-from torch import Tensor
-
+from calibration.phases import RewriteInputs
 from convert.model.tower import Block, Linear, Norm, Tower
 
 
-def apply(tower: Tower, means: Mapping[str, Tensor]) -> Tower | str:
+def apply(tower: Tower, inputs: RewriteInputs) -> Tower | str:
     """The tower whose norms, but for norm_pre, have neither weight nor bias."""
     if tower.norm_post.weight is None and all(
         block.norm_1.weight is None and block.norm_2.weight is None for block in tower.blocks

@@ -9,24 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from calibration.phases import RewriteInputs
 from convert.model.tower import Tower
 from convert.rewrites.stream_map import map_readers, map_writers
 
-SEED_KEY = "rotation/seed"
 TOLERANCE = 1e-4  # of the embedding's norm
 
 
-def seed_of(measured: Mapping[str, Tensor]) -> int:
-    """The seed that calibration found to be the quietest, 0 where none was tried."""
-    return int(measured[SEED_KEY]) if SEED_KEY in measured else 0
-
-
-def apply(tower: Tower, measured: Mapping[str, Tensor]) -> Tower | str:
+def apply(tower: Tower, inputs: RewriteInputs) -> Tower | str:
     """The tower on a rotated stream."""
     if not tower.norm_post.centred:
         return "the stream is not centred: LayerNorm does not commute with a rotation"
@@ -34,7 +28,7 @@ def apply(tower: Tower, measured: Mapping[str, Tensor]) -> Tower | str:
         b.norm_1.weight is not None or b.norm_2.weight is not None for b in tower.blocks
     ):
         return "a norm has a weight of its own; fold it first"
-    rotation = orthogonal(tower.width, seed_of(measured))
+    rotation = orthogonal(tower.width, inputs.rotation_seed)
     rotated = map_readers(map_writers(tower, rotation), rotation.T)
     return dataclasses.replace(rotated, mean_direction=(rotation @ tower.mean_direction.double()).float())
 

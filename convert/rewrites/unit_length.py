@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 
-from torch import Tensor
-
+from calibration.phases import RewriteInputs
 from convert.model.tower import Block, Linear, Norm, Tower
 
 TOLERANCE = 1e-4  # of the embedding's norm
 
 
-def apply(tower: Tower, means: Mapping[str, Tensor]) -> Tower | str:
+def apply(tower: Tower, inputs: RewriteInputs) -> Tower | str:
     """The tower whose norms give unit length."""
     if tower.norm_post.unit:
         return "the norms give unit length already"

@@ -5,25 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from calibration.samples import pixels
-from convert.stages.run import walk
+from convert.stages.run import batches, walk
 from convert.stages.stage import Stage
-from convert.support.progress import Progress, Silent
+from convert.support.progress import Progress
 from tflite_runtime_app.exits.replay import Replay
-
-BATCH = 32
 
 
 def float_replay(stages: Sequence[Stage], images: NDArray[np.int8], progress: Progress | None = None) -> Replay:
     """Embeddings [n, stages, E] and variances [n, exits] of int8 image tensors [n, H, W, 3]; times are not taken."""
     exits, size = len(stages) - 1, stages[0].tower.embedding_size
     embeddings, variances = [np.zeros((0, len(stages), size), np.float32)], [np.zeros((0, exits), np.float32)]
-    starts = range(0, len(images), BATCH)
-    for start in (progress or Silent()).over(starts, len(starts), f"float stages, batches of {BATCH}"):
-        outputs = walk(stages, torch.from_numpy(pixels(images[start : start + BATCH])))
+    for batch in batches(images, progress, "float stages"):
+        outputs = walk(stages, batch)
         embeddings.append(np.stack([output["embedding"].numpy() for output in outputs], 1))
         spread = [output["variance"].numpy().reshape(-1) for output in outputs[:-1]]
         variances.append(np.stack(spread, 1) if spread else np.zeros((len(embeddings[-1]), 0), np.float32))

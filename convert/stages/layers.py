@@ -1,4 +1,4 @@
-"""The linear layers of the stages by name, what enters them, and their weights rounded by `calibration/rounding.py`.
+"""The linear layers of the stages by name, what enters them, and how their weights' codes are written down.
 
 A layer's name is the role of what it gives: `embed/patch`, `block_03/query`, `block_03/mlp`; the heads share `head/embedding`, but for
 exits with layers of their own, `head_06/fc_1`.
@@ -7,20 +7,15 @@ exits with layers of their own, `head_06/fc_1`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from calibration.ranges import Grid, kind
-from calibration.rounding import Moments, gptq, nearest
-from convert.calibrate import images as fit
+from calibration.ranges import kind
+from calibration.rounding import nearest
 from convert.model.tower import Linear
-from convert.stages.run import walk
 from convert.stages.stage import Stage, head_role, stream_role
 from convert.support.errors import CalibrationError
-from convert.support.progress import Progress
 
 HEAD = "head/embedding"
 
@@ -62,33 +57,6 @@ def input_role(layer: str, seen: Collection[str]) -> str:
     return known.get(part, norm)
 
 
-def rounded(
-    stages: Sequence[Stage], grids: Mapping[str, Grid], images: NDArray[np.int8], progress: Progress
-) -> dict[str, NDArray[np.int8]]:
-    """GPTQ codes of every layer, from image tensors [n, H, W, 3]. Queries, keys and values read the same and are rounded at once."""
-    wanted = layers(stages)
-    groups: dict[str, list[str]] = {}
-    for name in wanted:
-        groups.setdefault(_first_reader(name), []).append(name)
-    moments = Moments(frozenset(groups))
-    for batch in fit.batches(images, progress, "inputs of the layers"):
-        walk(stages, torch.from_numpy(batch), reader=partial(_listen, moments))
-    found = moments.result()
-    codes: dict[str, NDArray[np.int8]] = {}
-    for first, names in progress.over(groups.items(), len(groups), "weights rounded, input by input"):
-        rows = [wanted[name].weight.numpy() for name in names]
-        together = gptq(np.concatenate(rows), found[first], grids[input_role(first, grids)].scale)
-        codes |= dict(zip(names, np.split(together, np.cumsum([len(part) for part in rows])[:-1]), strict=True))
-    return {name: codes[name] for name in wanted}
-
-
-def _first_reader(layer: str) -> str:
-    """The first of the layers that read what this one reads, as a block's queries do for its keys and a head's for its values."""
-    block, part = layer.split("/")
-    first = "scores" if block.startswith("head_") else "query"
-    return f"{block}/{first}" if part in ("key", "value") else layer
-
-
 def steps_off(stages: Sequence[Stage], codes: Mapping[str, NDArray[np.int8]]) -> dict[str, NDArray[np.int8]]:
     """How far each weight's code lies from its nearest: few and small, so it packs well."""
     wanted = layers(stages)
@@ -105,9 +73,3 @@ def codes_of(stages: Sequence[Stage], rounding: Mapping[str, NDArray[np.int8]]) 
         raise CalibrationError("the calibration's rounded weights belong to another tower; calibrate again: --images FOLDER|TAR")
     near = {name: nearest(wanted[name].weight.numpy()).astype(np.int16) for name in rounding}
     return {name: np.clip(near[name] + steps, -127, 127).astype(np.int8) for name, steps in rounding.items()}
-
-
-def _listen(moments: Moments, role: str, rows: torch.Tensor) -> None:
-    """Show `moments` what a layer reads; exits' heads read something else than the last one and are left out."""
-    if not role.endswith("exit/embedding"):
-        moments(layer_name(role), rows.reshape(-1, rows.shape[-1]).numpy())

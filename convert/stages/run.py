@@ -1,13 +1,26 @@
-"""One pass of a batch through the float stages, one after another as the board runs them, with whoever listens."""
+"""Images through the float stages: cut into batches, and one batch through all stages, with whoever listens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from calibration.samples import pixels
 from convert.stages.stage import Stage, Tap
+from convert.support.progress import Progress, Silent
+
+BATCH = 32
+
+
+def batches(images: NDArray[np.int8], progress: Progress | None = None, what: str = "", size: int = BATCH) -> Iterator[Tensor]:
+    """The images [n, H, W, 3] in real values 0..1, `size` at a time, while a bar shows how many batches are done."""
+    starts = range(0, len(images), size)
+    for start in (progress or Silent()).over(starts, len(starts), f"{what}, batches of {size}"):
+        yield torch.from_numpy(pixels(images[start : start + size]))
 
 
 def walk(

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from calibration.phases import RewriteInputs
 from convert.model.tower import Block, Linear, Norm, Tower
 from convert.rewrites import LADDER, rewrite
 from convert.rewrites.stream_map import map_readers
@@ -40,7 +41,7 @@ def narrowed(tower: Tower, pixels: Tensor, width: int, heads: int, hidden: int) 
 
     Its norms have no affine, its blocks no layer scale; heads keep their width.
     """
-    wide, _ = rewrite(tower, {}, tuple(step for step in LADDER if step.name in FOLDED))
+    wide, _ = rewrite(tower, RewriteInputs(), tuple(step for step in LADDER if step.name in FOLDED))
     cut = _directions(wide, pixels, width)
     stream, far = _embedded(wide, pixels) @ cut.T, _embedded(wide, pixels)
     narrow = _cut(wide, cut)

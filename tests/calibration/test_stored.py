@@ -1,5 +1,6 @@
 """A calibration comes back as it was written; anything else is refused in one way."""
 
+import dataclasses
 import io
 import json
 import zipfile
@@ -8,8 +9,16 @@ import numpy as np
 import pytest
 
 from calibration.gates import fit_gate
+from calibration.phases import (
+    Calibrated,
+    ExitCalibration,
+    Origin,
+    RangeCalibration,
+    RewriteInputs,
+    WeightCalibration,
+)
 from calibration.ranges import Grid
-from calibration.stored import FORMAT, Stored, StoredError, from_bytes, to_bytes
+from calibration.stored import FORMAT, StoredError, from_bytes, to_bytes
 from tflite_runtime_app.bundle.calibration_outputs import Remembered
 
 RANDOM = np.random.default_rng(0)
@@ -18,35 +27,43 @@ GATE, MLP = (fit_gate(FEATURES, FEATURES[:, 0] > FEATURES[:, 1], kind) for kind 
 MEMORY = Remembered(RANDOM.integers(-128, 128, (5, 3, 8), np.int8), RANDOM.integers(-128, 128, (5, 2), np.int8))
 
 
-def stored(**changes) -> Stored:
-    facts = {
-        "weights_sha256": "ab" * 32,
-        "exits": (4, 6),
-        "ladder": ("input-normalisation", "rotation"),
-        "stream": "two_term",
-        "largest": {"image": 1.0, "block_01/key": 3.25},
-        "digest": "cd" * 32,
-        "images": 77,
-        "observer": "mse",
-        "means": {"block_01/key": RANDOM.normal(size=8).astype(np.float32)},
-        "grids": {"image": Grid(1 / 255, -128), "block_01/key": Grid(float(np.float32(0.0123)), 0), "b/λ": Grid(1e-8, 127)},
-        "gates": (GATE, MLP),
-        "thresholds": (100, 128),
-        "none_threshold": 0.123,
+def calibrated(**changes) -> Calibrated:
+    """A calibration with something in every phase."""
+    phases = {
+        "origin": Origin("ab" * 32, (4, 6), ("input-normalisation", "rotation"), "two_term", "cd" * 32, 77, "mse"),
+        "rewrites": RewriteInputs(
+            {"block_01/key": RANDOM.normal(size=8).astype(np.float32)},
+            {"block_01/value": RANDOM.random(8).astype(np.float32)},
+            rotation_seed=2,
+        ),
+        "ranges": RangeCalibration(
+            {"image": Grid(1 / 255, -128), "block_01/key": Grid(float(np.float32(0.0123)), 0), "b/λ": Grid(1e-8, 127)},
+            {"image": 1.0, "block_01/key": 3.25},
+            {"fc_1": "mse", "scores": "entropy"},
+        ),
+        "weights": WeightCalibration(
+            {"block_01/query": RANDOM.integers(-2, 3, (3, 4), np.int8)},
+            {"stage_1/final/embedding": RANDOM.normal(size=5).astype(np.float32)},
+        ),
+        "exits": ExitCalibration(
+            gates=(GATE, MLP),
+            thresholds=(100, 128),
+            policy="ltt-lct",
+            parameters={"offset_0": 3.0},
+            risk={"alpha": 0.02, "images": 700.0},
+            none_threshold=0.123,
+            labels="ef" * 32,
+            evidence={"lct": {"inr": [3.5, 4.5]}},
+            remembered=MEMORY,
+        ),
         "measured": {"cosine_mean": 0.99, "exits": [{"blocks_done": 4}]},
-        "observers": {"fc_1": "mse", "scores": "entropy"},
-        "policy": "ltt-lct",
-        "parameters": {"offset_0": 3.0},
-        "risk": {"alpha": 0.02, "images": 700.0},
-        "evidence": {"lct": {"inr": [3.5, 4.5]}},
-        "remembered": MEMORY,
     }
-    return Stored(**{**facts, **changes})
+    return Calibrated(**{**phases, **changes})
 
 
 def rewritten(**arrays) -> bytes:
     """A calibration whose arrays are replaced; None takes one out."""
-    with np.load(io.BytesIO(to_bytes(stored())), allow_pickle=False) as found:
+    with np.load(io.BytesIO(to_bytes(calibrated())), allow_pickle=False) as found:
         kept = {name: found[name] for name in found.files}
     kept.update(arrays)
     buffer = io.BytesIO()
@@ -55,41 +72,59 @@ def rewritten(**arrays) -> bytes:
 
 
 def facts_with(**changes) -> bytes:
-    with np.load(io.BytesIO(to_bytes(stored()))) as found:
+    with np.load(io.BytesIO(to_bytes(calibrated()))) as found:
         facts = json.loads(str(found["facts"]))
     facts.update(changes)
     return rewritten(facts=np.array(json.dumps({k: v for k, v in facts.items() if v is not None})))
 
 
-@pytest.mark.parametrize("changes", [{}, {"gates": (), "thresholds": ()}, {"means": {}, "measured": {}}, {"exits": ()}])
+def assert_same(found, wanted, where="") -> None:
+    """Equal all the way down; arrays in their types too."""
+    assert type(found) is type(wanted), where
+    if isinstance(wanted, np.ndarray):
+        assert found.dtype == wanted.dtype, where
+        np.testing.assert_array_equal(found, wanted, where)
+    elif dataclasses.is_dataclass(wanted):
+        for field in dataclasses.fields(wanted):
+            assert_same(getattr(found, field.name), getattr(wanted, field.name), f"{where}.{field.name}")
+    elif isinstance(wanted, dict):
+        assert set(found) == set(wanted), where
+        for key, value in wanted.items():
+            assert_same(found[key], value, f"{where}[{key}]")
+    else:
+        assert found == wanted, where
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"exits": ExitCalibration()},
+        {"rewrites": RewriteInputs(), "measured": {}},
+        {"weights": WeightCalibration()},
+        {"origin": Origin(), "ranges": RangeCalibration()},
+    ],
+    ids=lambda changes: " and ".join(changes) or "whole",
+)
 def test_round_trip(changes):
-    wanted = stored(**changes)
-    found = from_bytes(to_bytes(wanted))
-    for name in Stored.__slots__:
-        if name not in ("means", "remembered"):
-            assert getattr(found, name) == getattr(wanted, name), name
-    assert set(found.means) == set(wanted.means)
-    for role, mean in wanted.means.items():
-        np.testing.assert_array_equal(found.means[role], mean)
-        assert found.means[role].dtype == np.float32
-    np.testing.assert_array_equal(found.remembered.embeddings, MEMORY.embeddings)
-    np.testing.assert_array_equal(found.remembered.variances, MEMORY.variances)
+    wanted = calibrated(**changes)
+    assert_same(from_bytes(to_bytes(wanted)), wanted)
 
 
 def test_a_file_from_before_the_search_has_no_choice_of_observers():
-    assert from_bytes(facts_with(observers=None)).observers == {}
+    assert from_bytes(facts_with(observers=None)).ranges.observers == {}
 
 
 def test_former_names_of_policies_are_todays_wherever_they_stand():
     evidence = {"lact": {"inr": [3.5]}, "leaving": {"policies": [{"family": "ltt-lact"}], "curves": {"lact": []}}}
-    found = from_bytes(facts_with(policy="ltt-lact", evidence=evidence))
+    found = from_bytes(facts_with(policy="ltt-lact", evidence=evidence)).exits
     assert found.policy == "ltt-lct"
     assert found.evidence == {"lct": {"inr": [3.5]}, "leaving": {"policies": [{"family": "ltt-lct"}], "curves": {"lct": []}}}
 
 
 def test_it_holds_no_images():
-    with np.load(io.BytesIO(to_bytes(stored()))) as found:
-        assert sum(found[name].size for name in found.files if name.startswith("mean:")) == 8
+    with np.load(io.BytesIO(to_bytes(calibrated()))) as found:
+        assert sum(found[name].size for name in found.files if name.startswith("mean:")) == 8 + 8 + 1
         assert {name for name in found.files if ":" not in name} == {
             "facts",
             "roles",
@@ -110,7 +145,7 @@ def test_garbage_is_refused(content):
 
 
 def test_every_truncation_is_refused():
-    content = to_bytes(stored())
+    content = to_bytes(calibrated())
     for length in range(0, len(content) - 1, max(1, len(content) // 60)):
         with pytest.raises(StoredError):
             from_bytes(content[:length])
@@ -118,7 +153,7 @@ def test_every_truncation_is_refused():
 
 def test_damaged_bytes_are_refused_or_harmless():
     """One byte changed anywhere: StoredError, or a calibration; never an exception of another kind."""
-    content = to_bytes(stored())
+    content = to_bytes(calibrated())
     random = np.random.default_rng(3)
     for position in random.choice(len(content), 400, replace=False):
         broken = bytearray(content)

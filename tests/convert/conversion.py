@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from calibration.gates import KINDS, Gate, fit_gate
+from calibration.phases import RangeCalibration
 from calibration.ranges import Grid
 from convert.calibrate import channels
-from convert.calibrate import images as fit
+from convert.calibrate.ranges import range_calibration
 from convert.emit.export import stages_to_float_tflite
 from convert.emit.gates import add_gates
 from convert.emit.integer import make_integer
@@ -31,14 +32,14 @@ from tflite_runtime_app.inference.engine import Codes
 class Conversion:
     """One tower's way: open_clip's module, float stages, float file and its roles, integer file with gates; and images [n, H, W, 3].
 
-    `by_name` and `grids` are those of the integer file; `ranges` (grids and largest values) those that calibration decided.
+    `by_name` and `grids` are those of the integer file; `ranges` those that calibration decided.
     """
 
     visual: Any
     stages: tuple[Stage, ...]
     float_file: bytes
     roles: Roles
-    ranges: tuple[dict[str, Grid], dict[str, float]]
+    ranges: RangeCalibration
     stream: str
     by_name: dict[str, str]
     grids: dict[str, Grid]
@@ -65,27 +66,25 @@ def images(visual, count: int, seed: int) -> np.ndarray:
 def convert(visual, exits: tuple[int, ...], ladder=LADDER, heads: dict[int, Head] | None = None) -> Conversion:
     """Everything that a build does between model and bundle, with min-max ranges and a stream of one int8 tensor."""
     chosen = images(visual, 48, 0)
-    means = channels.measure(tower_of(visual), exits, chosen, Silent())
-    tower, _ = rewrite(
-        replace(tower_of(visual), exit_heads=heads or {}), {role: torch.from_numpy(mean) for role, mean in means.items()}, ladder
-    )
+    inputs = channels.measure(tower_of(visual), exits, chosen, Silent())
+    tower, _ = rewrite(replace(tower_of(visual), exit_heads=heads or {}), inputs, ladder)
     stages = build_stages(tower, exits)
     float_file = stages_to_float_tflite(stages, Silent())
     roles = recognise(float_file, stages)
-    found = fit.ranges(stages, chosen, frozenset(roles.by_name.values()), "min-max", "int8", Silent())
+    ranges = range_calibration(stages, chosen, frozenset(roles.by_name.values()), "min-max", "int8", Silent())
     random = np.random.default_rng(1)
     seen = [random.uniform(0.1, 0.9, (200, 3)).astype(np.float32) for _ in exits]
     gates = tuple(
         fit_gate(features, features[:, 0] + 0.3 * random.standard_normal(200) > 0.5, KINDS[k % len(KINDS)])
         for k, features in enumerate(seen)
     )
-    unfinished = Conversion(visual, stages, float_file, roles, (found.grids, found.largest), "", {}, {}, gates, b"", chosen)
+    unfinished = Conversion(visual, stages, float_file, roles, ranges, "", {}, {}, gates, b"", chosen)
     return with_stream(unfinished, "int8")
 
 
 def with_stream(conversion: Conversion, stream: str) -> Conversion:
     """The same float file, made integer with a residual stream of that kind."""
-    integer = make_integer(conversion.float_file, conversion.roles.by_name, *conversion.ranges, stream)
+    integer = make_integer(conversion.float_file, conversion.roles.by_name, conversion.ranges, stream)
     content = add_gates(integer.content, conversion.gates)
     return replace(conversion, stream=stream, by_name=integer.by_name, grids=integer.grids, integer_file=content)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from calibration.phases import RewriteInputs
 from convert.model.torchvision_ops import open_clip
 from convert.model.tower import Tower, tower_from_open_clip
 from convert.rewrites.key_value_centring import mean_roles
-from convert.rewrites.migration import largest_role
-from convert.rewrites.rotation import SEED_KEY
+from convert.rewrites.migration import value_role
 
 MEAN, DEVIATION = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
 
@@ -77,13 +77,13 @@ def tower_of(visual: nn.Module) -> Tower:
     return tower_from_open_clip(visual, MEAN, DEVIATION)
 
 
-def random_means(tower: Tower, seed: int = 0) -> dict[str, Tensor]:
+def random_inputs(tower: Tower, seed: int = 0) -> RewriteInputs:
     """Numbers per channel that belong to nothing, and a seed: the rewrites must be exact under any."""
     generator = torch.Generator().manual_seed(seed + 200)
     blocks = len(tower.blocks)
-    means = {role: torch.randn(tower.width, generator=generator) for role in mean_roles(blocks)}
-    largest = {largest_role(n): torch.rand(tower.width, generator=generator) + 0.1 for n in range(1, blocks + 1)}
-    return {**means, **largest, SEED_KEY: torch.tensor(float(seed))}
+    means = {role: torch.randn(tower.width, generator=generator).numpy() for role in mean_roles(blocks)}
+    maxima = {value_role(n): (torch.rand(tower.width, generator=generator) + 0.1).numpy() for n in range(1, blocks + 1)}
+    return RewriteInputs(means, maxima, seed)
 
 
 def run_stages(stages, pixels: Tensor) -> list[dict[str, Tensor]]:

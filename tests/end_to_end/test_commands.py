@@ -320,10 +320,10 @@ def test_too_few_pictures(built, tmp_path, capsys):
 def test_a_calibration_of_other_weights_is_refused(built, tmp_path, capsys):
     """Numbers of one network say nothing of another."""
     from calibration.stored import to_bytes
-    from tests.calibration.test_stored import stored
+    from tests.calibration.test_stored import calibrated
 
     folder = model_folder.write(tmp_path / "other", seed=3)
-    (folder / "calibration.npz").write_bytes(to_bytes(stored()))
+    (folder / "calibration.npz").write_bytes(to_bytes(calibrated()))
     assert main(words("build", "--model", folder, "--out", tmp_path / "x.tflite")) == 2
     assert "was made for weights" in capsys.readouterr().err
     (folder / "calibration.npz").write_bytes(b"garbage")

@@ -22,15 +22,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from calibration.phases import RewriteInputs
 from calibration.samples import SampleSet, load, pixels, samples
 from convert.board.check import check
 from convert.calibrate import channels
 from convert.cli import main
-from convert.emit.graph import rewritten_stages
 from convert.model.load import ClipModel, load_model
 from convert.model.torchvision_ops import open_clip
 from convert.model.tower import Tower
 from convert.rewrites import LADDER, rewrite
+from convert.stages.rewritten import rewritten_stages
 from convert.stages.run import walk
 from convert.stages.stage import build_stages
 from convert.support.progress import Silent
@@ -38,7 +39,7 @@ from targets.profile import load as board
 from tests.convert import family
 from tests.convert.family import MEMBERS, Member, closeness
 from tests.convert.model_folder import LABELS, TEMPLATES
-from tests.convert.small import hidden_states, pictures, random_means, tower_of, vit
+from tests.convert.small import hidden_states, pictures, random_inputs, tower_of, vit
 from tests.reference import exits as reference
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
 from tflite_runtime_app.exits.replay import replay
@@ -196,7 +197,7 @@ def test_norms_may_be_as_norm_kwargs_say(norms: dict[str, Any]):
     """The whole ladder in float against open_clip's own forward pass."""
     visual = vit(norm_layer=partial(open_clip.transformer.LayerNorm, **norms))
     tower, values = tower_of(visual), pictures(visual, 3)
-    stages = build_stages(rewrite(tower, random_means(tower))[0], (1,))
+    stages = build_stages(rewrite(tower, random_inputs(tower))[0], (1,))
     _, wanted = hidden_states(visual, values)
     torch.testing.assert_close(
         walk(stages, values)[-1]["embedding"], wanted, rtol=0, atol=1e-4 * float(wanted.norm(dim=-1).min())
@@ -271,7 +272,7 @@ def noise_of_faults(made: Made) -> dict[str, float]:
     """1 - closeness of the float tower under each fault, where nothing but the fault is wrong."""
     values, found = torch.from_numpy(pixels(made.held.images)), {}
     for name, fault in FAULTS.items():
-        tower = rewrite(fault(made.model.tower()), {}, LADDER[:1])[0]
+        tower = rewrite(fault(made.model.tower()), RewriteInputs(), LADDER[:1])[0]
         found[name] = 1 - closeness(walk(build_stages(tower, (1,)), values)[-1]["embedding"].numpy(), made.wanted)
     return found
 

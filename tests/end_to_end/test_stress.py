@@ -18,17 +18,19 @@ from calibration.observers import OBSERVERS
 from calibration.ranges import decide
 from calibration.samples import SampleSet, load, pixels, samples
 from convert.calibrate import channels
-from convert.calibrate import images as fit
-from convert.calibrate.calibration import channels_of, first_file, unfitted
+from convert.calibrate.from_images import ImageCalibration
+from convert.calibrate.images import Shares
 from convert.calibrate.observers import simulated
-from convert.emit.graph import make_graph, rewritten_stages
-from convert.emit.manifest import describe
+from convert.calibrate.ranges import statistics
+from convert.emit.graph import make_graph
+from convert.emit.manifest import bare_cascade
 from convert.measure import parity
 from convert.model.labels import LabelList, embed_labels, parse_labels
 from convert.model.load import ClipModel, load_model
 from convert.request import Request
 from convert.rewrites.recipe import STEPS, Recipe, prefix
 from convert.stages import simulate
+from convert.stages.rewritten import rewritten_stages
 from convert.stages.stage import build_stages
 from convert.support.progress import Silent
 from targets import profile
@@ -156,7 +158,7 @@ def simulated_embeddings(found: Planted, recipe: Recipe) -> torch.Tensor:
     measured = channels.measure(found.model.tower(), EXITS, found.images, Silent())
     stages, _ = rewritten_stages(found.model, recipe.rewrites, EXITS, measured)
     observer = OBSERVERS["min-max" if recipe is NAIVE else "mse"]
-    grids = simulated(decide(fit.statistics(stages, found.images, None, Silent()), observer), recipe.stream)
+    grids = simulated(decide(statistics(stages, found.images, None, Silent()), observer), recipe.stream)
     rounded = build_stages(simulate.quantized_weights(stages[0].tower), EXITS)
     return simulate.run(rounded, [torch.from_numpy(pixels(found.held))], simulate.quantizing_tap(grids))
 
@@ -190,16 +192,13 @@ def measure(
 ) -> Result:
     """A file made by the recipe as `build` makes it; without `truth` float's own answers are the right ones."""
     request = Request(model, profile.load("rpi"), LabelList(bank.names, bank.names), EXITS, (), None, recipe, 0)
-    shares = fit.Shares(images, *(images.part(0, 0),) * 3)
-    means = channels_of(request, EXITS, images.images, Silent())
-    graph = make_graph(model, recipe.rewrites, EXITS, means, 0, Silent())
-    ranges = fit.ranges(graph.stages, images.images, graph.roles, recipe.observer, recipe.stream, Silent())
-    bare = unfitted(request, EXITS, shares, len(images), means, ranges, bank)
-    stored, integer = first_file(request, graph, images.images, bare, Silent())
-    content = integer.content
-    cascade = parity.cascade_of(content, describe(content, graph.stages, model, stored, "rpi", {}))
+    shares = Shares(images, *(images.part(0, 0),) * 3)
+    calibration = ImageCalibration(request, shares, Silent())
+    graph = make_graph(model, recipe.rewrites, EXITS, calibration.rewrite_inputs(), 0, Silent())
+    integer, _ = calibration.integer(graph, calibration.ranges(graph.stages, graph.roles))
+    cascade = bare_cascade(integer.content, graph.stages, model, "rpi")
     reference = parity.float_embeddings(model, held.images, Silent())
-    answers = (reference / np.linalg.norm(reference, axis=1, keepdims=True) @ bank.vectors.T).argmax(1)
+    answers = (reference @ bank.vectors.T).argmax(1)
     found = parity.at_full_depth(replay(cascade, held.images), bank, reference, list(answers if truth is None else truth))
     assert found.top1 is not None and found.top1_float is not None
     return Result(found.cosine_mean, found.top1_float, found.top1)

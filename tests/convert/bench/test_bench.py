@@ -14,6 +14,7 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
+from calibration.phases import Calibrated, ExitCalibration, Origin
 from calibration.samples import pixels
 from convert.bench import bars, cold, peers
 from convert.bench.bars import BARS, judge, require_peers
@@ -27,7 +28,7 @@ from convert.bench.show import chart, notes, table
 from convert.bench.subject import Subject
 from convert.bench.timing import Spread, Times, interleave, spread
 from convert.cli import main
-from convert.emit.manifest import describe, undecided
+from convert.emit.manifest import describe
 from convert.model.load import ClipModel
 from convert.support.errors import ConvertError, UsageError
 from convert.support.progress import Silent
@@ -340,10 +341,11 @@ def tiny(two_term, tmp_path_factory) -> Tiny:
     module = types.SimpleNamespace(visual=two_term.visual, encode_image=two_term.visual)
     preprocessing = Preprocessing(height, width)
     model = ClipModel("tiny", None, module, None, preprocessing, MEAN, DEVIATION, 100.0, "0" * 64, "f" * 16)
-    stored = dataclasses.replace(
-        undecided("two_term"), gates=two_term.gates, thresholds=(128,) * len(two_term.gates), observer="min-max"
+    calibrated = Calibrated(
+        Origin(stream="two_term", observer="min-max"),
+        exits=ExitCalibration(two_term.gates, (128,) * len(two_term.gates)),
     )
-    manifest = describe(two_term.integer_file, two_term.stages, model, stored, "rpi", {})
+    manifest = describe(two_term.integer_file, two_term.stages, model, calibrated, "rpi")
     vectors = np.eye(3, manifest.embedding_size, dtype=np.float32)
     bank = LabelBank(vectors, ("a", "b", "c"), ("{}",), model.space_id)
     file = folder / "tiny.tflite"

@@ -9,6 +9,7 @@ from convert.board.estimate import misses, open_clip_shapes, shape_of
 from convert.board.work import work
 from convert.cli import main
 from convert.model.load import load_model
+from convert.stages.stage import default_exits
 from targets import profile as boards
 from targets.memory import EXTRAS, IMPORTS, Shape, file_bytes, flatbuffer_bytes, peak_bytes
 from targets.profile import load
@@ -123,7 +124,7 @@ def conversions(monkeypatch) -> list[str]:
         begun.append(name)
         raise KeyboardInterrupt
 
-    for name in ("build", "build_text"):
+    for name in ("build_bundle", "build_text"):
         monkeypatch.setattr(f"convert.commands.build.{name}", lambda *_, name=name: begin(name))
     return begun
 
@@ -171,8 +172,8 @@ def test_a_boards_own_exits_are_taken_unless_others_are_asked_for(tmp_path, monk
         taken.append(request.exits)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("convert.commands.build.build", stop)
+    monkeypatch.setattr("convert.commands.build.build_bundle", stop)
     model = model_folder.write(tmp_path / "small")
     for more in (("--target", "early"), ("--target", "early", "--exits", "2"), ("--target", "rpi")):
         assert main(["build", "--model", str(model), *more]) == 130
-    assert taken == [(1,), (2,), None]
+    assert taken == [(1,), (2,), default_exits(3)]

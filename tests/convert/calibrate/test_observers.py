@@ -12,14 +12,14 @@ from calibration.observers import OBSERVERS
 from calibration.ranges import FIXED, decide, kind
 from calibration.samples import pixels
 from calibration.statistics import observe
-from convert.calibrate import images as fit
 from convert.calibrate import observers as observing
+from convert.calibrate.ranges import statistics
 from convert.rewrites import rewrite
 from convert.stages import simulate
 from convert.stages.stage import Stage, build_stages
 from convert.support.progress import Silent
 from tests.convert.conversion import images
-from tests.convert.small import random_means, tower_of, vit
+from tests.convert.small import random_inputs, tower_of, vit
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Network:
 @pytest.fixture(scope="module")
 def network() -> Network:
     visual = vit(0)
-    tower, _ = rewrite(tower_of(visual), random_means(tower_of(visual)))
+    tower, _ = rewrite(tower_of(visual), random_inputs(tower_of(visual)))
     return Network(visual, build_stages(tower, (1, 2)), images(visual, 48, 0))
 
 
 @pytest.fixture(scope="module")
 def seen(network):
-    return fit.statistics(network.stages, network.images, None, Silent())
+    return statistics(network.stages, network.images, None, Silent())
 
 
 @pytest.mark.parametrize("stream", ["int8", "two_term"])

@@ -7,14 +7,15 @@ import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
 
+from calibration.phases import Calibrated, ExitCalibration, Origin
 from calibration.ranges import FIXED, Grid, kind
 from calibration.samples import pixels
-from calibration.stored import Stored
+from convert.emit import quantize
 from convert.emit.integer import make_integer
 from convert.emit.manifest import describe
-from convert.emit.quantize import quantize
-from convert.emit.roles import preserving_interpreter, recognise
+from convert.emit.roles import recognise
 from convert.model.load import ClipModel
+from convert.passes.state import GraphState
 from convert.stages.stage import build_stages
 from convert.support.errors import EmitError
 from convert.tflite.audit import audit, census, grid_of, same_grid
@@ -29,6 +30,7 @@ from convert.tflite.flatbuffer import (
     text,
     write_model,
 )
+from convert.tflite.interpreter import preserving_interpreter
 from tests.convert.conversion import Conversion, images, interpreter_invoke, run
 from tests.convert.small import hidden_states, run_stages, tower_of, vit
 from tflite_runtime_app.bundle.labels import LabelBank
@@ -118,8 +120,8 @@ def test_every_grid_arrives_exactly(converted):
                 if kind(role) in ("key", "value"):
                     assert quantization.zeroPoint[0] == 0
                 floored = kind(role) in ("variance_eps", "energy_eps")  # on its floor's grid
-                if role in converted.ranges[0] and converted.stream == "int8" and not floored:
-                    assert decided == converted.ranges[0][role]
+                if role in converted.ranges.grids and converted.stream == "int8" and not floored:
+                    assert decided == converted.ranges.grids[role]
     assert seen <= set(converted.grids)
     assert set(converted.roles.by_name.values()) <= seen or converted.stream == "two_term"
 
@@ -183,9 +185,9 @@ def test_xnnpack_really_takes_the_products(rotated):
 
 
 def test_a_role_without_a_grid_stops_the_quantizer(rotated):
-    grids = {role: grid for role, grid in rotated.ranges[0].items() if role != "block_02/gelu"}
+    grids = {role: grid for role, grid in rotated.ranges.grids.items() if role != "block_02/gelu"}
     with pytest.raises(EmitError, match="block_02/gelu"):
-        quantize(rotated.float_file, rotated.roles.by_name, grids)
+        quantize.apply(GraphState(read_model(rotated.float_file), dict(rotated.roles.by_name), grids))
 
 
 def test_rewriting_the_file_changes_nothing(rotated):
@@ -209,9 +211,9 @@ def test_a_variance_that_rounds_to_zero_does_not_stop_the_file(rotated, stream):
     """On a grid far too coarse every variance is code -128; RSQRT must get a step at least, whatever the kernel makes of a zero."""
     grids = {
         role: Grid(grid.scale * 5000, grid.zero_point) if kind(role) in ("variance", "variance_eps") else grid
-        for role, grid in rotated.ranges[0].items()
+        for role, grid in rotated.ranges.grids.items()
     }
-    integer = make_integer(rotated.float_file, rotated.roles.by_name, grids, rotated.ranges[1], stream)
+    integer = make_integer(rotated.float_file, rotated.roles.by_name, replace(rotated.ranges, grids=grids), stream)
     coarse = replace(rotated, stream=stream, by_name=integer.by_name, grids=integer.grids, integer_file=integer.content)
     model, interpreter, norms = read_model(coarse.integer_file), preserving_interpreter(coarse.integer_file), 0
     graphs = {key: (model.subgraphs.index(graph), graph) for key, graph, _, _ in signatures(model)}
@@ -268,24 +270,14 @@ def manifest_of(conversion: Conversion, thresholds: tuple[int, ...]) -> Manifest
         "small", None, None, None, Preprocessing(height, width), (0.5,) * 3, (0.5,) * 3, 20.0, "ab" * 32, "small-space"
     )
     exits = tuple(stage.part.blocks_done for stage in conversion.stages[:-1])
-    stored = Stored(
-        weights_sha256="ab" * 32,
-        exits=exits,
-        ladder=("a", "b"),
-        stream=conversion.stream,
-        digest="cd" * 32,
-        images=48,
-        observer="min-max",
-        means={},
-        grids=conversion.ranges[0],
-        largest=conversion.ranges[1],
-        gates=conversion.gates,
-        thresholds=thresholds,
-        none_threshold=0.1,
-        measured={},
-        policy="lct" if min(thresholds) < 128 else "never",
+    calibrated = Calibrated(
+        Origin("ab" * 32, exits, ("a", "b"), conversion.stream, "cd" * 32, 48, "min-max"),
+        ranges=conversion.ranges,
+        exits=ExitCalibration(
+            conversion.gates, thresholds, policy="lct" if min(thresholds) < 128 else "never", none_threshold=0.1
+        ),
     )
-    return describe(conversion.integer_file, conversion.stages, model, stored, "rpi", {"agreement": 0.5})
+    return describe(conversion.integer_file, conversion.stages, model, calibrated, "rpi", {"agreement": 0.5})
 
 
 def bank(conversion: Conversion) -> LabelBank:
@@ -364,7 +356,7 @@ def test_the_integer_file_follows_open_clip(converted):
 
 
 def test_gates_do_not_disturb_the_stages(rotated):
-    bare = make_integer(rotated.float_file, rotated.roles.by_name, *rotated.ranges, "int8").content
+    bare = make_integer(rotated.float_file, rotated.roles.by_name, rotated.ranges, "int8").content
     image = {"image": rotated.images[:1]}
     with_gates, without = (LiteRtEngine(content).invoke("stage_0", image) for content in (rotated.integer_file, bare))
     for name, codes in without.items():
@@ -372,7 +364,7 @@ def test_gates_do_not_disturb_the_stages(rotated):
 
 
 def test_equal_inputs_give_equal_files(rotated):
-    again = [make_integer(rotated.float_file, rotated.roles.by_name, *rotated.ranges, "two_term") for _ in range(2)]
+    again = [make_integer(rotated.float_file, rotated.roles.by_name, rotated.ranges, "two_term") for _ in range(2)]
     assert again[0] == again[1]
 
 

@@ -23,7 +23,7 @@ from convert.stages.stage import build_stages
 from convert.support.errors import ModelError
 from convert.support.progress import Silent
 from tests.convert.conversion import images, random_head
-from tests.convert.small import VARIANTS, hidden_states, pictures, random_means, tower_of, vit
+from tests.convert.small import VARIANTS, hidden_states, pictures, random_inputs, tower_of, vit
 
 RANDOM = np.random.default_rng(0)
 
@@ -40,7 +40,7 @@ def test_a_head_reads_the_mean_patch_token_behind_the_norm_under_the_whole_ladde
         pooled = visual.ln_post(states[1][:, 1:].mean(1))
     wanted = embed(head, pooled.numpy(), plain.activation)
     for ladder in (LADDER[:1], LADDER):
-        rewritten, _ = rewrite(tower, random_means(tower), ladder)
+        rewritten, _ = rewrite(tower, random_inputs(tower), ladder)
         found = walk(build_stages(rewritten, (1, 2)), pixels)[1]["embedding"].numpy()
         np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max() * 10)
 
@@ -63,7 +63,7 @@ def test_a_head_that_attends_is_pytorchs_attention_under_the_whole_ladder(name):
     np.testing.assert_allclose(embed_tokens(head, tokens, plain.activation), wanted, atol=1e-5 * np.abs(wanted).max())
     tower = dataclasses.replace(plain, exit_heads={2: head})
     for ladder in (LADDER[:1], LADDER):
-        rewritten, _ = rewrite(tower, random_means(tower), ladder)
+        rewritten, _ = rewrite(tower, random_inputs(tower), ladder)
         stages = build_stages(rewritten, (1, 2))
         found = walk(stages, pixels)[1]
         np.testing.assert_allclose(found["embedding"].numpy(), wanted, atol=1e-3 * np.abs(wanted).max())

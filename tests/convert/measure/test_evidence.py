@@ -11,10 +11,11 @@ from scipy import stats
 from calibration.choose import Aim
 from calibration.families import FAMILIES
 from calibration.samples import Sample
+from convert.calibrate.simulation import Simulation
 from convert.measure import curves
 from convert.measure.head_factorial import measure
 from convert.measure.quadrants import mcnemar, quadrants
-from convert.measure.stream import through_both
+from convert.measure.stream import Networks, through_both
 from convert.report.contact_sheet import MOST, contact_sheet
 from convert.stages.float_replay import float_replay
 from convert.support.progress import Silent
@@ -117,11 +118,12 @@ def test_a_stream_goes_on_where_it_was_cut_off_and_skips_what_is_broken(converte
         Image.fromarray(random.integers(0, 256, (40, 40, 3), np.uint8)).save(buffer, "PNG")
         items.append(Sample(f"{number}.png", "folder", b"broken" if number in (3, 200) else buffer.getvalue()))
     cascade = Counted(LiteRtEngine(converted.integer_file), manifest, Never())
+    networks = Networks(manifest.preprocessing, cascade, converted.stages)
     kept = tmp_path / "deep" / "seen"
 
     def run(given, key="key"):
         Counted.seen = 0
-        found = through_both(iter(given), len(given), manifest.preprocessing, cascade, converted.stages, kept, key, Silent())
+        found = through_both(iter(given), len(given), networks, kept, key, Silent())
         return found, Counted.seen
 
     def cut_off():
@@ -129,7 +131,7 @@ def test_a_stream_goes_on_where_it_was_cut_off_and_skips_what_is_broken(converte
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        through_both(cut_off(), 300, manifest.preprocessing, cascade, converted.stages, kept, "key", Silent())
+        through_both(cut_off(), 300, networks, kept, "key", Silent())
     resumed, computed = run(items)
     assert computed == 300 - 128 - 1
     assert run(items)[1] == 0
@@ -154,7 +156,7 @@ def test_the_factorial_asks_what_the_stages_answer(rotated):
     exit_top1, final_top1 = ((outputs[:, k] @ bank.vectors.T).argmax(1) for k in (0, -1))
 
     def accuracy(wanted, grids, **cell):
-        cells = measure(rotated.stages, grids, "int8", {}, learned, asked, wanted, bank, Silent())
+        cells = measure(Simulation(rotated.stages, grids, {}), learned, asked, wanted, bank, Silent())
         assert len(cells) == 3 * 2 * 2 * 2
         return next(c.accuracy for c in cells if all(getattr(c, name) == value for name, value in cell.items()))
 

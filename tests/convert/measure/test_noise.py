@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from calibration.samples import pixels
-from convert.emit.roles import preserving_interpreter
 from convert.measure.noise import Noise, measure
 from convert.stages.stage import stream_role
 from convert.tflite.flatbuffer import read_model, signatures, text
+from convert.tflite.interpreter import preserving_interpreter
 from tests.convert.conversion import images, interpreter_invoke, run
 from tests.convert.small import hidden_states, run_stages
 from tflite_runtime_app.inference.engine import LiteRtEngine

@@ -11,13 +11,15 @@ import pytest
 
 from convert.board.estimate import misses, open_clip_shapes, shape_of
 from convert.cli import main
-from convert.emit.integer import IntegerFile
-from convert.measure.parity import cascade_of, float_embeddings
+from convert.emit.manifest import cascade_of
+from convert.measure.parity import float_embeddings
 from convert.micro import limits as checking
 from convert.micro.constants import numbers_of
 from convert.model.load import load_model
 from convert.passes import gelu_form
+from convert.passes.state import GraphState
 from convert.support.progress import Silent
+from convert.tflite.flatbuffer import read_model, write_model
 from targets.memory import arena_bytes, flash_bytes
 from targets.profile import load, names
 from tests.convert import model_folder
@@ -273,7 +275,10 @@ def test_of_gelus_two_forms_the_chosen_one_is_nearer_to_float(embedded, capsys):
     some = [picture for _, picture in itertools.islice(views(ROOT / "models" / "photographs"), 90)]
     images = np.concatenate([image_to_tensor(picture, bundle.manifest.preprocessing) for picture in some])
     exact = float_embeddings(model, images, Silent())
-    files = {form: gelu_form.apply(IntegerFile(bundle.flatbuffer, {}, {}), form).content for form in gelu_form.FORMS}
+    files = {
+        form: write_model(gelu_form.formed(GraphState(read_model(bundle.flatbuffer), {}, {}), form).model)
+        for form in gelu_form.FORMS
+    }
     cosines = {}
     for name, content in {"operator": bundle.flatbuffer, **files}.items():
         found = replay(cascade_of(content, bundle.manifest), images).embeddings[:, -1]

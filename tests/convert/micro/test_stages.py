@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from convert.board.work import work
-from convert.emit.integer import IntegerFile
 from convert.micro import agreement, short_scales, tflm, vela
 from convert.micro.measure import work_of
 from convert.micro.split import INPUTS, OUTPUTS, StageFile, io_bytes, lacking, operators, stage_files
 from convert.passes import gelu_form
+from convert.passes.state import GraphState
 from convert.support.errors import ConvertError, EmitError
 from convert.tflite.audit import audit
 from convert.tflite.flatbuffer import operator_name, read_model, schema, signatures, write_model
@@ -22,8 +22,9 @@ from tests.tflite_runtime_app import tiny_bundle
 
 def formed(conversion: Conversion, form: str = gelu_form.CHOSEN) -> Conversion:
     """The conversion without GELU."""
-    done = gelu_form.apply(IntegerFile(conversion.integer_file, conversion.by_name, conversion.grids), form)
-    return dataclasses.replace(conversion, by_name=done.by_name, grids=done.grids, integer_file=done.content)
+    given = GraphState(read_model(conversion.integer_file), dict(conversion.by_name), dict(conversion.grids))
+    done = gelu_form.formed(given, form)
+    return dataclasses.replace(conversion, by_name=done.roles, grids=done.grids, integer_file=write_model(done.model))
 
 
 @pytest.fixture(scope="module", params=["rotated", "two_term", "plain_two_term"])
@@ -207,8 +208,8 @@ def test_a_form_in_int8_is_near_gelu_in_int8(two_term):
     (exact,) = agreement.litert(content, [codes])
     apart = {}
     for form in gelu_form.FORMS:
-        done = gelu_form.apply(IntegerFile(content, two_term.by_name, {}), form)
-        (found,) = agreement.litert(done.content, [codes])
+        done = gelu_form.formed(GraphState(read_model(content), dict(two_term.by_name), {}), form)
+        (found,) = agreement.litert(write_model(done.model), [codes])
         apart[form] = np.abs(found.astype(int) - exact).max() * float(y.quantization.scale[0])
     assert apart["cubic"] <= 3 * float(y.quantization.scale[0])
     assert apart["sigmoid"] <= 0.0204 + 3 * float(y.quantization.scale[0])
@@ -229,9 +230,9 @@ def test_a_form_can_be_taken_back(two_term):
 
 def test_a_form_keeps_what_quick_gelu_has(plain_two_term):
     """LOGISTIC and MUL already: nothing to replace."""
-    done = gelu_form.apply(IntegerFile(plain_two_term.integer_file, plain_two_term.by_name, plain_two_term.grids))
+    done = formed(plain_two_term)
     assert done.grids == plain_two_term.grids
-    assert [len(graph.operators) for graph in read_model(done.content).subgraphs] == [
+    assert [len(graph.operators) for graph in read_model(done.integer_file).subgraphs] == [
         len(graph.operators) for graph in read_model(plain_two_term.integer_file).subgraphs
     ]
 

@@ -227,12 +227,12 @@ def test_the_embedded_model_loads_without_a_word(pocket, capfd):
 def test_the_embedded_models_stages_equal_open_clip_on_photographs(pocket):
     """The whole ladder, on real pictures as the board preprocesses them."""
     from convert.rewrites import rewrite
-    from tests.convert.small import random_means
+    from tests.convert.small import random_inputs
 
     photographs = sorted(CLONE.joinpath("photographs").rglob("*.jpg"))[:4]
     images = torch.from_numpy(pixels(load(samples(photographs), pocket.preprocessing).images))
     assert len(images) == 4
-    tower, log = rewrite(pocket.tower(), random_means(pocket.tower()))
+    tower, log = rewrite(pocket.tower(), random_inputs(pocket.tower()))
     assert [entry.name for entry in log if entry.refusal is None] == [entry.name for entry in log]
     found = run_stages(build_stages(tower, default_exits(12)), images)[-1]["embedding"]
     wanted = pocket.encode(images)

@@ -1,32 +1,64 @@
 """Passes over the float file: the network stays what it was, and the two terms of the stream hold what one would lose."""
 
 import re
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from calibration.ranges import Grid
+from calibration.ranges import Grid, kind
 from calibration.samples import pixels
 from calibration.two_term import with_two_terms
-from convert.emit.integer import make_integer
-from convert.emit.roles import preserving_interpreter
+from convert.emit.integer import PASSES, make_integer
 from convert.measure.noise import measure
-from convert.passes import key_layout, squared_length, two_ranges, two_term_stream
-from convert.tflite.flatbuffer import TYPE_NAMES, constant, operator_name, prune, read_model, signatures, text, write_model
+from convert.passes import (
+    bias_correction,
+    gelu_form,
+    int16_stream,
+    key_layout,
+    norm_floor,
+    squared_length,
+    two_ranges,
+    two_term_stream,
+)
+from convert.passes.state import GraphState
+from convert.tflite.flatbuffer import (
+    TYPE_NAMES,
+    constant,
+    constants,
+    operator_name,
+    prune,
+    read_model,
+    signatures,
+    text,
+    write_model,
+)
+from convert.tflite.interpreter import preserving_interpreter
 from tests.convert.conversion import Conversion, images, interpreter_invoke, run
+
+
+def state_of(conversion: Conversion, stream: str = "two_term", **more) -> GraphState:
+    """The conversion's float file on its way to a stream of that kind."""
+    grids = with_two_terms(conversion.ranges.grids, conversion.ranges.largest)
+    return GraphState(read_model(conversion.float_file), dict(conversion.roles.by_name), grids, stream=stream, **more)
+
+
+def second_grids(state: GraphState) -> GraphState:
+    """Every norm with a second grid that no token leaves: both factors are there, and the second is 1."""
+    fine = {f"{role}_fine": Grid(grid.scale * 4, -128) for role, grid in state.grids.items() if role.endswith("/energy")}
+    return replace(state, grids=state.grids | fine)
 
 
 def after(conversion: Conversion, *passes) -> bytes:
     """The float file after these passes."""
-    model, roles = read_model(conversion.float_file), dict(conversion.roles.by_name)
-    grids = with_two_terms(*conversion.ranges)
-    if two_ranges in passes:  # a second grid that no token leaves: both factors are there, and the second is 1
-        grids |= {f"{role}_fine": Grid(grid.scale * 4, -128) for role, grid in grids.items() if role.endswith("/energy")}
+    state = state_of(conversion)
+    state = second_grids(state) if two_ranges in passes else state
     for step in passes:
-        step.apply(model, roles, grids)
-    prune(model)
-    return write_model(model)
+        state = step.apply(state)
+    prune(state.model)
+    return write_model(state.model)
 
 
 def outputs(content: bytes, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -87,7 +119,7 @@ def test_the_two_terms_nest_and_the_lower_is_finer(two_term):
         assert grids[role].zero_point == grids[f"{role}_lo"].zero_point == 0
         assert grids[f"{role}_lo"].scale < grids[role].scale / 8
         # Nothing of hi may be clipped, and lo must hold half a step of hi.
-        assert grids[role].scale * 127 >= two_term.ranges[1][role] * (1 - 1e-6)
+        assert grids[role].scale * 127 >= two_term.ranges.largest[role] * (1 - 1e-6)
         assert grids[f"{role}_lo"].scale * 127 >= grids[role].scale / 2
 
 
@@ -123,7 +155,7 @@ def test_a_squared_length_reads_one_tensor_twice(rotated, known_as):
     """And that tensor is not transposed, nor reshaped a second time; whichever of two roles with one value it was recognised as."""
     model = read_model(rotated.float_file)
     roles = {name: re.sub("energy$", known_as, role) for name, role in rotated.roles.by_name.items()}
-    squared_length.apply(model, roles, {})
+    squared_length.apply(GraphState(model, roles, {}))
     found = 0
     for _, graph, _, _ in signatures(model):
         for operator in graph.operators:
@@ -140,11 +172,12 @@ def test_a_squared_length_reads_one_tensor_twice(rotated, known_as):
 
 def test_two_ranges_give_the_reciprocal_length_of_quiet_and_bold_tokens(rotated):
     """1/|h| of every token, as the integer file has it, against the codes that it was measured on; the finer grid ends at the median."""
-    norm, base = "block_01/norm_2", rotated.ranges[0]
+    norm, base = "block_01/norm_2", rotated.ranges.grids
 
     def lengths(grids) -> tuple[np.ndarray, np.ndarray]:
         """(squared length, 1/|h|) of every token, from the codes of stream and RSQRT."""
-        built = make_integer(rotated.float_file, rotated.roles.by_name, grids, rotated.ranges[1], "int8")
+        ranges = replace(rotated.ranges, grids=grids)
+        built = make_integer(rotated.float_file, rotated.roles.by_name, ranges, "int8")
         model, interpreter = read_model(built.content), preserving_interpreter(built.content)
         interpreter.get_signature_runner("stage_0")(image=rotated.images[:1])
         number, graph = next((model.subgraphs.index(graph), graph) for key, graph, _, _ in signatures(model) if key == "stage_0")
@@ -169,7 +202,7 @@ def test_two_ranges_give_the_reciprocal_length_of_quiet_and_bold_tokens(rotated)
 def test_an_int16_stream_is_handed_over_in_int16_and_nearer_to_float(rotated):
     errors = {}
     for stream in ("int8", "int16"):
-        built = make_integer(rotated.float_file, rotated.roles.by_name, *rotated.ranges, stream)
+        built = make_integer(rotated.float_file, rotated.roles.by_name, rotated.ranges, stream)
         model = read_model(built.content)
         kinds = {
             TYPE_NAMES[graph.tensors[inputs["hidden"]].type] for _, graph, inputs, _ in signatures(model) if "hidden" in inputs
@@ -185,3 +218,102 @@ def test_an_int16_stream_is_handed_over_in_int16_and_nearer_to_float(rotated):
         assert types <= {"INT8", "INT16", "INT32"}
         errors[stream] = measure(built.content, rotated.stages, built.by_name, built.grids, rotated.images[:4]).nsr
     assert all(wide < narrow for wide, narrow in zip(errors["int16"], errors["int8"], strict=True)), errors
+
+
+# What each pass fires on, and what it leaves alone: the operators that are more or fewer afterwards, and how often it says that it fired.
+
+
+def counted(model) -> Counter:
+    return Counter(operator_name(model, operator) for graph in model.subgraphs for operator in graph.operators)
+
+
+def change(step, state: GraphState) -> tuple[dict[str, int], int]:
+    before = counted(state.model)
+    done = step.apply(state)
+    now = counted(done.model)
+    return {name: now[name] - before[name] for name in before | now if now[name] != before[name]}, done.fired
+
+
+def integer_state(conversion: Conversion, **more) -> GraphState:
+    """A finished file as a state."""
+    return GraphState(read_model(conversion.integer_file), dict(conversion.by_name), dict(conversion.grids), **more)
+
+
+def test_key_layout_turns_every_transposed_key_and_no_other_product(rotated, plain):
+    for conversion in (rotated, plain):
+        blocks = len(conversion.visual.transformer.resblocks)
+        assert change(key_layout, state_of(conversion)) == ({}, blocks), "a product's options change, no operator comes or goes"
+    done = key_layout.apply(state_of(rotated))
+    assert change(key_layout, done) == ({}, 0), "keys that lie token by token stay"
+
+
+def test_squared_length_fires_on_norms_by_length_and_not_on_those_by_squares(rotated, plain):
+    changed, fired = change(squared_length, state_of(rotated))
+    assert fired > 0
+    assert set(changed) <= {"RESHAPE"}, "the second view of the stream is gone"
+    assert change(squared_length, state_of(plain)) == ({}, 0)
+
+
+def test_two_term_stream_adds_three_operators_a_sum_and_leaves_other_streams_alone(rotated):
+    changed, fired = change(two_term_stream, squared_length.apply(state_of(rotated)))
+    sums = 2 * len(rotated.visual.transformer.resblocks)
+    assert fired == sums
+    assert changed["SUB"] == 2 * sums, "t = hi' - hi and d = b - t"
+    assert change(two_term_stream, state_of(rotated, "int8")) == ({}, 0)
+    assert change(two_term_stream, state_of(rotated, "int16")) == ({}, 0)
+
+
+def test_two_ranges_fire_where_calibration_gave_a_second_grid(rotated):
+    state = second_grids(squared_length.apply(state_of(rotated, "int8")))
+    changed, fired = change(two_ranges, state)
+    assert fired > 0
+    assert {name: changed[name] for name in ("MAXIMUM", "MUL", "RSQRT", "BATCH_MATMUL")} == {
+        "MAXIMUM": fired,
+        "MUL": 2 * fired,
+        "RSQRT": fired,
+        "BATCH_MATMUL": fired,
+    }
+    assert change(two_ranges, squared_length.apply(state_of(rotated, "int8"))) == ({}, 0)
+
+
+def test_norm_floor_replaces_an_epsilon_below_a_step_and_keeps_a_larger_one(rotated):
+    changed, fired = change(norm_floor, state_of(rotated, "int8"))
+    assert fired > 0
+    assert changed == {"MAXIMUM": fired, "ADD": -fired}
+    fine = state_of(rotated, "int8")
+    grids = {r: Grid(1e-9, -128) if kind(r) in ("energy", "energy_eps") else g for r, g in fine.grids.items()}
+    assert change(norm_floor, replace(fine, grids=grids)) == ({}, 0), "the model's own epsilon is more than a step"
+
+
+def test_int16_stream_widens_every_sum_and_leaves_other_streams_alone(rotated):
+    wide = integer_state(rotated, stream="int16", largest=rotated.ranges.largest)
+    wide = replace(wide, exact=constants(read_model(rotated.float_file)))
+    changed, fired = change(int16_stream, wide)
+    assert fired == 2 * len(rotated.visual.transformer.resblocks)
+    assert changed["QUANTIZE"] > fired
+    assert change(int16_stream, integer_state(rotated)) == ({}, 0)
+
+
+def test_bias_correction_fires_on_the_heads_it_is_given(rotated):
+    errors = {
+        role: np.ones(24, np.float32) for role in set(rotated.by_name.values()) if kind(role) == "embedding" and "/" in role
+    }
+    assert change(bias_correction, integer_state(rotated, corrections=errors)) == ({}, len(errors))
+    assert change(bias_correction, integer_state(rotated)) == ({}, 0)
+
+
+def test_gelu_form_fires_for_the_runtime_that_has_no_gelu(rotated, plain):
+    changed, fired = change(gelu_form, integer_state(rotated, runtime="tflm"))
+    assert fired > 0
+    assert changed == {"GELU": -fired, "LOGISTIC": fired, "MUL": 4 * fired, "ADD": fired}
+    assert change(gelu_form, integer_state(rotated, runtime="litert")) == ({}, 0)
+    assert change(gelu_form, integer_state(plain, runtime="tflm")) == ({}, 0), "quick GELU is LOGISTIC and MUL already"
+
+
+def test_every_pass_is_counted_in_its_order(two_term):
+    made = make_integer(two_term.float_file, two_term.roles.by_name, two_term.ranges, "two_term")
+    assert [fired.name for fired in made.passes] == [step.name for step in PASSES]
+    counts = {fired.name: fired.count for fired in made.passes}
+    assert counts["quantize"] > 100
+    assert all(counts[name] > 0 for name in ("key-layout", "squared-length", "two-term-stream", "norm-floor"))
+    assert all(counts[name] == 0 for name in ("two-ranges", "int16-stream", "bias-correction", "gelu-form"))

@@ -12,7 +12,7 @@ from rich.console import Console
 from convert.model import head_files as heads
 from convert.model.load import load_model
 from convert.report import summary_table, write_report
-from convert.report.data import LADDER_FILE, measured_ladder
+from convert.report.build_report import LADDER_FILE, measured_ladder
 from convert.report.formats import SPACE
 from convert.report.page import render
 from convert.report.plots import cosine_plot, exits_plot, noise_plot

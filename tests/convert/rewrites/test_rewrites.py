@@ -5,11 +5,12 @@ import dataclasses
 import pytest
 import torch
 
+from calibration.phases import RewriteInputs
 from convert.model.tower import Tower
 from convert.rewrites import LADDER, Entry, Rewrite, rewrite
 from convert.rewrites.key_value_centring import mean_roles
 from convert.stages.stage import build_stages
-from tests.convert.small import pictures, random_means, run_stages, tower_of, vit
+from tests.convert.small import pictures, random_inputs, run_stages, tower_of, vit
 
 STEPS = {step.name: step for step in LADDER}
 NAMES = tuple(STEPS)
@@ -17,18 +18,18 @@ TWICE = ("key-value-centring", "rotation", "migration", "head-rotation")
 
 
 def after(tower: Tower, *names: str, seed: int = 0) -> Tower:
-    return rewrite(tower, random_means(tower, seed), tuple(STEPS[name] for name in names))[0]
+    return rewrite(tower, random_inputs(tower, seed), tuple(STEPS[name] for name in names))[0]
 
 
-def refusal(tower: Tower, name: str, means=None) -> str | None:
-    (entry,) = rewrite(tower, random_means(tower) if means is None else means, (STEPS[name],))[1]
+def refusal(tower: Tower, name: str, inputs: RewriteInputs | None = None) -> str | None:
+    (entry,) = rewrite(tower, random_inputs(tower) if inputs is None else inputs, (STEPS[name],))[1]
     assert entry.name == name
     return entry.refusal
 
 
 def test_the_log_tells_what_fired_and_why_not():
     tower = tower_of(vit())  # has no LayerScale
-    log = rewrite(tower, random_means(tower))[1]
+    log = rewrite(tower, random_inputs(tower))[1]
     assert [entry.name for entry in log] == list(NAMES)
     assert [entry.name for entry in log if entry.refusal is not None] == ["layer-scale"]
     assert "LayerScale" in log[NAMES.index("layer-scale")].refusal
@@ -37,7 +38,7 @@ def test_the_log_tells_what_fired_and_why_not():
 def test_a_refused_step_leaves_the_tower_as_it_is():
     tower = tower_of(vit())
     never = Rewrite("never", lambda tower, means: "no reason")
-    found, log = rewrite(tower, {}, (never,))
+    found, log = rewrite(tower, RewriteInputs(), (never,))
     assert found is tower
     assert log == (Entry("never", "no reason"),)
 
@@ -68,11 +69,12 @@ def test_attention_scale_once_only():
 
 def test_key_value_centring_must_not_fire_without_every_mean():
     tower = tower_of(vit())
-    assert "block_01/key" in refusal(tower, "key-value-centring", {})
-    means = random_means(tower)
-    del means["block_02/value"]
-    assert "block_02/value" in refusal(tower, "key-value-centring", means)
-    assert rewrite(tower, means, (STEPS["key-value-centring"],))[0] is tower
+    assert "block_01/key" in refusal(tower, "key-value-centring", RewriteInputs())
+    known = random_inputs(tower)
+    means = {role: mean for role, mean in known.channel_means.items() if role != "block_02/value"}
+    lacking = dataclasses.replace(known, channel_means=means)
+    assert "block_02/value" in refusal(tower, "key-value-centring", lacking)
+    assert rewrite(tower, lacking, (STEPS["key-value-centring"],))[0] is tower
 
 
 def test_the_roles_whose_means_are_needed():
@@ -99,7 +101,8 @@ def test_keys_and_values_have_zero_mean_under_their_own_means():
 
     means = means_of(tower)
     assert min(float(mean.abs().max()) for mean in means.values()) > 0.05
-    centred = means_of(rewrite(tower, means, (STEPS["key-value-centring"],))[0])
+    inputs = RewriteInputs({role: mean.numpy() for role, mean in means.items()})
+    centred = means_of(rewrite(tower, inputs, (STEPS["key-value-centring"],))[0])
     assert max(float(mean.abs().max()) for mean in centred.values()) < 1e-4
 
 

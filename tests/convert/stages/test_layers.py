@@ -9,11 +9,11 @@ import torch
 from calibration.rounding import nearest
 from calibration.samples import pixels
 from convert.calibrate.bias_correction import embedding_role, head_errors
+from convert.calibrate.rounding import rounded
 from convert.emit.integer import corrected, make_integer
-from convert.emit.manifest import describe, undecided
-from convert.measure.parity import cascade_of
+from convert.emit.manifest import bare_cascade
 from convert.model.load import ClipModel
-from convert.stages.layers import codes_of, input_role, layer_name, layers, rounded, steps_off
+from convert.stages.layers import codes_of, input_role, layer_name, layers, steps_off
 from convert.support.errors import CalibrationError, EmitError
 from convert.support.progress import Silent
 from convert.tflite.flatbuffer import constant, operator_name, read_model, signatures, text
@@ -51,7 +51,7 @@ def test_what_a_layer_reads_is_seen(converted):
 
 
 def build(conversion: Conversion, **options):
-    return make_integer(conversion.float_file, conversion.roles.by_name, *conversion.ranges, conversion.stream, **options)
+    return make_integer(conversion.float_file, conversion.roles.by_name, conversion.ranges, conversion.stream, **options)
 
 
 def test_rounded_codes_are_in_the_file_and_the_embedding_is_nearer(converted):
@@ -89,8 +89,7 @@ def test_corrected_heads_are_right_on_average(converted):
     def errors(content: bytes) -> dict[str, np.ndarray]:
         preprocessing = Preprocessing(*converted.visual.image_size)
         model = ClipModel("small", None, None, None, preprocessing, MEAN, DEVIATION, 20.0, "ab" * 32, "small-space")
-        manifest = describe(content, converted.stages, model, undecided(converted.stream), "rpi", {})
-        return head_errors(cascade_of(content, manifest), converted.stages, converted.images, Silent())
+        return head_errors(bare_cascade(content, converted.stages, model, "rpi"), converted.stages, converted.images, Silent())
 
     before = errors(build(converted).content)
     assert set(before) == {embedding_role(stage) for stage in converted.stages}

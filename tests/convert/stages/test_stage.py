@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from calibration.phases import RewriteInputs
 from convert.model.torchvision_ops import open_clip
 from convert.rewrites import LADDER, rewrite
 from convert.stages.stage import StageSplit, build_stages, default_exits, split, stream_role
@@ -13,7 +14,7 @@ from tests.convert.small import (
     normalised,
     perturb,
     pictures,
-    random_means,
+    random_inputs,
     run_stages,
     tower_of,
     vit,
@@ -30,7 +31,7 @@ def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
 def compare(visual, steps: int, exits: tuple[int, ...], seed: int) -> None:
     pixels = pictures(visual, 3, seed)
     tower = tower_of(visual)
-    stages = build_stages(rewrite(tower, random_means(tower, seed), LADDER[:steps])[0], exits)
+    stages = build_stages(rewrite(tower, random_inputs(tower, seed), LADDER[:steps])[0], exits)
     outputs = run_stages(stages, pixels)
     states, embedding = hidden_states(visual, pixels)
     assert torch.isfinite(embedding).all()
@@ -58,7 +59,7 @@ def test_any_step_may_be_left_out(skipped):
     visual = vit(3, ls_init_value=1.0)
     tower, pixels = tower_of(visual), pictures(visual, 2)
     ladder = LADDER[:skipped] + LADDER[skipped + 1 :]
-    stages = build_stages(rewrite(tower, random_means(tower), ladder)[0], (2,))
+    stages = build_stages(rewrite(tower, random_inputs(tower), ladder)[0], (2,))
     assert relative(run_stages(stages, pixels)[-1]["embedding"], hidden_states(visual, pixels)[1]) < EXACT
 
 
@@ -87,7 +88,7 @@ def test_a_whole_vit_b_32(config):
     assert tower.activation == ("quick_gelu" if "quick" in config else "gelu")
     assert (tower.width, len(tower.blocks), tower.heads, tower.tokens, tower.embedding_size) == (768, 12, 12, 50, 512)
     pixels = pictures(visual, 1)
-    stages = build_stages(rewrite(tower, random_means(tower))[0], (4, 6, 8))
+    stages = build_stages(rewrite(tower, random_inputs(tower))[0], (4, 6, 8))
     assert relative(run_stages(stages, pixels)[-1]["embedding"], hidden_states(visual, pixels)[1]) < EXACT
     assert sum(stage.macs() for stage in stages) == pytest.approx(4.4e9, rel=0.02)  # 8.8 GFLOP: open_clip's model profile
 
@@ -103,7 +104,7 @@ def test_macs_count_every_product_once():
         torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
     ):
         visual.train()(normalised(pictures(visual, 1)))  # in training mode the fast path, which it cannot count, is off
-    tower = rewrite(tower_of(visual), {}, LADDER[:1])[0]
+    tower = rewrite(tower_of(visual), RewriteInputs(), LADDER[:1])[0]
     stages = build_stages(tower, (1,))
     assert 2 * (sum(stage.macs() for stage in stages) + tower.head_macs(0)) == counter.get_total_flops()
 
@@ -140,7 +141,7 @@ def test_a_stage_takes_raw_pixels_only():
 
 def test_what_a_stage_hands_over_is_the_next_ones_input():
     visual = vit()
-    stages = build_stages(rewrite(tower_of(visual), {}, LADDER[:1])[0], (1, 2))
+    stages = build_stages(rewrite(tower_of(visual), RewriteInputs(), LADDER[:1])[0], (1, 2))
     outputs = run_stages(stages, pictures(visual, 2))
     states, _ = hidden_states(visual, pictures(visual, 2))
     for stage, found, state in zip(stages, outputs, states, strict=False):
@@ -154,7 +155,7 @@ def test_what_a_stage_hands_over_is_the_next_ones_input():
 
 def test_every_result_is_shown_to_a_listener_and_listening_changes_nothing():
     visual = vit(quick=True, ls_init_value=1.0)
-    stages = build_stages(rewrite(tower_of(visual), {}, LADDER[:1])[0], (1,))
+    stages = build_stages(rewrite(tower_of(visual), RewriteInputs(), LADDER[:1])[0], (1,))
     pixels, heard = pictures(visual, 1), {}
     silent = run_stages(stages, pixels)[-1]["embedding"]
 
@@ -186,7 +187,7 @@ def test_every_result_is_shown_to_a_listener_and_listening_changes_nothing():
 
 def test_exits_do_not_depend_on_where_the_tower_is_cut():
     visual = vit(2)
-    tower = rewrite(tower_of(visual), {}, LADDER[:1])[0]
+    tower = rewrite(tower_of(visual), RewriteInputs(), LADDER[:1])[0]
     together, alone = (run_stages(build_stages(tower, exits), pictures(visual, 2)) for exits in ((1, 2), (2,)))
     torch.testing.assert_close(together[1]["embedding"], alone[0]["embedding"])
     torch.testing.assert_close(together[1]["variance"], alone[0]["variance"])

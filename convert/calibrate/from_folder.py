@@ -1,0 +1,92 @@
+"""The calibration that lies in a model's folder: every phase gives what was found when it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.phases import Calibrated, ExitCalibration, Origin, RangeCalibration, RewriteInputs, WeightCalibration
+from calibration.samples import SampleSet
+from calibration.stored import StoredError, from_bytes
+from convert.calibrate.exits import Splits
+from convert.emit.graph import Graph, integer_file
+from convert.emit.integer import IntegerFile
+from convert.request import Request
+from convert.stages.layers import codes_of
+from convert.stages.stage import Stage
+from convert.support.errors import CalibrationError
+from convert.support.images import load_pictures
+from convert.support.progress import Progress
+from tflite_runtime_app.bundle.labels import LabelBank
+
+FILE = "calibration.npz"
+
+
+def stored_calibration(request: Request) -> Calibrated:
+    """The model folder's calibration. Raises CalibrationError unless it is one for these weights, exits, rewrites and stream."""
+    model = request.model
+    path = model.folder / FILE if model.folder is not None else None
+    if path is None or not path.is_file():
+        raise CalibrationError(f"{model.name} has no {FILE}; give pictures to calibrate on: --images FOLDER|TAR")
+    try:
+        stored = from_bytes(path.read_bytes())
+    except StoredError as error:
+        raise CalibrationError(f"{path}: {error}; calibrate again: --images FOLDER|TAR") from error
+    for what, mine, theirs in (
+        ("weights", model.weights_sha256, stored.origin.weights_sha256),
+        ("exits", request.exits, stored.origin.exits),
+        ("steps", request.recipe.names, stored.origin.ladder),
+        ("stream", request.recipe.stream, stored.origin.stream),
+    ):
+        if mine != theirs:
+            raise CalibrationError(
+                f"{path} was made for {what} {theirs!s:.60}, not {mine!s:.60}; calibrate again: --images FOLDER|TAR"
+            )
+    return stored
+
+
+@dataclass(frozen=True, slots=True)
+class FolderCalibration:
+    """The stored calibration of a request's model; the build is measured on the photographs that the clone ships."""
+
+    request: Request
+    stored: Calibrated
+    progress: Progress
+
+    @property
+    def origin(self) -> Origin:
+        return self.stored.origin
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        return self.stored.measured
+
+    @property
+    def reported(self) -> SampleSet | None:
+        """The photographs, read anew by each call; None without them."""
+        folder = self.request.photographs
+        if folder is None or not folder.is_dir():
+            return None
+        found = load_pictures([folder], self.request.model.preprocessing, self.progress)
+        return found if len(found) else None
+
+    def rewrite_inputs(self) -> RewriteInputs:
+        return self.stored.rewrites
+
+    def ranges(self, stages: Sequence[Stage], roles: frozenset[str] | None) -> RangeCalibration:
+        return self.stored.ranges
+
+    def codes(self, stages: Sequence[Stage], ranges: RangeCalibration) -> Mapping[str, NDArray[np.int8]]:
+        return codes_of(stages, self.stored.weights.rounding)
+
+    def integer(self, graph: Graph, ranges: RangeCalibration) -> tuple[IntegerFile, WeightCalibration]:
+        return integer_file(
+            graph, ranges, self.stored.weights, self.origin.stream, self.request.profile.runtime
+        ), self.stored.weights
+
+    def exits(self, graph: Graph, integer: IntegerFile, bank: LabelBank) -> tuple[ExitCalibration, Splits | None]:
+        return self.stored.exits, None
