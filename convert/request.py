@@ -16,7 +16,7 @@ from convert.model.labels import LabelList, read_label_list
 from convert.model.load import ClipModel, load_model, models_folder
 from convert.options import BuildOptions, ExitOptions
 from convert.rewrites.recipe import Recipe, prefix
-from convert.stages.stage import default_exits, split
+from convert.stages.cut import default_exits, split
 from convert.support.errors import ModelError, UsageError
 from convert.support.progress import Progress
 from targets.profile import Profile

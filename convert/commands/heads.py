@@ -15,7 +15,7 @@ from convert.heads import ridge
 from convert.heads.attending import embed, embed_tokens
 from convert.heads.patch_tokens import BATCH, mean_tokens, normed, reader
 from convert.heads.training import Schedule, train
-from convert.heads.training_set import Lesson, Names
+from convert.heads.training_set import Names, TrainingSet
 from convert.model import head_files as files
 from convert.model.labels import embed_labels, read_label_list
 from convert.model.load import load_model
@@ -79,9 +79,9 @@ def heads(images: tuple[Path, ...], model: ModelOptions, labels: tuple[str, ...]
         for k, done in enumerate(chosen)
     ]
     if kind == "trained":
-        told = tuple(Names(one.vectors, right[rest]) for one, right in zip(banks, rights, strict=True))
-        lesson = Lesson(pictures.images, rest, told, loaded.logit_scale)
-        found = train(tower, chosen, lesson, Schedule(views=options.views), seed, progress, kept)
+        lists_of_names = tuple(Names(one.vectors, right[rest]) for one, right in zip(banks, rights, strict=True))
+        examples = TrainingSet(pictures.images, rest, lists_of_names, loaded.logit_scale)
+        found = train(tower, chosen, examples, Schedule(views=options.views), seed, progress, kept)
         for row, embedded in zip(scores, _of_tokens(found, tower, pictures.images[held], progress), strict=True):
             row.append(_share_right(embedded, bank, target[held]))
     path = loaded.folder / files.FILE

@@ -111,7 +111,7 @@ def _stage_table(facts: dict[str, Any]) -> Table:
     for index, stage in enumerate(manifest["stages"]):
         cut = facts["islands"][stage["signature"]]
         threshold = thresholds[index] if index < len(thresholds) else "-"
-        table.add_row(
+        cells = (
             stage["signature"],
             str(stage["blocks_done"]),
             f"{stage['macs'] / 1e6:.1f}",
@@ -121,6 +121,7 @@ def _stage_table(facts: dict[str, Any]) -> Table:
             str(cut["pieces"]),
             _counted(cut["left"]) or "none",
         )
+        table.add_row(*cells)
     return table
 
 

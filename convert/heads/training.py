@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from torch import Generator, Tensor, nn
 
 from convert.heads.attending import HIDDEN, QUERIES, VALUES, Attending
 from convert.heads.patch_tokens import normed, reader
-from convert.heads.training_set import Lesson, Seen, view
+from convert.heads.training_set import Seen, TrainingSet, view
 from convert.model.tower import Head, Tower
 from convert.support.kept import checkpoint, restored
 from convert.support.precision import fast
@@ -52,7 +53,13 @@ class Schedule:
 
 
 def train(
-    tower: Tower, blocks: Sequence[int], lesson: Lesson, plan: Schedule, seed: int, progress: Progress, kept: Path | None = None
+    tower: Tower,
+    blocks: Sequence[int],
+    examples: TrainingSet,
+    plan: Schedule,
+    seed: int,
+    progress: Progress,
+    kept: Path | None = None,
 ) -> dict[int, Head]:
     """A head for each of the blocks, of a tower that no rewrite has touched.
 
@@ -62,22 +69,27 @@ def train(
     torch.manual_seed(seed)
     heads = nn.ModuleList(Attending(tower.width, tower.embedding_size, tower.activation, plan.dropout) for _ in blocks)
     optimizer = torch.optim.AdamW(heads.parameters(), lr=plan.rate, weight_decay=plan.decay)
-    parts = _parts(len(lesson.rows), 2 * len(blocks) * (tower.tokens - 1) * tower.width)
+    parts = _parts(len(examples.rows), 2 * len(blocks) * (tower.tokens - 1) * tower.width)
     steps = plan.views * sum(_steps(size, plan) for size in parts)
     course = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.rate, total_steps=steps)
-    learner, key = _Learner(heads, optimizer, course), _key(tower, blocks, lesson, plan, seed)
+    learner, key = _Learner(heads, optimizer, course), _key(tower, blocks, examples, plan, seed)
     read, first = reader(tower, blocks, quick=True), learner.resume(kept, key, progress)
     for number in range(first, plan.views):
         source = Generator().manual_seed((seed << 16) + number)
         torch.manual_seed((seed << 16) + number)  # of the dropout
-        for part in torch.split(torch.randperm(len(lesson.rows), generator=source), list(parts)):
+        for part in torch.split(torch.randperm(len(examples.rows), generator=source), list(parts)):
             what = f"view {number + 1} of {plan.views}"
-            seen = view(tower, read, lesson, part, plan.smallest_crop, source, progress, f"{what}: patch tokens")
+            watch = partial(_watched, progress, f"{what}: patch tokens")
+            seen = view(tower, read, examples, part, plan.smallest_crop, source, watch)
             for chosen in progress.over(_batches(len(part), plan, source), _steps(len(part), plan), f"{what}: heads"):
-                learner.step(_loss(heads, tower, seen, chosen, lesson, plan))
+                learner.step(_loss(heads, tower, seen, chosen, examples, plan))
             del seen  # before the next part is read
         learner.keep(kept, key, number + 1)
     return {block: head.head() for block, head in zip(blocks, learner.trained(), strict=True)}
+
+
+def _watched(progress: Progress, what: str, items: Sequence[Tensor]) -> Iterator[Tensor]:
+    return progress.over(items, len(items), what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +132,17 @@ class _Learner:
         return int(state["rounds"])
 
 
-def _loss(heads: nn.ModuleList, tower: Tower, seen: Seen, chosen: Tensor, lesson: Lesson, plan: Schedule) -> Tensor:
+def _loss(heads: nn.ModuleList, tower: Tower, seen: Seen, chosen: Tensor, examples: TrainingSet, plan: Schedule) -> Tensor:
     """The sum of what each of the heads loses on the pictures chosen, by each of the lists of names."""
     final, total = seen.final[chosen], torch.zeros(())
-    rights = torch.split(seen.right[chosen], [len(names.vectors) for names in lesson.lists], 1)
+    rights = torch.split(seen.right[chosen], [len(names.vectors) for names in examples.lists], 1)
     for head, tokens in zip(heads, seen.tokens[chosen].float().unbind(1), strict=True):
         with fast(torch.device("cpu")):
             found = head(normed(tokens, tower.norm_post))
         found = F.normalize(found.float(), dim=1)
         total = total + plan.closeness * (1 - (found * final).sum(1).mean())
-        for names, right in zip(lesson.lists, rights, strict=True):
-            bank = lesson.logit_scale * torch.from_numpy(names.vectors).T
+        for names, right in zip(examples.lists, rights, strict=True):
+            bank = examples.logit_scale * torch.from_numpy(names.vectors).T
             logits, answers = found @ bank, (final @ bank).softmax(1)
             known = right.sum(1, keepdim=True)
             named = F.cross_entropy(logits, right * (1 - plan.smoothing) + known * plan.smoothing / len(names.vectors))
@@ -154,14 +166,14 @@ def _parts(count: int, size: int) -> tuple[int, ...]:
     return tuple(len(part) for part in np.array_split(np.arange(count), -(-count * size // ROOM)))
 
 
-def _key(tower: Tower, blocks: Sequence[int], lesson: Lesson, plan: Schedule, seed: int) -> str:
+def _key(tower: Tower, blocks: Sequence[int], examples: TrainingSet, plan: Schedule, seed: int) -> str:
     """What a kept state belongs to."""
-    found = hashlib.sha256(repr((tuple(blocks), QUERIES, VALUES, HIDDEN, plan, seed, lesson.logit_scale)).encode())
+    found = hashlib.sha256(repr((tuple(blocks), QUERIES, VALUES, HIDDEN, plan, seed, examples.logit_scale)).encode())
     weights = (layer.weight for block in tower.blocks for layer in (block.query, block.value, block.fc_1, block.fc_2))
     for tensor in (tower.patch.weight, *weights, tower.projection.weight):
         found.update(tensor.numpy().tobytes())
-    for values in (lesson.rows, *(part for names in lesson.lists for part in (names.vectors, names.right))):
+    for values in (examples.rows, *(part for names in examples.lists for part in (names.vectors, names.right))):
         found.update(np.ascontiguousarray(values).tobytes())
-    for start in range(0, len(lesson.rows), CHUNK):
-        found.update(lesson.pictures[lesson.rows[start : start + CHUNK]].tobytes())
+    for start in range(0, len(examples.rows), CHUNK):
+        found.update(examples.images[examples.rows[start : start + CHUNK]].tobytes())
     return found.hexdigest()

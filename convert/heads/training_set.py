@@ -1,7 +1,8 @@
-"""What heads learn from: pictures with right names, and what one random view of them gives to read and to answer."""
+"""What heads learn from: images with right names, and what one random view of them gives to read and to answer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,25 +14,26 @@ from torch import Generator, Tensor
 from convert.heads import augment
 from convert.heads.patch_tokens import BATCH, Reader
 from convert.model.tower import Tower
-from convert.support.progress import Progress
+
+Watch = Callable[[Sequence[Tensor]], Iterable[Tensor]]  # the items as they are, shown while they are gone through
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """One list of names: their vectors [labels, E], and the right one of every picture [n], -1 where the list has none for it."""
+    """One list of names: their vectors [labels, E], and the right one of every image [n], -1 where the list has none for it."""
 
     vectors: NDArray[np.float32]
     right: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """Pictures as image tensors int8 [all, H, W, 3], which may lie on disk, and the rows [n] of those to learn from.
+class TrainingSet:
+    """Images as tensors int8 [all, H, W, 3], which may lie on disk, and the rows [n] of those to learn from.
 
     `lists` are the names by which these n are told, `logit_scale` is the tower's.
     """
 
-    pictures: NDArray[np.int8]
+    images: NDArray[np.int8]
     rows: NDArray[np.int64]
     lists: tuple[Names, ...]
     logit_scale: float
@@ -41,7 +43,7 @@ class Lesson:
 class Seen:
     """Patch tokens [n, blocks, N, D] in float16, the whole tower's unit embeddings [n, E], and what is right.
 
-    `right` [n, labels of all lists side by side] holds the shares of the right names: a one, two shares where two pictures are mixed, zeros
+    `right` [n, labels of all lists side by side] holds the shares of the right names: a one, two shares where two images are mixed, zeros
     where a list names nothing of it.
     """
 
@@ -51,18 +53,18 @@ class Seen:
 
 
 def view(
-    tower: Tower, read: Reader, lesson: Lesson, part: Tensor, smallest: float, source: Generator, progress: Progress, what: str
+    tower: Tower, read: Reader, examples: TrainingSet, part: Tensor, smallest: float, source: Generator, watch: Watch
 ) -> Seen:
-    """One view of the pictures numbered `part`: crops of at least `smallest` of their area, every other batch mixed in pairs.
+    """One view of the images numbered `part`: crops of at least `smallest` of their area, every other batch mixed in pairs.
 
-    `tower` is one that no rewrite has touched, `read` gives its patch tokens.
+    `tower` is one that no rewrite has touched, `read` gives its patch tokens, `watch` shows how far the batches are.
     """
     mean, deviation = (torch.tensor(values) for values in (tower.pixel_mean, tower.pixel_deviation))
     seen: Seen | None = None
-    for number, chosen in enumerate(progress.over(torch.split(part, BATCH), -(-len(part) // BATCH), what)):
-        pixels = torch.from_numpy(lesson.pictures[lesson.rows[chosen.numpy()]].view(np.uint8) ^ np.uint8(128))
+    for number, chosen in enumerate(watch(torch.split(part, BATCH))):
+        pixels = torch.from_numpy(examples.images[examples.rows[chosen.numpy()]].view(np.uint8) ^ np.uint8(128))
         x = augment.views(pixels, tower.image_size, mean, deviation, smallest, source)
-        right = torch.cat([_shares(names, chosen.numpy()) for names in lesson.lists], 1)
+        right = torch.cat([_shares(names, chosen.numpy()) for names in examples.lists], 1)
         if number % 2:
             x, right = augment.mixed(x, right, source)
         x = x * deviation.view(1, 3, 1, 1) + mean.view(1, 3, 1, 1)  # what the reader wants: the colours as they are
@@ -73,11 +75,11 @@ def view(
         for whole, values in zip((seen.tokens, seen.final, seen.right), batch, strict=True):
             whole[number * BATCH : number * BATCH + len(x)] = values
     if seen is None:
-        raise ValueError("there is nothing to learn from no pictures")
+        raise ValueError("there is nothing to learn from no images")
     return seen
 
 
 def _shares(names: Names, chosen: NDArray[np.int64]) -> Tensor:
-    """[n, labels]: one at the right name of every picture chosen, zeros where there is none."""
+    """[n, labels]: one at the right name of every image chosen, zeros where there is none."""
     right = torch.from_numpy(names.right[chosen])
     return F.one_hot(right.clamp_min(0), len(names.vectors)).float() * (right >= 0).float()[:, None]

@@ -102,7 +102,16 @@ def stage_figures(
     model = read_model(content)
     counted, cost = count(model, model.subgraphs[0]), cost_of(profile)
     ms = estimate.ms_at(profile.clock_mhz) if estimate else None if cost is None else cost.ms(work_of(model))
-    return StageFigures(key, len(content), counted.operators, counted.macs, arena, agreement, estimate, ms)
+    return StageFigures(
+        key=key,
+        bytes=len(content),
+        operators=counted.operators,
+        macs=counted.macs,
+        arena=arena,
+        agreement=agreement,
+        vela=estimate,
+        ms=ms,
+    )
 
 
 def cost_of(profile: Profile) -> CostModel | None:

@@ -14,7 +14,7 @@ __all__ = ["summary_table", "write_report"]
 
 def write_report(folder: Path, data: dict[str, Any], bundle: Path) -> Path:
     """`folder` holds index.html and report.json; the path of the former. The page is drawn from exactly what the JSON holds."""
-    from convert.report.page import render
+    from convert.report.build_page import render
 
     text = json.dumps(data, indent=1, ensure_ascii=False)
     page = render(json.loads(text), bundle)

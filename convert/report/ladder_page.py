@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import io
 from typing import Any
 
 from rich.table import Table
 
+from convert.report.template import page
+
 COLUMNS = ("step", "ranges", "stream", "NSR last block", "cosine", "5th pct", "agrees", "top-1", "MB", "ms")
-
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><style>
-:root {{ color-scheme: light dark }} body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }} td, th {{ padding: .25rem .7rem; text-align: right;
-border-bottom: 1px solid #8884 }} td:first-child, th:first-child {{ text-align: left }} .wide {{ overflow-x: auto }}
-svg {{ max-width: 100%; height: auto; background: #fff }}
-</style><h1>{title}</h1>
-<p>Every file was run on the same {images} images, to which nothing was fitted. Float top-1: {float_top1}. NSR is the noise-to-signal ratio
-of the residual stream, sqrt(sum |integer - float|² / sum |float|²), both centred over channels, on the first images of them.
-Milliseconds are medians on the machine that made this page.</p>
-<h2>Step by step</h2>{curve}<div class="wide">{ladder}</div>
-{factorial}</html>
-"""
-
-_FACTORIAL = '<h2>Rotation, ranges and stream</h2><div class="wide">{rows}</div>'
 
 
 def cells(rung: dict[str, Any]) -> tuple[str, ...]:
@@ -58,21 +43,17 @@ def table(data: dict[str, Any]) -> Table:
 
 def render(data: dict[str, Any]) -> str:
     """The page, self-contained."""
-    float_top1 = data["ladder"][0]["top1_float"]
-    return _PAGE.format(
-        title=f"{html.escape(data['model'])}: the ladder",
-        images=data["images"],
-        float_top1="not known" if float_top1 is None else f"{float_top1 * 100:.1f} %",
-        curve=curve(data["ladder"]),
-        ladder=_rows(data["ladder"]),
-        factorial=_FACTORIAL.format(rows=_rows(data["factorial"])) if data["factorial"] else "",
+    from markupsafe import Markup
+
+    return page(
+        "ladder",
+        data=data,
+        float_top1=data["ladder"][0]["top1_float"],
+        columns=COLUMNS,
+        ladder=[cells(rung) for rung in data["ladder"]],
+        factorial=[cells(rung) for rung in data["factorial"]],
+        curve=Markup(curve(data["ladder"])),
     )
-
-
-def _rows(rungs: list[dict[str, Any]]) -> str:
-    head = "".join(f"<th>{column}</th>" for column in COLUMNS)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(rung)) + "</tr>" for rung in rungs)
-    return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def curve(rungs: list[dict[str, Any]]) -> str:

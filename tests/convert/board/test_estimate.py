@@ -9,7 +9,7 @@ from convert.board.estimate import misses, open_clip_shapes, shape_of
 from convert.board.work import work
 from convert.cli import main
 from convert.model.load import load_model
-from convert.stages.stage import default_exits
+from convert.stages.cut import default_exits
 from targets import profile as boards
 from targets.memory import EXTRAS, IMPORTS, Shape, file_bytes, flatbuffer_bytes, peak_bytes
 from targets.profile import load

@@ -15,7 +15,7 @@ from convert.heads import ridge, training
 from convert.heads.attending import embed, embed_tokens
 from convert.heads.patch_tokens import mean_tokens, normed, reader
 from convert.heads.training import Schedule, train
-from convert.heads.training_set import Lesson, Names, view
+from convert.heads.training_set import Names, TrainingSet, view
 from convert.model import head_files as files
 from convert.rewrites import LADDER, rewrite
 from convert.stages.run import walk
@@ -107,7 +107,7 @@ LEARNED = Schedule(views=3, passes=4, batch=32, rate=3e-3)
 
 
 @pytest.fixture(scope="module")
-def lesson():
+def examples():
     """Pictures of four kinds, told by which quarter is bright and in which colour; the labels' vectors lie where the tower's answers do."""
     visual, random = vit(), np.random.default_rng(3)
     labels = random.integers(0, 4, 128)
@@ -119,16 +119,16 @@ def lesson():
     _, final = reader(tower, (1,))(torch.from_numpy(pictures_.astype(np.float32) / 255))
     mean = torch.nn.functional.normalize(final.mean(0), dim=0)  # all of them lie close to it; the labels are across
     vectors = torch.nn.functional.normalize(final[:4] - (final[:4] @ mean)[:, None] * mean, dim=1).numpy()
-    return tower, Lesson((pictures_ ^ np.uint8(128)).view(np.int8), np.arange(128), (Names(vectors, labels),), 10.0)
+    return tower, TrainingSet((pictures_ ^ np.uint8(128)).view(np.int8), np.arange(128), (Names(vectors, labels),), 10.0)
 
 
-def _pixels(lesson):
-    return torch.from_numpy(pixels(lesson.pictures))
+def _pixels(examples):
+    return torch.from_numpy(pixels(examples.pictures))
 
 
-def _answers(head, tower, lesson, block):
-    tokens, _ = reader(tower, (block,))(_pixels(lesson))
-    return (embed_tokens(head, normed(tokens[:, 0], tower.norm_post), tower.activation) @ lesson.lists[0].vectors.T).argmax(1)
+def _answers(head, tower, examples, block):
+    tokens, _ = reader(tower, (block,))(_pixels(examples))
+    return (embed_tokens(head, normed(tokens[:, 0], tower.norm_post), tower.activation) @ examples.lists[0].vectors.T).argmax(1)
 
 
 def _better_than_the_commonest(found, wanted):
@@ -137,15 +137,15 @@ def _better_than_the_commonest(found, wanted):
     return ((found == wanted).mean() - commonest) / (1 - commonest)
 
 
-def test_training_learns_right_names(lesson):
-    tower, labelled = lesson
+def test_training_learns_right_names(examples):
+    tower, labelled = examples
     found = train(tower, (1, 2), labelled, dataclasses.replace(LEARNED, lean=0.0, closeness=0.0), 0, Silent())
     for block in (1, 2):
         assert _better_than_the_commonest(_answers(found[block], tower, labelled, block), labelled.lists[0].right) > 0.9
 
 
-def test_without_right_names_training_learns_the_towers_answers(lesson):
-    tower, labelled = lesson
+def test_without_right_names_training_learns_the_towers_answers(examples):
+    tower, labelled = examples
     _, final = reader(tower, (1,))(_pixels(labelled))
     (names,) = labelled.lists
     unknown = dataclasses.replace(labelled, lists=(Names(names.vectors, np.full_like(names.right, -1)),))
@@ -155,8 +155,8 @@ def test_without_right_names_training_learns_the_towers_answers(lesson):
     assert _better_than_the_commonest(_answers(found[2], tower, labelled, 2), answers) > 0.4
 
 
-def test_training_comes_close_to_the_towers_embedding_whatever_the_names(lesson):
-    tower, labelled = lesson
+def test_training_comes_close_to_the_towers_embedding_whatever_the_names(examples):
+    tower, labelled = examples
     tokens, final = reader(tower, (2,))(_pixels(labelled))
     final = final - final.mean(0)
     plan = dataclasses.replace(LEARNED, smallest_crop=1.0, passes=12)
@@ -169,8 +169,8 @@ def test_training_comes_close_to_the_towers_embedding_whatever_the_names(lesson)
     assert closeness(plan) > closeness(dataclasses.replace(plan, closeness=0.0)) + 0.1
 
 
-def test_training_goes_on_where_it_was_broken_off_as_if_it_had_not_been(lesson, tmp_path, monkeypatch):
-    tower, labelled = lesson
+def test_training_goes_on_where_it_was_broken_off_as_if_it_had_not_been(examples, tmp_path, monkeypatch):
+    tower, labelled = examples
     monkeypatch.setattr(training, "ROOM", 100 * 2 * 2 * 16 * 64)  # a hundred pictures at a time
     plan, kept = dataclasses.replace(LEARNED, passes=1), tmp_path / "heads.state"
     whole = train(tower, (1, 2), labelled, plan, 0, Silent())
@@ -204,14 +204,14 @@ def test_training_goes_on_where_it_was_broken_off_as_if_it_had_not_been(lesson, 
             train(tower, (1, 2), labelled, plan, 0, Broken(), kept)
         told.clear()
         train(tower, (1, 2), other, plan, 0, Telling(), kept)
-        assert not told, "another lesson starts anew"
+        assert not told, "another examples starts anew"
     kept.write_bytes(b"garbage")
     train(tower, (1, 2), labelled, plan, 0, Telling(), kept)
     assert told == [f"{kept} cannot be read: training starts anew"]
 
 
-def test_a_view_is_one_of_the_same_pictures_and_half_of_them_are_mixed(lesson):
-    tower, labelled = lesson
+def test_a_view_is_one_of_the_same_pictures_and_half_of_them_are_mixed(examples):
+    tower, labelled = examples
     read, part = reader(tower, (1, 2)), torch.arange(128)
 
     def seen(seed):

@@ -13,7 +13,8 @@ from calibration.samples import load, pixels, samples
 from convert.model import load as models
 from convert.model.load import ENVIRONMENT, load_model, models_folder
 from convert.model.torchvision_ops import open_clip
-from convert.stages.stage import build_stages, default_exits
+from convert.stages.cut import default_exits
+from convert.stages.stage import build_stages
 from convert.support.errors import ModelError, UsageError
 from tests.clone import ROOT
 from tests.convert import model_folder

@@ -12,9 +12,9 @@ from rich.console import Console
 from convert.model import head_files as heads
 from convert.model.load import load_model
 from convert.report import summary_table, write_report
+from convert.report.build_page import render
 from convert.report.build_report import LADDER_FILE, measured_ladder
 from convert.report.formats import SPACE
-from convert.report.page import render
 from convert.report.plots import cosine_plot, exits_plot, noise_plot
 from convert.report.wilson import wilson
 from tests.convert import model_folder
@@ -69,6 +69,7 @@ def report_data() -> dict:
             }
             for k in range(3)
         ],
+        "passes": [{"name": "key-layout", "count": 12}, {"name": "gelu-form", "count": 0}],
         "ladder": [{"name": "step-one", "refusal": None}, {"name": "step-two", "refusal": "there is nothing to fold"}],
         "steps": None,
         "conversion_difference": 7.6e-6,

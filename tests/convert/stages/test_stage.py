@@ -7,7 +7,8 @@ import torch
 from calibration.phases import RewriteInputs
 from convert.model.torchvision_ops import open_clip
 from convert.rewrites import LADDER, rewrite
-from convert.stages.stage import StageSplit, build_stages, default_exits, split, stream_role
+from convert.stages.cut import StageSplit, default_exits, split
+from convert.stages.stage import build_stages, stream_role
 from tests.convert.small import (
     VARIANTS,
     hidden_states,

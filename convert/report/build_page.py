@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from convert.report import formats, ladder_page, plots
+from convert.measure.curves import Point
+from convert.report import evaluation_page, formats, ladder_page, plots
+from convert.report.exit_plots import pareto, reliability_plot
 from convert.report.figures import Figures, full_macs, headline, measured_here, recorded
+from convert.report.template import page
 
 SHARES = (
     ("top1_float", "Accuracy, float"),
@@ -30,18 +32,12 @@ class Tile:
 
 def render(data: dict[str, Any], bundle: Path) -> str:
     """The page for a build's data; `bundle` is named on it."""
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    from convert.report import evaluation_page as evidence  # its plots are drawn in this package's style
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    for writer in (formats.percent, formats.interval, formats.mega, formats.megabytes, formats.cosine, formats.number):
-        environment.filters[writer.__name__] = writer
-    template = environment.from_string(files("convert.report").joinpath("page.html").read_text("utf-8"))
     shown, here = headline(data), measured_here(data)
     leaving = data["exits"].get("leaving")
-    return template.render(
+    return page(
+        "build",
         data=data,
         bundle=bundle.name,
         shown=shown,
@@ -52,8 +48,8 @@ def render(data: dict[str, Any], bundle: Path) -> str:
         tiles=_tiles(data, shown),
         plots={**_plots(data, shown, here), **_exit_plots(data)},
         leaving=leaving,
-        quadrant_head=evidence.QUADRANTS,
-        quadrant_rows=evidence.quadrant_rows(leaving) if leaving and leaving["quadrants"] else [],
+        quadrant_head=evaluation_page.QUADRANTS,
+        quadrant_rows=evaluation_page.quadrant_rows(leaving) if leaving and leaving["quadrants"] else [],
         stages=_stages(data, shown, here),
         step_columns=ladder_page.COLUMNS,
         step_rows=[ladder_page.cells(rung) for rung in data["steps"]["ladder"]] if data["steps"] else [],
@@ -112,9 +108,6 @@ def _plots(data: dict[str, Any], shown: Figures | None, here: Figures | None) ->
 
 def _exit_plots(data: dict[str, Any]) -> dict[str, str]:
     """How policies compare, and how honest the gates are, where that was measured."""
-    from convert.measure.curves import Point
-    from convert.report.exit_plots import pareto, reliability_plot
-
     found, leaving, gates = {}, data["exits"].get("leaving"), data["exits"].get("gates")
     if leaving:
         curves = {name: [Point(**p) for p in points] for name, points in leaving["curves"].items()}
