@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 
-import tflite_runtime_app
 from tflite_runtime_app.admission.flatbuffer_check import check
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
 from tflite_runtime_app.bundle.structure import FEATURES
@@ -28,6 +27,7 @@ from tflite_runtime_app.files import cache_folder
 from tflite_runtime_app.inference.cascade import load_cascade
 from tflite_runtime_app.inference.engine import installed_litert
 from tflite_runtime_app.policies import Never
+from tflite_runtime_app.version import __version__
 
 SECONDS = 120.0  # a large tower on the slowest board's one core, and Python's start from an SD card
 MEMORY = (
@@ -102,7 +102,7 @@ def _limit(seconds: int, memory: int) -> None:
 
 def _run_child(bundle: Bundle, seconds: float, memory: int) -> None:
     # -P: a file called numpy.py in the working folder is not ours. The package itself must be found wherever this one was.
-    home = str(Path(tflite_runtime_app.__file__).parents[1])
+    home = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))}
     limits = ["--seconds", str(max(1, round(seconds))), "--memory", str(memory)]
     stated = ["--flatbuffer", bundle.manifest.flatbuffer_sha256, *limits]
@@ -153,7 +153,7 @@ def _signal_name(number: int) -> str:
 
 def identity(bundle: Bundle) -> str:
     """What must be the same for a model to do the same again: its bytes, LiteRT and this program, and the processor's kernels."""
-    parts = (bundle.manifest.flatbuffer_sha256, installed_litert(), tflite_runtime_app.__version__, _processor())
+    parts = (bundle.manifest.flatbuffer_sha256, installed_litert(), __version__, _processor())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

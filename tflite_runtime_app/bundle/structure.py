@@ -6,8 +6,8 @@ import math
 from itertools import pairwise
 
 from tflite_runtime_app.bundle.manifest import GateSpec, Manifest, StageSpec, TensorSpec
+from tflite_runtime_app.bundle.preprocessing import check_preprocessing
 from tflite_runtime_app.errors import BundleIncompatible
-from tflite_runtime_app.inference.preprocess import check_preprocessing
 
 FEATURES = 3  # confidence, margin, variance
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tflite_runtime_app.checks import Check
 from tflite_runtime_app.errors import AppError
-from tflite_runtime_app.sources import open_feed
+from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.sources.base import CaptureOptions
 
 LISTERS = ("rpicam-hello", "libcamera-hello")

@@ -7,10 +7,10 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tflite_runtime_app.commands.explain import StageView
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.exits.thresholds import NEVER
 from tflite_runtime_app.files import write_atomically
+from tflite_runtime_app.inference.stage_views import StageView
 
 WIDTH, MARGIN, SEEN, BAR, LINE = 900, 24, 240, 300, 22
 PAPER, INK, QUIET, RULE, MAIN, ACCENT = "#ffffff", "#1b1f24", "#59636e", "#d5dae0", "#0072b2", "#d55e00"

@@ -14,10 +14,11 @@ from tflite_runtime_app.commands.outputs import sinks_of
 from tflite_runtime_app.errors import SourceError, UsageError
 from tflite_runtime_app.live.control import Control
 from tflite_runtime_app.live.loop import Loop
+from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.live.smooth import Smoother, parse_smooth
 from tflite_runtime_app.live.watched_folder import WatchedFolder
 from tflite_runtime_app.sinks.base import Failure, Sink
-from tflite_runtime_app.sources import frames_of, is_live, open_feed
+from tflite_runtime_app.sources import frames_of, is_live
 from tflite_runtime_app.sources.address import hide_credentials
 from tflite_runtime_app.sources.feed import Feed
 from tflite_runtime_app.text.label_source import LabelSource

@@ -14,9 +14,9 @@ from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.commands.options import positive
 from tflite_runtime_app.live.loop import Loop
+from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.live.smooth import Smoother
 from tflite_runtime_app.sinks.base import Failure, Result, Sink
-from tflite_runtime_app.sources import open_feed
 from tflite_runtime_app.sources.base import CaptureOptions
 from tflite_runtime_app.text.label_source import LabelSource
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from tflite_runtime_app.bundle.manifest import Preprocessing
-from tflite_runtime_app.errors import BundleIncompatible, SourceError
+from tflite_runtime_app.bundle.preprocessing import check_preprocessing
+from tflite_runtime_app.errors import SourceError
 
-RESIZE_MODES = ("shortest", "squash")
-INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 # A strip of 1 x 10000 pixels, its shorter side brought to 224, would be half a gigapixel: a board has no memory for that.
 MAX_RESIZED_PIXELS = 50_000_000
@@ -35,23 +35,6 @@ _TURNS: dict[Any, Image.Transpose] = {
     8: Image.Transpose.ROTATE_90,
 }
 _TO_EIGHT_BITS = ((np.arange(65536, dtype=np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def check_preprocessing(preprocessing: Preprocessing) -> None:
-    """Returns when this program can do `preprocessing`; raises BundleIncompatible naming what it cannot do."""
-    for what, found, known in (
-        ("resize mode", preprocessing.resize_mode, RESIZE_MODES),
-        ("interpolation", preprocessing.interpolation, tuple(INTERPOLATIONS)),
-    ):
-        if found not in known:
-            raise BundleIncompatible(
-                f"this program knows the {what}s {', '.join(known)}, the bundle asks for {found!r}; "
-                "install the version that built it"
-            )
-    if preprocessing.height < 1 or preprocessing.width < 1:
-        raise BundleIncompatible(
-            f"the bundle asks for pictures of {preprocessing.height} x {preprocessing.width}; build it again with: convert build"
-        )
 
 
 def load_image(path: str | os.PathLike[str]) -> Image.Image:
@@ -132,9 +115,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     height, width = preprocessing.height, preprocessing.width
     if preprocessing.resize_mode == "squash":
-        return image.resize((width, height), INTERPOLATIONS[preprocessing.interpolation])
+        return image.resize((width, height), RESAMPLING[preprocessing.interpolation])
     if height == width:
-        size, resampling = _shorter_side_to(image, height), INTERPOLATIONS[preprocessing.interpolation]
+        size, resampling = _shorter_side_to(image, height), RESAMPLING[preprocessing.interpolation]
     else:
         # For a target that is not square open_clip takes bicubic whatever the configuration says; weights were trained so.
         size, resampling = _cover(image, width, height), Image.Resampling.BICUBIC

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import tflite_runtime_app
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.sinks.base import Result, Sink, Status, label_of
+from tflite_runtime_app.version import __version__
 
 DISCOVERY = "homeassistant"
 PREFIX = "clip-rescue"
@@ -129,7 +129,7 @@ class MqttSink(Sink):
 def discovery(prefix: str, name: str) -> list[tuple[str, dict[str, Any]]]:
     """Home Assistant's discovery messages: label, score, the block left at, frames a second, temperature, whether all is well."""
     node = node_of(prefix)
-    device = {"identifiers": [node], "name": f"clip-rescue {name}", "model": name, "sw_version": tflite_runtime_app.__version__}
+    device = {"identifiers": [node], "name": f"clip-rescue {name}", "model": name, "sw_version": __version__}
     common = {"device": device, "availability_topic": f"{prefix}/available", "origin": {"name": "clip-rescue"}}
     sensors: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         ("label", "state", "label", {"name": "Label", "json_attributes_topic": f"{prefix}/state", "icon": "mdi:eye"}),

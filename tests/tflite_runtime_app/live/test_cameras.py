@@ -9,8 +9,9 @@ import pytest
 
 from tests.tflite_runtime_app.live.live_feeds import LONG, OPTIONS, alive, closing, everything, frames, is_red, shown, until
 from tflite_runtime_app.errors import SourceError
+from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.live.patience import Patience
-from tflite_runtime_app.sources import open_feed, picamera, rpicam
+from tflite_runtime_app.sources import picamera, rpicam
 from tflite_runtime_app.sources.base import CaptureOptions
 
 PROGRAM = f"""#!{sys.executable}

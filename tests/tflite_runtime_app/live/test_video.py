@@ -12,9 +12,10 @@ from PIL import Image
 
 from tests.tflite_runtime_app.live.live_feeds import LONG, OPTIONS, RED, closing, everything, frames, is_red, shown, until
 from tests.tflite_runtime_app.live.live_servers import http_camera, rtsp_camera, silent_server
+from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.live.patience import Patience
 from tflite_runtime_app.live.picture import picture
-from tflite_runtime_app.sources import is_live, libav, live_kind, open_feed, stream
+from tflite_runtime_app.sources import is_live, libav, live_kind, stream
 from tflite_runtime_app.sources.base import CaptureOptions
 
 PATIENT = Patience(start=LONG)
