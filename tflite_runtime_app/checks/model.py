@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tflite_runtime_app.admission.open import accepted_bundle
-from tflite_runtime_app.admission.threads import sound_threads
+from tflite_runtime_app.admission.threads import valid_threads
 from tflite_runtime_app.checks import Check
 from tflite_runtime_app.errors import AppError
 from tflite_runtime_app.inference.cascade import Cascade, load_cascade
@@ -24,7 +24,7 @@ def checks(path: str) -> Iterator[Check]:
     try:
         bundle = accepted_bundle(Path(path))
         yield Check("bundle", "ok", f"{bundle.manifest.name}, {len(bundle.flatbuffer) / 1e6:.1f} MB, every digest right")
-        threads, told = sound_threads(bundle, min(4, os.cpu_count() or 1))
+        threads, told = valid_threads(bundle, min(4, os.cpu_count() or 1))
         cascade = load_cascade(bundle, threads, policy=Never())
     except AppError as error:
         yield Check("bundle", "bad", str(error))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tflite_runtime_app.admission.open import accepted_bundle
-from tflite_runtime_app.admission.threads import sound_threads
+from tflite_runtime_app.admission.threads import valid_threads
 from tflite_runtime_app.bundle import calibration_outputs
 from tflite_runtime_app.bundle.file import LABELS, REMEMBERED, REPORT, write_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{arguments.out} exists; name another file, or write over it with --force")
     bundle = accepted_bundle(Path(arguments.file))
     bank = LabelSource(bundle, arguments.labels, threads=arguments.threads).read()
-    threads, told = sound_threads(bundle, arguments.threads)
+    threads, told = valid_threads(bundle, arguments.threads)
     if told:
         print(f"classify: {told}", file=sys.stderr)
     cascade = load_cascade(bundle, threads, policy=Never())

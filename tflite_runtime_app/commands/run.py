@@ -35,16 +35,15 @@ def run(arguments: argparse.Namespace) -> int:
     if not live and (smooth or arguments.serve is not None):
         raise UsageError("--smooth and --serve are for one live source: rpi, usb, a stream, a video, or a folder with --watch")
     key = read_public_key(arguments.require_signature) if arguments.require_signature else None
-    bundle, refused = open_bundle(arguments.file, key)
-    if refused:
-        tell(refused)
+    bundle = open_bundle(arguments.file, key)
     classifier = Classifier(bundle, arguments.threads, arguments.top, arguments.full_depth, view_of(arguments))
-    if classifier.told:
-        tell(classifier.told)
+    for notice in (bundle.notice, classifier.notice):
+        if notice:
+            tell(notice)
     labels = LabelSource(bundle, arguments.labels, arguments.bank, arguments.text, arguments.threads, tell=tell, key=key)
-    told = classifier.use(labels.read())
-    if told:
-        tell(told)
+    notice = classifier.use(labels.read())
+    if notice:
+        tell(notice)
     if live:
         return _run_live(arguments, classifier, labels, Smoother(*smooth) if smooth else None)
     sinks = sinks_of(arguments, classifier, None)

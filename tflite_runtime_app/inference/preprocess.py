@@ -54,6 +54,14 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
         raise SourceError(f"{os.fspath(path)}: {EXPECTED}, found: {_reason(error)}") from error
 
 
+def loaded(image: Image.Image, source: str) -> Image.Image:
+    """`image`, fully decoded and upright. Raises SourceError, which names `source`, when its decoder fails."""
+    try:
+        return upright(image)
+    except Exception as error:  # as in `load_image`
+        raise SourceError(f"{source}: {EXPECTED}, found: {_reason(error)}") from error
+
+
 def upright(image: Image.Image) -> Image.Image:
     """`image`, decoded and turned as its EXIF orientation says; itself where it has none, or an unreadable one."""
     with _strict():

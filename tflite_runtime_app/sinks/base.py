@@ -12,10 +12,12 @@ from tflite_runtime_app.sources.feed import Health
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """One frame's answer: `exit` is the stage index, `block` the blocks done of `blocks`, `ms` preprocessing to answer.
+    """One frame's answer: `exit` is the stage where it left, from 0, `block` the blocks done of `blocks`, `ms` preprocessing to answer.
 
-    `picture` is what was looked at, turned and cropped as asked; `taken` when a live source took it, in seconds since 1970. `steady` is the
-    label that the last frames agree on, "" while they do not agree, "none" where they agree on none of these; None without smoothing.
+    `source` and `frame` are the frame's own; `macs` are the multiply-accumulates spent, `stages_ms` the milliseconds of every stage that
+    was run. `image` is what was looked at, turned and cropped as asked; `taken` is when a live source took it, in seconds since 1970.
+    `steady` is the label that the last frames agree on, "" while they do not agree, "none" where they agree on none of these; None without
+    smoothing.
     """
 
     source: str
@@ -27,7 +29,7 @@ class Result:
     macs: int
     ms: float
     stages_ms: tuple[float, ...]
-    picture: Image.Image | None = None
+    image: Image.Image | None = None
     taken: float | None = None
     steady: str | None = None
 

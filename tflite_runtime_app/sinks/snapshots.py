@@ -49,7 +49,7 @@ class SnapshotSink(Sink):
     def result(self, result: Result) -> None:
         label, now = label_of(result), self._clock()
         wanted = label.casefold() in self._wanted if self._wanted else label not in ("", "none")
-        if not wanted or result.picture is None or now - self._saved.get(label, -self._every) < self._every:
+        if not wanted or result.image is None or now - self._saved.get(label, -self._every) < self._every:
             return
         self._saved[label] = now
         if len(self._saved) > 1000:  # labels change for months; what was long ago holds nothing back
@@ -62,7 +62,7 @@ class SnapshotSink(Sink):
                 print(f"classify: --snapshots {self._folder}: a picture was not kept: {error}", file=sys.stderr, flush=True)
 
     def _save(self, result: Result, label: str) -> None:
-        assert result.picture is not None
+        assert result.image is not None
         taken = datetime.fromtimestamp(time.time() if result.taken is None else result.taken, UTC)
         self._number = (self._number + 1) % 10000  # clocks jump back: two pictures may have one time
         stamp = taken.strftime("%Y%m%dT%H%M%S.") + f"{taken.microsecond // 1000:03d}Z"
@@ -71,7 +71,7 @@ class SnapshotSink(Sink):
         try:
             for last_try in (False, True):
                 try:
-                    result.picture.convert("RGB").save(temporary, "JPEG", quality=QUALITY)
+                    result.image.convert("RGB").save(temporary, "JPEG", quality=QUALITY)
                     break
                 except OSError:
                     if last_try or not self._kept:

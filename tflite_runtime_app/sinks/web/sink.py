@@ -52,8 +52,8 @@ class WebSink(Sink):
         self.url = f"http://{_reachable(bind)}:{port}/" + (f"?token={secret}" if secret else "")
 
     def result(self, result: Result) -> None:
-        if result.picture is not None:
-            self._picture.show(result.picture)
+        if result.image is not None:
+            self._picture.show(result.image)
         self._state.result(result)
 
     def failure(self, failure: Failure) -> None:

@@ -42,7 +42,7 @@ class LiveState:
 
     def result(self, result: Result) -> None:
         """A frame was answered; its picture is not kept here."""
-        kept = replace(result, picture=None)
+        kept = replace(result, image=None)
         with self._lock:
             self._result, self._result_at = kept, self._clock()
             self._results += 1

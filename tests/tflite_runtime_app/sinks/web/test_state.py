@@ -60,7 +60,7 @@ def test_only_the_newest_picture_is_kept():
     ghosts = [weakref.ref(image) for image in images]
     for image in images:
         picture.show(image)
-        live.result(web_client.result(picture=image))
+        live.result(web_client.result(image=image))
     del image, images
     gc.collect()
     assert [ghost() is not None for ghost in ghosts] == [False, False, True]
