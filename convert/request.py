@@ -7,10 +7,10 @@ from pathlib import Path
 
 from calibration.choose import Aim
 from calibration.families import DEFAULT
-from convert.model.labels import LabelList
 from convert.model.load import ClipModel
 from convert.rewrites.recipe import Recipe
 from targets.profile import Profile
+from tflite_runtime_app.text.label_list import LabelList
 
 
 @dataclass(frozen=True, slots=True)

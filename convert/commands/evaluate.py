@@ -21,7 +21,7 @@ from convert.measure.float_time import float_milliseconds
 from convert.measure.parity import cascade_of
 from convert.measure.stream import Seen, tensor_of, through_both
 from convert.measure.study import study
-from convert.model.labels import LabelList, embed_labels, imagenet_labels, named_places, parse_labels
+from convert.model.labels import embed_labels, imagenet_labels, named_places, read_labels_of
 from convert.model.load import ClipModel
 from convert.model.tower import Tower
 from convert.report import evaluation_page as page
@@ -35,6 +35,7 @@ from tflite_runtime_app.bundle.file import Bundle, read_bundle
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.exits.refit import for_other_labels
+from tflite_runtime_app.text.label_list import LabelList
 
 FEW = 8  # pictures that the float network is timed on
 
@@ -110,7 +111,7 @@ def _labels(bundle: Bundle, option: str | None, imagenet: Path | None, model: Cl
         return LabelList(bundle.labels.names, bundle.labels.names), bundle.labels
     if not Path(option).is_file():
         raise UsageError(f"--labels {option}: no such file; one `id TAB names` a line is expected")
-    listed = parse_labels(Path(option).read_text("utf-8"))
+    listed = read_labels_of(Path(option))
     return listed, embed_labels(listed, model)
 
 

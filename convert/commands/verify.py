@@ -13,13 +13,14 @@ from rich.table import Table
 from calibration.samples import SampleSet
 from convert.commands.matching import matching_model
 from convert.measure.parity import Parity, cascade_of, float_embeddings, measure
-from convert.model.labels import LabelList, embed_labels, named_places, parse_labels
+from convert.model.labels import embed_labels, named_places, read_labels_of
 from convert.support.errors import LimitMissed, UsageError
 from convert.support.images import load_pictures
 from convert.support.progress import OnTerminal, Progress
 from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.exits.refit import for_other_labels
+from tflite_runtime_app.text.label_list import LabelList
 
 
 def run(
@@ -86,7 +87,7 @@ def _labels(option: str | None, inside: LabelBank | None, embed: Callable[[Label
         return LabelList(inside.names, inside.names), inside
     if not Path(option).is_file():
         raise UsageError(f"--labels {option}: no such file; one `id TAB names` a line is expected")
-    listed = parse_labels(Path(option).read_text("utf-8"))
+    listed = read_labels_of(Path(option))
     return listed, embed(listed)
 
 

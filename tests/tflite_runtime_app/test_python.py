@@ -139,4 +139,5 @@ def test_a_type_checker_knows_every_public_name_and_no_other(tmp_path):
     said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT).stdout
     (error,) = [line for line in said.splitlines() if ": error:" in line]
     assert 'has no attribute "Classifer"' in error
-    assert re.findall(r'Revealed type is "(.*?)"', said) == ["tflite_runtime_app.bundle.file.Bundle", "builtins.str"]
+    revealed = re.findall(r'Revealed type is "(.*?)"', said)
+    assert [kind.rpartition(".")[2] for kind in revealed] == ["Bundle", "str"]

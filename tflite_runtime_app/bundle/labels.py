@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import unicodedata
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ _REMEDY = "make it with: convert labels FILE --labels LABELS.txt --out labels.np
 _KEYS = ("vectors", "names", "templates", "space_id")
 # Rounding a unit vector to float16 moves its norm by less than 1e-3; anything further off was not a unit vector.
 _NORM_TOLERANCE = 1e-2
+_JOINERS = "\u200c\u200d"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +86,14 @@ def check_space(bank: LabelBank, manifest: Manifest) -> None:
         )
 
 
+def unprintable(name: str) -> str:
+    """The first character of `name` that must not get to a screen, "" for none: a line feed there, or a terminal's escape.
+
+    Spaces of every kind are fit to be shown, and so are the joiners without which Persian, Hindi and many an emoji fall apart.
+    """
+    return next((c for c in name if not (c.isprintable() or c in _JOINERS or unicodedata.category(c) == "Zs")), "")
+
+
 def _checked(found: dict[str, npt.NDArray[Any]], where: str) -> LabelBank:
     vectors, names, templates, space_id = (found[key] for key in _KEYS)
     if vectors.ndim != 2 or 0 in vectors.shape or vectors.dtype.kind != "f":
@@ -93,9 +103,7 @@ def _checked(found: dict[str, npt.NDArray[Any]], where: str) -> LabelBank:
         raise LabelError(f"{where}: names, templates and space_id should be texts; {_REMEDY}")
     if names.shape != (vectors.shape[0],) or not all(names):
         raise LabelError(f"{where}: {vectors.shape[0]} vectors need as many names, none empty, found {names.shape}; {_REMEDY}")
-    if any(
-        not str(name).isprintable() for name in names
-    ):  # a line feed or a terminal's escapes in a name end up on somebody's screen
+    if any(unprintable(str(name)) for name in names):
         raise LabelError(f"{where}: names should hold printable signs only, found control characters; {_REMEDY}")
     rows = vectors.astype(np.float32)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
