@@ -14,7 +14,7 @@ THROTTLED = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft
 
 
 def memory_bytes(pid: int | str = "self") -> int:
-    """Resident memory of a process, 0 where it cannot be told."""
+    """Resident memory of a process, 0 where the system does not say."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, ValueError, IndexError):

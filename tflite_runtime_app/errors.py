@@ -4,7 +4,7 @@ AppError                    anything this application reports itself
 ├── UsageError              exit code 2: the command line asks for something that does not exist
 ├── BundleError             exit code 3: the model file was refused
 │   ├── BundleCorrupt       its bytes are not those that were written
-│   └── BundleIncompatible  sound, but not for this program or this library version
+│   └── BundleIncompatible  valid, but not for this program or this library version
 ├── LabelError              exit code 3: the label matrix was refused
 └── SourceError             exit code 1: one image could not be read; the others go on
 """
@@ -33,7 +33,7 @@ class BundleCorrupt(BundleError):
 
 
 class BundleIncompatible(BundleError):
-    """The file is sound but this program, or the installed LiteRT, cannot run it."""
+    """The file is valid, but this program, or the installed LiteRT, cannot run it."""
 
 
 class LabelError(AppError):

@@ -125,8 +125,8 @@ def _common_scale(tensor: Tensor, shape: tuple[int, ...], constant: bool, where:
         _require(tensor.type == INT32, f"{where} is int8 without a scale")
         return None
     least, most = (scales[0], scales[0]) if len(scales) == 1 else (scales.min(), scales.max())
-    sound = bool(SCALES[0] <= least and most <= SCALES[1])  # False for NaN too
-    _require(sound, f"{where} has a scale that is not finite and positive")
+    valid = bool(SCALES[0] <= least and most <= SCALES[1])  # False for NaN too
+    _require(valid, f"{where} has a scale that is not finite and positive")
     low, high = (-128, 127) if tensor.type == INT8 else (0, 0)
     lowest, highest = (zeros[0], zeros[0]) if len(zeros) == 1 else (zeros.min(), zeros.max())
     _require(bool(low <= lowest and highest <= high), f"{where} has a zero point outside {low} … {high}")
@@ -153,8 +153,8 @@ def _check_signatures(model: Model) -> None:
 def _named(signature: SignatureDef, graph: SubGraph) -> Iterator[tuple[str, list[int], list[int]]]:
     for what, maps, own in (("inputs", signature.inputs, graph.inputs), ("outputs", signature.outputs, graph.outputs)):
         names = [entry.name for entry in maps]
-        sound = all(map(_is_name, names)) and len(set(names)) == len(names)
-        _require(sound, f"{what} of a signature should have names, each its own")
+        valid = all(map(_is_name, names)) and len(set(names)) == len(names)
+        _require(valid, f"{what} of a signature should have names, each its own")
         yield what, sorted(entry.tensor_index for entry in maps), sorted(int(index) for index in own)
 
 

@@ -112,8 +112,8 @@ class _Reader:
         start = position - self._unpack(_OFFSET, position)[0]
         if start not in self._vtables:  # tables of a kind share theirs
             length, size = self._unpack(_VTABLE_START, start, alignment=2)
-            sound = length >= 4 and length % 2 == 0 and size >= 4 and start + length <= len(self._data)
-            self._require(sound, start, "a table of fields")
+            valid = length >= 4 and length % 2 == 0 and size >= 4 and start + length <= len(self._data)
+            self._require(valid, start, "a table of fields")
             self._vtables[start] = size, struct.unpack_from(f"<{length // 2 - 2}H", self._data, start + 4)
         size, offsets = self._vtables[start]
         self._require(position + size <= len(self._data), position, "a table")

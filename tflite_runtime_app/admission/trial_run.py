@@ -128,8 +128,8 @@ def _run_child(bundle: Bundle, seconds: float, memory: int) -> None:
         raise BundleIncompatible(f"{bundle.path}: {_why(done.returncode, done.stderr.decode(errors='replace'), memory)}")
 
 
-def _why(code: int, told: str, memory: int) -> str:
-    lines = [" ".join(line.split()) for line in told.splitlines() if line.strip()]
+def _why(code: int, said: str, memory: int) -> str:
+    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
     last = "".join(letter if letter.isprintable() else "?" for letter in lines[-1]) if lines else "nothing"
     if code == _REFUSED:
         return f"the model was tried and refused: {last}"
@@ -159,13 +159,13 @@ def identity(bundle: Bundle) -> str:
 
 def _processor() -> str:
     """Architecture, features and Arm's part number: XNNPACK picks its kernels by them, and an SD card moves between boards."""
-    told: dict[str, str] = {}
+    facts: dict[str, str] = {}
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
             name, _, value = line.partition(":")
             if name.strip().lower() in ("flags", "features", "cpu part"):
-                told.setdefault(name.strip(), value.strip())
-    return " ".join((platform.machine(), *(told.values() or (platform.processor(),))))
+                facts.setdefault(name.strip(), value.strip())
+    return " ".join((platform.machine(), *(facts.values() or (platform.processor(),))))
 
 
 def _remember(mark: Path) -> None:

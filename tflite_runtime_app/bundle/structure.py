@@ -77,8 +77,8 @@ def _check_gate(stage: StageSpec, gate: GateSpec) -> None:
 
 
 def _check_tensor(signature: str, tensor: TensorSpec) -> None:
-    sound = math.isfinite(tensor.scale) and tensor.scale > 0 and -128 <= tensor.zero_point <= 127
-    _require(sound, f"{signature}: {tensor.name} has scale {tensor.scale} and zero point {tensor.zero_point}, not an int8 grid")
+    valid = math.isfinite(tensor.scale) and tensor.scale > 0 and -128 <= tensor.zero_point <= 127
+    _require(valid, f"{signature}: {tensor.name} has scale {tensor.scale} and zero point {tensor.zero_point}, not an int8 grid")
 
 
 def _require(condition: bool, finding: str) -> None:

@@ -1,4 +1,4 @@
-"""A bundle on this board: is it sound, does it load, how long does it take."""
+"""A bundle on this board: is it valid, does it load, how long does it take."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def checks(path: str) -> Iterator[Check]:
     try:
         bundle = accepted_bundle(Path(path))
         yield Check("bundle", "ok", f"{bundle.manifest.name}, {len(bundle.flatbuffer) / 1e6:.1f} MB, every digest right")
-        threads, told = valid_threads(bundle, min(4, os.cpu_count() or 1))
+        threads, notice = valid_threads(bundle, min(4, os.cpu_count() or 1))
         cascade = load_cascade(bundle, threads, policy=Never())
     except AppError as error:
         yield Check("bundle", "bad", str(error))
         return
-    yield Check("threads", "note" if told else "ok", told or f"{threads}, the same bytes as on one")
+    yield Check("threads", "note" if notice else "ok", notice or f"{threads}, the same bytes as on one")
     yield Check("speed", "ok", f"{full_depth(cascade, RUNS):.1f} ms a picture at full depth, {threads} threads")
 
 

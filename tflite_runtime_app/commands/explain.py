@@ -39,9 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     picture = load_image(arguments.image)
     bundle = accepted_bundle(Path(arguments.file))
     classifier = Classifier(bundle, arguments.threads)
-    told = classifier.use(LabelSource(bundle, arguments.labels, threads=arguments.threads).read())
-    if told:
-        print(f"classify: {told}", file=sys.stderr)
+    notice = classifier.use(LabelSource(bundle, arguments.labels, threads=arguments.threads).read())
+    if notice:
+        print(f"classify: {notice}", file=sys.stderr)
     tensor = image_to_tensor(picture, bundle.manifest.preprocessing)
     views = stages_of(classifier.cascade, classifier.bank, tensor, arguments.top)
     for line in words(views, classifier.cascade.manifest.policy.name):

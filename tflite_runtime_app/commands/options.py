@@ -1,4 +1,4 @@
-"""What `classify run` may be told: its options, and what they mean."""
+"""The options of `classify run`, and what they mean."""
 
 from __future__ import annotations
 

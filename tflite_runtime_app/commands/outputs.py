@@ -1,4 +1,4 @@
-"""From options to sinks: everyone who is told of answers."""
+"""From options to sinks: everything that hears of answers."""
 
 from __future__ import annotations
 

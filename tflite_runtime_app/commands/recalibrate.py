@@ -55,9 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{arguments.out} exists; name another file, or write over it with --force")
     bundle = accepted_bundle(Path(arguments.file))
     bank = LabelSource(bundle, arguments.labels, threads=arguments.threads).read()
-    threads, told = valid_threads(bundle, arguments.threads)
-    if told:
-        print(f"classify: {told}", file=sys.stderr)
+    threads, notice = valid_threads(bundle, arguments.threads)
+    if notice:
+        print(f"classify: {notice}", file=sys.stderr)
     cascade = load_cascade(bundle, threads, policy=Never())
     pictures = _Pictures(arguments.sources, arguments.every, cascade.manifest.preprocessing)
     needed = least_images(arguments.risk, arguments.delta) * 4 // 3 + 1
@@ -73,14 +73,14 @@ def run(arguments: argparse.Namespace) -> int:
     calibration = dataclasses.replace(manifest.calibration, images=len(found.ms))
     write_bundle(arguments.out, bundle.flatbuffer, dataclasses.replace(manifest, calibration=calibration), members)
     print(
-        _told(bound.kept >= 0, len(found.ms), needed, manifest.policy.name, bound.losses, bound.images, arguments),
+        _verdict(bound.kept >= 0, len(found.ms), needed, manifest.policy.name, bound.losses, bound.images, arguments),
         file=sys.stderr,
     )
     print(os.path.abspath(arguments.out))
     return 1 if pictures.failed else 0
 
 
-def _told(passed: bool, images: int, needed: int, policy: str, losses: int, tested: int, arguments: argparse.Namespace) -> str:
+def _verdict(passed: bool, images: int, needed: int, policy: str, losses: int, tested: int, arguments: argparse.Namespace) -> str:
     if not passed:
         why = f"{images} pictures cannot show it, {needed} are the least" if images < needed else "too many answers would change"
         return f"classify: exits are off: {why}; every image goes to full depth"

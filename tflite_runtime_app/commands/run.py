@@ -48,10 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_live(arguments, classifier, labels, Smoother(*smooth) if smooth else None)
     sinks = sinks_of(arguments, classifier, None)
     try:
-        sound = [_run_source(word, classifier, sinks) for word in arguments.sources]
+        answered = [_run_source(word, classifier, sinks) for word in arguments.sources]
     finally:
         _close(sinks)
-    return 0 if all(sound) else 1
+    return 0 if all(answered) else 1
 
 
 def tell(line: str) -> None:
@@ -96,11 +96,11 @@ def _run_live(arguments: argparse.Namespace, classifier: Classifier, labels: Lab
 
 def _run_source(word: str, classifier: Classifier, sinks: list[Sink]) -> bool:
     """Every frame of one source went to the sinks; False when the source or a frame of it failed."""
-    sound = True
+    answered = True
 
     def failed(source: str, frame: int, error: SourceError) -> None:
-        nonlocal sound
-        sound = False
+        nonlocal answered
+        answered = False
         for sink in sinks:
             sink.failure(Failure(source, frame, str(error)))
 
@@ -115,7 +115,7 @@ def _run_source(word: str, classifier: Classifier, sinks: list[Sink]) -> bool:
                 sink.result(result)
     except SourceError as error:
         failed(word, 0, error)
-    return sound
+    return answered
 
 
 def _close(sinks: list[Sink]) -> None:

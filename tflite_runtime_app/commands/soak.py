@@ -1,4 +1,4 @@
-"""The command `classify soak`: a synthetic camera that misbehaves on schedule, for as long as you like; memory and restarts are told."""
+"""The command `classify soak`: a synthetic camera misbehaves on schedule, for as long as you like; memory and restarts are counted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZE = "160x120"
 # Every so many pictures the camera stops dead, repeats its last picture for ever, sends rubbish, or crashes; and one in many is broken.
 RATE = 150  # pictures a second; a life of 6,000 lasts longer than it takes for restarts in a row to be forgiven
 FAULTS = ("die=6000", "stall=6000", "repeat=6000", "garbage=6000")
-PARTS = 10  # of the run; memory is told after each
+PARTS = 10  # of the run; memory is shown after each
 WARM = 1  # parts before memory counts: what is set up once is set up by then
 
 

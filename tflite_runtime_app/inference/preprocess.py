@@ -69,7 +69,7 @@ def upright(image: Image.Image) -> Image.Image:
     try:
         with _strict():
             turn = _TURNS.get(image.getexif().get(_ORIENTATION))
-    except Exception:  # broken EXIF of a sound picture, on which its reader raises nearly anything
+    except Exception:  # broken EXIF of a valid image, on which its reader raises nearly anything
         return image
     if turn is None:
         return image

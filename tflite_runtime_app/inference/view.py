@@ -68,7 +68,7 @@ def parse_crop(text: str) -> str | Region:
         raise UsageError(
             f"--crop should be centre, letterbox or LEFT,TOP,WIDTH,HEIGHT in shares of the picture, found {text!r}"
         ) from None
-    sound = min(left, top) >= 0 and min(width, height) > 0 and left + width <= 1.0001 and top + height <= 1.0001
-    if not sound:  # NaN is not sound either
+    valid = min(left, top) >= 0 and min(width, height) > 0 and left + width <= 1.0001 and top + height <= 1.0001
+    if not valid:  # NaN is not valid either
         raise UsageError(f"--crop: a region lies within 0,0,1,1, found {text!r}")
     return left, top, width, height

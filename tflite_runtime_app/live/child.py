@@ -115,7 +115,7 @@ def readable(files: Sequence[int], seconds: float) -> set[int]:
     return {file for file, _ in poll.poll(milliseconds)}
 
 
-def told(code: int | None, last_line: str) -> str:
+def why_ended(code: int | None, last_line: str) -> str:
     """Why a process ended with `code`, in one line; `last_line` is what it said last."""
     if code is None:
         return "its process closed its pipe and did not end"

@@ -6,8 +6,8 @@ from tflite_runtime_app.live.patience import Patience
 from tflite_runtime_app.sources.base import Nature, Shot
 
 
-class Watch:
-    """Watches one process, started at `now`. `before` is the last data of the process before it, for cameras.
+class Liveness:
+    """Judges one process, started at `now`. `before` is the last data of the process before it, for cameras.
 
     A camera whose driver hangs may repeat its last picture for ever, so one that equals the last to the byte is not fresh. But when a new
     process sees what the old one was stuck on, the picture is true: the lens has its cap on, or looks at a test card.

@@ -1,6 +1,6 @@
 """How a source's process hands pictures over its pipe: a header of fixed size, then the picture's bytes.
 
-The reader believes nothing: a header that is not sound ends the conversation, and no more is allocated than one picture may take.
+The reader believes nothing: a header that is not valid ends the conversation, and no more is allocated than one picture may take.
 """
 
 from __future__ import annotations

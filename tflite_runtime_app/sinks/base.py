@@ -1,4 +1,4 @@
-"""What every kind of output is told: a result or a failure per frame, how things are once a second, and that all is over."""
+"""What every kind of output hears: a result or a failure for each frame, the status once a second, and the end."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class Sink:
     def status(self, status: Status) -> None:
         """About once a second of a live source."""
 
-    def labels(self, names: tuple[str, ...], told: str) -> None:
-        """From here on these are the labels; `told` is a sentence on what became of the exits, empty for nothing to tell."""
+    def labels(self, names: tuple[str, ...], notice: str) -> None:
+        """These are the labels from here on; `notice` says what became of the exits, empty where there is nothing to say."""
 
     def close(self) -> None:
         """All frames are through; a summary may follow."""

@@ -1,4 +1,4 @@
-"""Answers to an MQTT broker, with the messages by which Home Assistant finds them without being told (paho-mqtt, the extra `mqtt`).
+"""Answers to an MQTT broker, with the messages by which Home Assistant finds them by itself (paho-mqtt, the extra `mqtt`).
 
 Topics under the prefix, `clip-rescue` if none is given: `state` (JSON, on every change of the answer and at least every ten seconds),
 `status` (JSON: rate, restarts, temperature), `available` ("online", or "offline" by the broker when we are gone).
@@ -106,7 +106,7 @@ class MqttSink(Sink):
         if self._client.is_connected():
             self._client.publish(self._topic("available"), "offline", retain=True).wait_for_publish(0.3)
             self._client.disconnect()
-        # paho's thread may be in the middle of waiting for a broker; it is told to stop, and not waited for long.
+        # paho's thread may be in the middle of waiting for a broker; it is asked to stop, and nobody waits for it long.
         stopping = threading.Thread(target=self._client.loop_stop, daemon=True)
         stopping.start()
         stopping.join(0.3)

@@ -16,7 +16,7 @@ from tflite_runtime_app.sinks.base import Result, Sink, label_of
 EVERY = 5.0  # seconds between two pictures of one label, at least
 BUDGET = 200 * 10**6  # bytes
 QUALITY = 85
-TELL_EVERY = 60.0  # seconds between two complaints
+REPORT_EVERY = 60.0  # seconds between two complaints
 _OURS = re.compile(r"clip_\d{8}T\d{6}\.\d{3}Z_\d{4}_[\w-]*\.jpg")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
@@ -25,7 +25,7 @@ class SnapshotSink(Sink):
     """A JPEG for each of `labels` (all but none of these, where empty) when it is the answer, at most one every `every` seconds each.
 
     The oldest go when the folder's pictures come to more than `budget` bytes, or when the disk is full; other files are never touched.
-    What cannot be written is told, at most once a minute, and stops nothing.
+    What cannot be written is reported, at most once a minute, and stops nothing.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class SnapshotSink(Sink):
         self._folder, self._budget, self._every, self._clock = Path(folder), budget, every, clock
         self._wanted = frozenset(label.casefold() for label in labels)
         self._saved: dict[str, float] = {}
-        self._number, self._told = 0, -TELL_EVERY
+        self._number, self._reported = 0, -REPORT_EVERY
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._kept = self._listed()
@@ -57,8 +57,8 @@ class SnapshotSink(Sink):
         try:
             self._save(result, label)
         except (OSError, ValueError) as error:
-            if now - self._told >= TELL_EVERY:
-                self._told = now
+            if now - self._reported >= REPORT_EVERY:
+                self._reported = now
                 print(f"classify: --snapshots {self._folder}: a picture was not kept: {error}", file=sys.stderr, flush=True)
 
     def _save(self, result: Result, label: str) -> None:

@@ -38,7 +38,7 @@ def shots(word: str, openings: tuple[Opening, ...], thin: CaptureOptions | None 
     """The pictures of the first of `openings` that FFmpeg accepts; JPEGs as they are, all else decoded to RGB, upright.
 
     `thin` leaves out what comes faster than its rate, and shrinks what is larger than its size in both directions. What is broken in
-    between is left out, and told when all is over. Raises SourceError with the remedy.
+    between is left out, and reported when all is over. Raises SourceError with the remedy.
     """
     import av
 

@@ -188,7 +188,7 @@ def _check_different(text: _Text, entries: Sequence[_Entry]) -> None:
         repeated |= {word: found for word, found in lines.items() if len(found) > 1}
     if repeated:
         one_line = not text.encoding and len(text.lines) == 1
-        told = [
+        shown = [
             word if one_line else f"{word} (lines {', '.join(map(str, repeated[word]))})" for word in sorted(repeated)[:_SHOWN]
         ]
-        raise LabelError(f"{text.at()}: labels must differ from one another; given more than once: {', '.join(told)}")
+        raise LabelError(f"{text.at()}: labels must differ from one another; given more than once: {', '.join(shown)}")

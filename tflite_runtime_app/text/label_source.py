@@ -13,7 +13,7 @@ from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.bundle.labels import LabelBank, check_space
 from tflite_runtime_app.errors import LabelError
 from tflite_runtime_app.files import cache_folder, is_file
-from tflite_runtime_app.text.changed_files import Watch
+from tflite_runtime_app.text.changed_files import ChangedFiles
 from tflite_runtime_app.text.file import text_path
 from tflite_runtime_app.text.label_list import label_reader, typed_labels
 from tflite_runtime_app.text.vectors import VectorMaker
@@ -52,7 +52,7 @@ class LabelSource:
         self._list = None if labels is None or labels.endswith(MATRIX) else label_reader(labels)
         tower = text_path(bundle.path) if text is None else Path(text)
         self._maker = VectorMaker(bundle.manifest, tower, cache or cache_folder("labels"), threads, tell, key)
-        self._watch = Watch([Path(word) for word in (labels, bank) if word is not None and is_file(word)], clock=clock)
+        self._files = ChangedFiles([Path(word) for word in (labels, bank) if word is not None and is_file(word)], clock=clock)
         self._lock = threading.Lock()  # one text tower at a time is as much as a board has room for
         self._reading: _Reading | None = None
 
@@ -64,12 +64,12 @@ class LabelSource:
     def changed(self) -> LabelBank | None:
         """The labels anew when the files they come from have changed, else None; looks at most once a second, and never keeps the loop.
 
-        They are read in a thread of their own, since a hundred new names may take the text tower minutes. A file that is broken now is told
-        once, by the LabelError; it is read again when it changes again. To be called from one thread.
+        They are read in a thread of their own, since a hundred new names may take the text tower minutes. A file that is broken now is
+        reported once, by the LabelError; it is read again when it changes again. To be called from one thread.
         """
         reading = self._reading
         if reading is None:
-            if self._watch.changed():
+            if self._files.changed():
                 self._reading = _Reading(self.read)
             return None
         if not reading.done.is_set():

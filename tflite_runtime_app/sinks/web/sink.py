@@ -1,4 +1,4 @@
-"""The page as a sink: what the loop tells goes into the state and the picture, and a server shows both."""
+"""The page as a sink: what the loop says goes into the state and the picture, and a server shows both."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.sinks.base import Failure, Result, Sink, Status
-from tflite_runtime_app.sinks.web.door import Door, token_for
+from tflite_runtime_app.sinks.web.access import Access, token_for
 from tflite_runtime_app.sinks.web.picture import Picture
 from tflite_runtime_app.sinks.web.state import LiveState
 
@@ -47,7 +47,7 @@ class WebSink(Sink):
         secret = token_for(bind, token)
         listener = listen(bind, port)
         port = listener.getsockname()[1]
-        site = make_site(self._state, self._picture, Door(bind, secret), change_labels, secret, port)
+        site = make_site(self._state, self._picture, Access(bind, secret), change_labels, secret, port)
         self._server = Server(site, listener)
         self.url = f"http://{_reachable(bind)}:{port}/" + (f"?token={secret}" if secret else "")
 
@@ -62,8 +62,8 @@ class WebSink(Sink):
     def status(self, status: Status) -> None:
         self._state.status(status)
 
-    def labels(self, names: tuple[str, ...], told: str) -> None:
-        self._state.labels(names, told)
+    def labels(self, names: tuple[str, ...], notice: str) -> None:
+        self._state.labels(names, notice)
 
     def close(self) -> None:
         self._server.close()

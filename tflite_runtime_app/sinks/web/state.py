@@ -25,7 +25,7 @@ class LiveState:
     def __init__(self, names: tuple[str, ...], title: str, blocks: tuple[int, ...], clock: Clock = time.monotonic) -> None:
         self._title, self._blocks, self._clock = title, blocks, clock
         self._lock = threading.Lock()
-        self._names, self._told, self._revision = names, "", 0
+        self._names, self._notice, self._revision = names, "", 0
         self._run = secrets.token_hex(4)  # a page may outlive the program, and revision 0 of the next run has other labels
         self._result: Result | None = None
         self._result_at = 0.0
@@ -65,10 +65,10 @@ class LiveState:
                 self._celsius.append(status.celsius)
                 self._celsius_at = now
 
-    def labels(self, names: tuple[str, ...], told: str) -> None:
+    def labels(self, names: tuple[str, ...], notice: str) -> None:
         """These are the labels now. The exits of the last frames were decided for others, so that count starts anew."""
         with self._lock:
-            self._names, self._told = names, told
+            self._names, self._notice = names, notice
             self._revision += 1
             self._recent.clear()
 
@@ -97,7 +97,7 @@ class LiveState:
                 if self._failure is None
                 else {"error": self._failure.error, "ago": round(now - self._failure_at, 1)},
                 "status": None if self._status is None else _status(self._status, now - self._status_at),
-                "labels": {"revision": self._label_revision(), "count": len(self._names), "told": self._told},
+                "labels": {"revision": self._label_revision(), "count": len(self._names), "told": self._notice},
             }
 
     def _label_revision(self) -> str:

@@ -1,4 +1,4 @@
-"""What the page's door rests on, without a server: limits, tokens, names of the machine, and which labels are taken."""
+"""Which requests the page lets in, without a server: limits, tokens, names of the machine, and which labels are taken."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.tflite_runtime_app.sinks.web.web_client import Clock
 from tflite_runtime_app.errors import UsageError
-from tflite_runtime_app.sinks.web.door import Door, Knock, check_own_page, token_for
+from tflite_runtime_app.sinks.web.access import Access, check_own_page, token_for
 from tflite_runtime_app.sinks.web.label_text import MAX_CHARACTERS, MAX_LABELS, label_text
 from tflite_runtime_app.sinks.web.limit import Guesses, Limit
 from tflite_runtime_app.sinks.web.refused import Refused
@@ -46,7 +46,7 @@ def test_guesses_are_counted_per_address_and_repetitions_are_none(clock):
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080", "[::1]"])
 def test_without_a_token_this_machine_is_called_by_its_own_names(host):
-    Door("127.0.0.1", None).admit(Knock(host, "127.0.0.1", ()))
+    Access("127.0.0.1", None).check(host, "127.0.0.1", ())
 
 
 @pytest.mark.parametrize(
@@ -54,16 +54,16 @@ def test_without_a_token_this_machine_is_called_by_its_own_names(host):
 )
 def test_without_a_token_other_names_are_refused(host):
     with pytest.raises(Refused) as refused:
-        Door("127.0.0.1", None).admit(Knock(host, "127.0.0.1", ()))
+        Access("127.0.0.1", None).check(host, "127.0.0.1", ())
     assert refused.value.status == 403
 
 
 def test_a_blocked_address_may_try_again_later(clock):
-    door = Door("0.0.0.0", TOKEN, clock)
+    access = Access("0.0.0.0", TOKEN, clock)
 
     def status(*tokens: str, address: str = "10.0.0.9") -> int:
         try:
-            door.admit(Knock("any.name", address, tokens))
+            access.check("any.name", address, tokens)
         except Refused as refused:
             return refused.status
         return 200
