@@ -53,7 +53,7 @@ def admit(bundle: Bundle, seconds: float = SECONDS, memory: int = MEMORY) -> Non
 
 
 def try_model(bundle: Bundle) -> None:
-    """Every signature of `bundle` ran once, stages in their order from a black picture on, on one thread, in this process."""
+    """Every signature of `bundle` ran once, stages in their order from a black image on, on one thread, in this process."""
     cascade = load_cascade(bundle, threads=1, policy=Never())
     for _ in cascade.stage_outputs(np.full(bundle.manifest.stages[0].inputs[0].shape, -128, np.int8)):
         pass

@@ -18,7 +18,7 @@ FORMER_POLICIES = {"lact": "lct", "ltt-lact": "ltt-lct"}
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How a picture becomes the image tensor: resized (`shortest` side, or `squash`), centre-cropped to height x width.
+    """How an image becomes the image tensor: resized (`shortest` side, or `squash`), centre-cropped to height x width.
 
     Mean and deviation do not stand here: they are folded into the patch convolution, so a pixel byte b enters as b - 128.
     """

@@ -85,7 +85,7 @@ def red_card(word: str) -> Check:
 
 
 def colour_order(image: Image.Image) -> Check:
-    """Whether the middle of a picture of something red is red."""
+    """Whether the middle of an image of something red is red."""
     pixels = np.asarray(image.convert("RGB"), np.float32)
     height, width, _ = pixels.shape
     middle = pixels[height // 4 : 3 * height // 4 + 1, width // 4 : 3 * width // 4 + 1]

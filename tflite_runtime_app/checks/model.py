@@ -30,11 +30,11 @@ def checks(path: str) -> Iterator[Check]:
         yield Check("bundle", "bad", str(error))
         return
     yield Check("threads", "note" if notice else "ok", notice or f"{threads}, the same bytes as on one")
-    yield Check("speed", "ok", f"{full_depth(cascade, RUNS):.1f} ms a picture at full depth, {threads} threads")
+    yield Check("speed", "ok", f"{full_depth(cascade, RUNS):.1f} ms an image at full depth, {threads} threads")
 
 
 def full_depth(cascade: Cascade, runs: int) -> float:
-    """The median of `runs` pictures through every stage, in milliseconds, after two that are not counted."""
+    """The median of `runs` images through every stage, in milliseconds, after two that are not counted."""
     preprocessing = cascade.manifest.preprocessing
     image = np.zeros((1, preprocessing.height, preprocessing.width, 3), np.int8)
     times = []

@@ -21,7 +21,7 @@ RUNS = 50
 
 
 def row(path: str) -> tuple[str, ...]:
-    """The bundle at `path` on this board: medians of `RUNS` pictures at full depth. Raises AppError when it cannot be run."""
+    """The bundle at `path` on this board: medians of `RUNS` images at full depth. Raises AppError when it cannot be run."""
     bundle = accepted_bundle(Path(path))
     threads, _ = valid_threads(bundle, min(4, os.cpu_count() or 1))
     start = time.perf_counter()

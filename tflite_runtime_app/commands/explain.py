@@ -1,4 +1,4 @@
-"""The command `classify explain`: what each stage made of a picture, what its gate said, and why it stopped where it did."""
+"""The command `classify explain`: what each stage made of an image, what its gate said, and why it stopped where it did."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tflite_runtime_app.inference.preprocess import image_to_tensor, load_image
 from tflite_runtime_app.inference.stage_views import StageView, stages_of
 from tflite_runtime_app.text.label_source import LabelSource
 
-HELP = "show what each stage makes of a picture, and why it stops where it does"
-FEATURES = ("confidence", "margin to the second", "variance over the picture")
+HELP = "show what each stage makes of an image, and why it stops where it does"
+FEATURES = ("confidence", "margin to the second", "variance over the image")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments stand in `parser`."""
     parser.add_argument("file", metavar="FILE", help="the bundle, a .tflite made by: convert build")
-    parser.add_argument("image", metavar="IMAGE", help="one picture")
+    parser.add_argument("image", metavar="IMAGE", help="one image")
     parser.add_argument("--labels", metavar="LABELS", help="as in classify run")
     parser.add_argument("--top", type=int, default=3, metavar="N", help="labels a stage (default: %(default)s)")
     parser.add_argument("--out", metavar="PNG", help="draw it too, into this file")
@@ -31,25 +31,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """The explanation stands on standard output, and in --out as a picture."""
+    """The explanation stands on standard output, and in --out as a drawing."""
     if arguments.top < 1 or arguments.threads < 1:
         raise UsageError("--top and --threads are 1 or more")
     if arguments.out and os.path.exists(arguments.out) and not arguments.force:
         raise UsageError(f"{arguments.out} exists; name another file, or write over it with --force")
-    picture = load_image(arguments.image)
+    image = load_image(arguments.image)
     bundle = accepted_bundle(Path(arguments.file))
     classifier = Classifier(bundle, arguments.threads)
     notice = classifier.use(LabelSource(bundle, arguments.labels, threads=arguments.threads).read())
     if notice:
         print(f"classify: {notice}", file=sys.stderr)
-    tensor = image_to_tensor(picture, bundle.manifest.preprocessing)
+    tensor = image_to_tensor(image, bundle.manifest.preprocessing)
     views = stages_of(classifier.cascade, classifier.bank, tensor, arguments.top)
     for line in words(views, classifier.cascade.manifest.policy.name):
         print(line)
     if arguments.out:
-        from tflite_runtime_app.commands.explain_picture import draw  # late: only who asks for it pays for it
+        from tflite_runtime_app.commands.explain_drawing import draw  # late: only who asks for it pays for it
 
-        draw(picture, tensor, views, classifier.cascade.manifest.policy.name, arguments.out)
+        draw(image, tensor, views, classifier.cascade.manifest.policy.name, arguments.out)
         print(os.path.abspath(arguments.out))
     return 0
 

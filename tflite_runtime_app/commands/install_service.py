@@ -131,7 +131,7 @@ def unit(words: list[str], user: bool, memory: str, writable: tuple[str, ...]) -
         after="" if user else "After=network.target time-sync.target\n",
         command=command,
         folder=quoted(str(Path(absolute[0]).parent)),
-        # A folder may stay empty for days, and only pictures that were looked at feed the watchdog.
+        # A folder may stay empty for days, and only images that were looked at feed the watchdog.
         watchdog="" if "--watch" in words else f"WatchdogSec={WATCHDOG}\n",
         memory=memory,
         confined="" if user else confined,

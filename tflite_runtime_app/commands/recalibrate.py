@@ -1,4 +1,4 @@
-"""The command `classify recalibrate`: a bundle whose exits are fitted to the pictures of this camera, without a label being known."""
+"""The command `classify recalibrate`: a bundle whose exits are fitted to the images of this camera, without a label being known."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tflite_runtime_app.sources import frames_of
 from tflite_runtime_app.sources.base import Frame
 from tflite_runtime_app.text.label_source import LabelSource
 
-HELP = "fit the early exits to pictures of your own camera: no labels needed, a few hundred pictures taken far apart"
+HELP = "fit the early exits to images of your own camera: no labels needed, a few hundred images taken far apart"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,14 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--risk", type=_share, default=ALPHA, metavar="ALPHA", help="answers that exits may change (%(default)s)")
     parser.add_argument("--delta", type=_share, default=DELTA, help="chance that the bound does not hold (%(default)s)")
     parser.add_argument(
-        "--every", type=positive, default=1, metavar="N", help="take every Nth picture: frames close in time are alike"
+        "--every", type=positive, default=1, metavar="N", help="take every Nth image: frames close in time are alike"
     )
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
     parser.add_argument("--threads", type=positive, default=min(4, os.cpu_count() or 1), metavar="N", help="default: %(default)s")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """The new bundle lies at --out; 0 when every picture was read, 1 when some were not."""
+    """The new bundle lies at --out; 0 when every image was read, 1 when some were not."""
     if os.path.exists(arguments.out) and not arguments.force:
         raise UsageError(f"{arguments.out} exists; name another file, or write over it with --force")
     bundle = accepted_bundle(Path(arguments.file))
@@ -59,11 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
     if notice:
         print(f"classify: {notice}", file=sys.stderr)
     cascade = load_cascade(bundle, threads, policy=Never())
-    pictures = _Pictures(arguments.sources, arguments.every, cascade.manifest.preprocessing)
+    images = _Images(arguments.sources, arguments.every, cascade.manifest.preprocessing)
     needed = least_images(arguments.risk, arguments.delta) * 4 // 3 + 1
-    found = replay(cascade, pictures)
+    found = replay(cascade, images)
     if not len(found.ms):
-        raise UsageError("none of the sources gave a picture; give images, folders, or patterns in quotes")
+        raise UsageError("none of the sources gave an image; give images, folders, or patterns in quotes")
     manifest, bound = refit(cascade, bundle.manifest, found, bank, arguments.risk, arguments.delta)
     members = {
         LABELS: labels_to_bytes(bank),
@@ -77,21 +77,21 @@ def run(arguments: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     print(os.path.abspath(arguments.out))
-    return 1 if pictures.failed else 0
+    return 1 if images.failed else 0
 
 
 def _verdict(passed: bool, images: int, needed: int, policy: str, losses: int, tested: int, arguments: argparse.Namespace) -> str:
     if not passed:
-        why = f"{images} pictures cannot show it, {needed} are the least" if images < needed else "too many answers would change"
+        why = f"{images} images cannot show it, {needed} are the least" if images < needed else "too many answers would change"
         return f"classify: exits are off: {why}; every image goes to full depth"
     return (
         f"classify: {policy}: exits change {losses} of {tested} answers here, and with {1 - arguments.delta:.0%} confidence "
-        f"at most {arguments.risk:.1%} on pictures like these"
+        f"at most {arguments.risk:.1%} on images like these"
     )
 
 
-class _Pictures:
-    """Tensors of the sources' pictures, every Nth; a broken one is reported, left out and remembered in `failed`."""
+class _Images:
+    """Tensors of the sources' images, every Nth; a broken one is reported, left out and remembered in `failed`."""
 
     def __init__(self, sources: list[str], every: int, preprocessing: Preprocessing) -> None:
         self._sources, self._every, self._preprocessing = sources, every, preprocessing

@@ -1,4 +1,4 @@
-"""The command `classify run`: pictures in, one answer each out; or a live source, until it is stopped."""
+"""The command `classify run`: images in, one answer each out; or a live source, until it is stopped."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from tflite_runtime_app.text.label_source import LabelSource
 
 HELP = "run a bundle on a synthetic camera that fails on schedule, and tell how memory and restarts went"
 SIZE = "160x120"
-# Every so many pictures the camera stops dead, repeats its last picture for ever, sends rubbish, or crashes; and one in many is broken.
-RATE = 150  # pictures a second; a life of 6,000 lasts longer than it takes for restarts in a row to be forgiven
+# Every so many frames the camera stops dead, repeats its last frame for ever, sends rubbish, or crashes; and one in many is broken.
+RATE = 150  # frames a second; a life of 6,000 lasts longer than it takes for restarts in a row to be forgiven
 FAULTS = ("die=6000", "stall=6000", "repeat=6000", "garbage=6000")
 PARTS = 10  # of the run; memory is shown after each
 WARM = 1  # parts before memory counts: what is set up once is set up by then

@@ -1,4 +1,4 @@
-"""From a picture to the image tensor, as open_clip's evaluation transform does it, without torch."""
+"""From an image to the image tensor, as open_clip's evaluation transform does it, without torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_RESIZED_PIXELS = 50_000_000
 
 # Pillow knows some forty kinds more, of which one starts a PostScript interpreter; every decoder is a way in.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-EXPECTED = "expected a picture (BMP, GIF, JPEG, PNG, PPM, TIFF or WebP)"
+EXPECTED = "expected an image (BMP, GIF, JPEG, PNG, PPM, TIFF or WebP)"
 _ORIENTATION = 0x0112  # the EXIF tag: how the camera was held, 1 for upright
 _TURNS: dict[Any, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -38,9 +38,9 @@ _TO_EIGHT_BITS = ((np.arange(65536, dtype=np.uint32) + 128) // 257).astype(np.ui
 
 
 def load_image(path: str | os.PathLike[str]) -> Image.Image:
-    """The picture at `path`, fully decoded, upright, in its own mode.
+    """The image at `path`, fully decoded, upright, in its own mode.
 
-    Raises SourceError when it is missing, no picture, broken, or of more pixels than Image.MAX_IMAGE_PIXELS (89 million), which
+    Raises SourceError when it is missing, no image, broken, or of more pixels than Image.MAX_IMAGE_PIXELS (89 million), which
     would take hundreds of megabytes.
     """
     try:
@@ -80,7 +80,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def _strict() -> Iterator[None]:
-    """Within, a picture of too many pixels is an error, before one is decoded; other warnings are about what does no harm."""
+    """Within, an image of too many pixels is an error, before one is decoded; other warnings are about what does no harm."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -94,15 +94,15 @@ def _reason(error: Exception) -> str:
 def image_to_tensor(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[np.int8]:
     """The image tensor, int8 [1, height, width, 3]: resized, centre-cropped, pixel byte b as b - 128.
 
-    Equals open_clip's transform (before mean and deviation, which the model holds) for upright RGB pictures. Others are turned
+    Equals open_clip's transform (before mean and deviation, which the model holds) for upright RGB images. Others are turned
     and converted to RGB first; an alpha channel is dropped, as `Image.convert` does. Raises BundleIncompatible for a resize mode
-    or interpolation that this program does not know, SourceError for a picture far too long for its width or without colours.
+    or interpolation that this program does not know, SourceError for an image far too long for its width or without colours.
     """
     check_preprocessing(preprocessing)
     try:
         rgb = to_rgb(upright(image))
     except ValueError as error:  # Pillow has no way from some modes to RGB
-        raise SourceError(f"a picture of mode {image.mode} cannot be converted to RGB: {_reason(error)}") from error
+        raise SourceError(f"an image of mode {image.mode} cannot be converted to RGB: {_reason(error)}") from error
     cropped = _resize_and_crop(rgb, preprocessing)
     pixels = np.asarray(cropped, dtype=np.uint8)
     return (pixels ^ np.uint8(0x80)).view(np.int8)[np.newaxis]  # flipping the top bit is b - 128 in two's complement
@@ -114,7 +114,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return image
     if image.mode.startswith("I"):  # Pillow before 10.3 opens 16-bit PNG files as 32-bit I
         wide = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
-        return Image.fromarray(_TO_EIGHT_BITS[wide]).convert("RGB")  # by table: arithmetic would take ten times the picture
+        return Image.fromarray(_TO_EIGHT_BITS[wide]).convert("RGB")  # by table: arithmetic would take ten times the image
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA").convert("RGB")  # the same pixels as in one step, without Pillow's warning
     return image.convert("RGB")
@@ -130,7 +130,7 @@ def _resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Image.
         # For a target that is not square open_clip takes bicubic whatever the configuration says; weights were trained so.
         size, resampling = _cover(image, width, height), Image.Resampling.BICUBIC
     if size[0] * size[1] > MAX_RESIZED_PIXELS:
-        raise SourceError(f"a picture of {image.width} x {image.height} is too long for its other side; crop it first")
+        raise SourceError(f"an image of {image.width} x {image.height} is too long for its other side; crop it first")
     resized = image.resize(size, resampling)
     left = _offset(resized.width, width)
     top = _offset(resized.height, height)
@@ -145,7 +145,7 @@ def _shorter_side_to(image: Image.Image, target: int) -> tuple[int, int]:
 
 
 def _cover(image: Image.Image, width: int, height: int) -> tuple[int, int]:
-    """open_clip's ResizeKeepRatio: the smallest size of the picture's shape that covers width x height, rounded."""
+    """open_clip's ResizeKeepRatio: the smallest size of the image's shape that covers width x height, rounded."""
     ratio = min(image.height / height, image.width / width)
     return round(image.width / ratio), round(image.height / ratio)
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from tflite_runtime_app.sources.address import hide_credentials
 from tflite_runtime_app.sources.base import CaptureOptions
 
-PIPE_BYTES = 1 << 20  # what Linux lets anyone have: a whole picture goes through in few steps
+PIPE_BYTES = 1 << 20  # what Linux lets anyone have: a whole frame goes through in few steps
 TAIL_BYTES = 4096
 LINE_LENGTH = 300
 

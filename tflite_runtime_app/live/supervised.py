@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from tflite_runtime_app.live.child import Child, capture_command, readable, why_ended
+from tflite_runtime_app.live.decode import decoded
 from tflite_runtime_app.live.liveness import Liveness
 from tflite_runtime_app.live.patience import Backoff, Patience
-from tflite_runtime_app.live.picture import picture
 from tflite_runtime_app.live.slot import Slot
 from tflite_runtime_app.live.wire import Reader, WireError
 from tflite_runtime_app.sources.address import hide_credentials
@@ -27,8 +27,8 @@ class SupervisedFeed:
     """A Feed of the source that `word` names; see `Feed` for its methods.
 
     One thread does it all: it starts the process, reads its two pipes, judges it by `Liveness`, kills and restarts it. What is "finite" is
-    read only as fast as it is looked at, and never started again. `abandoned` counts processes that outlived SIGKILL, in a driver that never
-    returns; `command` stands in for the source's process.
+    read only as fast as it is looked at, and never started again. `abandoned` counts processes that outlived SIGKILL, in a driver that
+    never returns; `command` stands in for the source's process.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class SupervisedFeed:
             except WireError as error:
                 return str(error)
             if not more or (ended and not full and child.out.fileno() not in ready):
-                return "" if reader.empty else "its process ended in the middle of a picture"
+                return "" if reader.empty else "its process ended in the middle of a frame"
             ended = ended or child.ending in ready
             if fault := liveness.fault(time.monotonic()):
                 return fault
@@ -163,7 +163,7 @@ class SupervisedFeed:
         if not liveness.see(shot, now):
             return
         self._fresh, self._failing, self._error = now, False, ""
-        self._slot.put(Frame(self._shown, self._index, partial(picture, shot, self._shown), shot.taken))
+        self._slot.put(Frame(self._shown, self._index, partial(decoded, shot, self._shown), shot.taken))
         self._index += 1
 
     def _pause(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of chosen labels, kept in a folder that never grows beyond its budget."""
+"""Images of chosen labels, kept in a folder that never grows beyond its budget."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.sinks.base import Result, Sink, label_of
 
-EVERY = 5.0  # seconds between two pictures of one label, at least
+EVERY = 5.0  # seconds between two images of one label, at least
 BUDGET = 200 * 10**6  # bytes
 QUALITY = 85
 REPORT_EVERY = 60.0  # seconds between two complaints
@@ -24,7 +24,7 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 class SnapshotSink(Sink):
     """A JPEG for each of `labels` (all but none of these, where empty) when it is the answer, at most one every `every` seconds each.
 
-    The oldest go when the folder's pictures come to more than `budget` bytes, or when the disk is full; other files are never touched.
+    The oldest go when the folder's images come to more than `budget` bytes, or when the disk is full; other files are never touched.
     What cannot be written is reported, at most once a minute, and stops nothing.
     """
 
@@ -59,12 +59,12 @@ class SnapshotSink(Sink):
         except (OSError, ValueError) as error:
             if now - self._reported >= REPORT_EVERY:
                 self._reported = now
-                print(f"classify: --snapshots {self._folder}: a picture was not kept: {error}", file=sys.stderr, flush=True)
+                print(f"classify: --snapshots {self._folder}: an image was not kept: {error}", file=sys.stderr, flush=True)
 
     def _save(self, result: Result, label: str) -> None:
         assert result.image is not None
         taken = datetime.fromtimestamp(time.time() if result.taken is None else result.taken, UTC)
-        self._number = (self._number + 1) % 10000  # clocks jump back: two pictures may have one time
+        self._number = (self._number + 1) % 10000  # clocks jump back: two images may have one time
         stamp = taken.strftime("%Y%m%dT%H%M%S.") + f"{taken.microsecond // 1000:03d}Z"
         path = self._folder / f"clip_{stamp}_{self._number:04d}_{re.sub(r'[^A-Za-z0-9]+', '-', label)[:40].strip('-')}.jpg"
         temporary = path.with_suffix(".tmp")
@@ -90,7 +90,7 @@ class SnapshotSink(Sink):
         path.unlink(missing_ok=True)
 
     def _listed(self) -> list[tuple[Path, int]]:
-        """The pictures that an earlier run kept, oldest first."""
+        """The images that an earlier run kept, oldest first."""
         found = [(path, path.stat()) for path in self._folder.iterdir() if _OURS.fullmatch(path.name)]
         return [(path, stat.st_size) for path, stat in sorted(found, key=lambda item: (item[1].st_mtime_ns, item[0].name))]
 

@@ -1,6 +1,6 @@
-"""Where pictures come from: one module per kind of source, picked by the word on the command line.
+"""Where frames come from: one module per kind of source, picked by the word on the command line.
 
-A new kind of still pictures is a module with `matches(word)` and `frames(word)`, added to `KINDS` before `image`; a new kind of live source
+A new kind of still images is a module with `matches(word)` and `frames(word)`, added to `KINDS` before `image`; a new kind of live source
 is a module with what `base.LiveKind` asks, added to `LIVE`.
 """
 

@@ -52,8 +52,8 @@ class Frame:
         if isinstance(image, Image.Image):
             return cls(name, index, partial(loaded, image, name), taken)
         if isinstance(image, np.ndarray):
-            picture = _image_of(image, name)
-            return cls(name, index, lambda: picture, taken)
+            copied = _image_of(image, name)
+            return cls(name, index, lambda: copied, taken)
         raise TypeError(f"{name}: expected a Pillow image, a numpy array or a path, found {type(image).__name__}")
 
 
@@ -68,7 +68,7 @@ class CaptureOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shot:
-    """One picture as a source's process hands it over: a whole JPEG, or `rgb` with three bytes a pixel, row by row.
+    """One frame as a source's process hands it over: a whole JPEG, or `rgb` with three bytes a pixel, row by row.
 
     `sequence` is the source's own count; one that stands still or runs back tells of a camera that hangs. `taken` is in seconds since 1970.
     Of a JPEG `width` and `height` may be 0: it says so itself.
@@ -98,7 +98,7 @@ class LiveKind(Protocol):
         """Returns when `word` makes sense and what it needs is here; else raises UsageError or SourceError with the remedy."""
 
     def shots(self, word: str, options: CaptureOptions) -> Iterator[Shot]:
-        """The pictures, in the source's own process. Raises SourceError or UsageError with the remedy."""
+        """The frames, in the source's own process. Raises SourceError or UsageError with the remedy."""
 
 
 def _image_of(array: npt.NDArray[Any], name: str) -> Image.Image:

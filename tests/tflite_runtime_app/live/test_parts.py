@@ -14,10 +14,10 @@ from PIL import Image
 
 from tflite_runtime_app.errors import SourceError
 from tflite_runtime_app.live import wire
+from tflite_runtime_app.live.decode import decoded
 from tflite_runtime_app.live.liveness import Liveness
 from tflite_runtime_app.live.notify import Notifier
 from tflite_runtime_app.live.patience import Backoff, Patience
-from tflite_runtime_app.live.picture import picture
 from tflite_runtime_app.live.slot import Slot
 from tflite_runtime_app.sources.address import hide_credentials
 from tflite_runtime_app.sources.base import Frame, Shot
@@ -128,9 +128,9 @@ def test_the_slot_wakes_who_waits_and_gives_the_last_frame_after_the_end():
 
 def test_a_stall_is_a_fault_after_its_time_and_not_before():
     liveness = Liveness("camera", PATIENCE, now=100)
-    assert (liveness.fault(119.9), liveness.fault(120)) == ("", "no picture within 20 s of its start")
+    assert (liveness.fault(119.9), liveness.fault(120)) == ("", "no frame within 20 s of its start")
     assert liveness.see(shot(0, b"a"), 110)
-    assert (liveness.fault(114.9), liveness.fault(115)) == ("", "no picture for 5 s")
+    assert (liveness.fault(114.9), liveness.fault(115)) == ("", "no frame for 5 s")
     assert liveness.see(shot(1, b"b"), 114)
     assert (liveness.deadline, liveness.fresh_for) == (119, 4)
 
@@ -139,7 +139,7 @@ def test_a_camera_that_repeats_itself_is_at_fault_and_a_stream_is_not():
     camera, stream = Liveness("camera", PATIENCE, 0), Liveness("stream", PATIENCE, 0)
     fresh = [(camera.see(shot(now, b"same"), now), stream.see(shot(now, b"same"), now)) for now in range(6)]
     assert fresh == [(True, True)] + [(False, True)] * 5
-    assert camera.fault(5.1) == "the same picture for 5 s"
+    assert camera.fault(5.1) == "the same frame for 5 s"
     assert stream.fault(5.1) == ""
 
 
@@ -184,11 +184,11 @@ def test_a_pace_thins_evenly_and_lets_slower_sources_through(rate):
 
 def test_broken_and_absurd_jpegs_are_source_errors_in_one_line():
     whole = jpeg(size=(64, 64))
-    assert picture(shot(0, whole, kind="jpeg"), "cam").getpixel((5, 5)) == pytest.approx((220, 20, 20), abs=4)
+    assert decoded(shot(0, whole, kind="jpeg"), "cam").getpixel((5, 5)) == pytest.approx((220, 20, 20), abs=4)
     bomb = whole.replace(struct.pack(">HH", 64, 64), struct.pack(">HH", 60000, 60000), 1)
     for data in (whole[: len(whole) // 2], b"no jpeg", bomb):
         with pytest.raises(SourceError, match=r"^cam: [^\n]+$"):
-            picture(shot(0, data, kind="jpeg"), "cam")
+            decoded(shot(0, data, kind="jpeg"), "cam")
 
 
 def cut(data: bytes, size: int) -> list[bytes]:

@@ -242,7 +242,7 @@ def test_statistics_are_the_percentiles_of_what_was_told():
     sink.status(status(restarts=4))
     rows = dict(sink.rows())
     assert rows["answers"] == "100, 1 failed"
-    assert rows["picture to answer"] == "p50 50.5 ms, p90 90.1 ms"
+    assert rows["frame to answer"] == "p50 50.5 ms, p90 90.1 ms"
     assert rows["stage 1"].endswith("50 runs")
     assert rows["source"] == "4 restarts, 3 frames overtaken"
     assert float(rows["start to first answer"].split()[0]) > 0

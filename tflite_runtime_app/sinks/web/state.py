@@ -1,4 +1,4 @@
-"""What the page shows beside the picture, kept in bounded memory: the last answer, the last points, counts, and the source's health."""
+"""What the page shows beside the image, kept in bounded memory: the last answer, the last points, counts, and the source's health."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LiveState:
         self._celsius_at = float("-inf")
 
     def result(self, result: Result) -> None:
-        """A frame was answered; its picture is not kept here."""
+        """A frame was answered; its image is not kept here."""
         kept = replace(result, image=None)
         with self._lock:
             self._result, self._result_at = kept, self._clock()
@@ -78,7 +78,7 @@ class LiveState:
             return {"revision": self._label_revision(), "count": len(self._names), "names": list(self._names[:SHOWN_LABELS])}
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything the page shows but the picture, as plain values for JSON."""
+        """Everything the page shows but the image, as plain values for JSON."""
         with self._lock:
             now = self._clock()
             return {

@@ -243,7 +243,7 @@ def test_words_stand_out_from_their_ground(browser, scheme):
     browser.scheme(scheme)
     with served() as page:
         fill(page.sink, none=True)
-        page.sink.status(web_client.status("stalled", age=9.0, error="no picture came"))
+        page.sink.status(web_client.status("stalled", age=9.0, error="no frame came"))
         browser.open(page.sink.url)
         browser.wait("document.body.dataset.picture")
         worst, words = browser.look(CONTRAST)

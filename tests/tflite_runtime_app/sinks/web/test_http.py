@@ -40,7 +40,7 @@ def test_the_state_is_what_the_loop_told():
         assert page.get("/state.json").json()["answer"] is None
         page.sink.result(web_client.result(7, exit=1, ms=20.0, steady="cat", image=web_client.noise()))
         page.sink.failure(Failure("cam", 8, "frame 8 is torn"))
-        page.sink.status(web_client.status("stalled", celsius=61.5, restarts=2, dropped=3, error="no picture came"))
+        page.sink.status(web_client.status("stalled", celsius=61.5, restarts=2, dropped=3, error="no frame came"))
         page.sink.labels(("newt", "heron"), "The exits are off.")
         shown = page.get("/state.json").json()
         names = page.get("/labels").json()
@@ -54,7 +54,7 @@ def test_the_state_is_what_the_loop_told():
     assert shown["failure"]["error"] == "frame 8 is torn"
     assert shown["celsius"]["points"] == [61.5]
     assert {key: shown["status"][key] for key in ("state", "restarts", "dropped", "error")} == {
-        "state": "stalled", "restarts": 2, "dropped": 3, "error": "no picture came",
+        "state": "stalled", "restarts": 2, "dropped": 3, "error": "no frame came",
     }  # fmt: skip
     assert shown["labels"]["told"] == "The exits are off."
     assert names == {"revision": shown["labels"]["revision"], "count": 2, "names": ["newt", "heron"]}
