@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from tflite_runtime_app.admission.flatbuffer_check import check
+from tflite_runtime_app.board import system_file
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
-from tflite_runtime_app.bundle.structure import FEATURES
+from tflite_runtime_app.bundle.manifest import FEATURES
 from tflite_runtime_app.errors import AppError, BundleIncompatible
 from tflite_runtime_app.files import cache_folder
 from tflite_runtime_app.inference.cascade import load_cascade
@@ -58,7 +59,7 @@ def try_model(bundle: Bundle) -> None:
     for _ in cascade.stage_outputs(np.full(bundle.manifest.stages[0].inputs[0].shape, -128, np.int8)):
         pass
     for gate in bundle.manifest.gates:
-        cascade.gate_score(gate, np.zeros(FEATURES, np.float32))
+        cascade.gate_score(gate, np.zeros(len(FEATURES), np.float32))
 
 
 def main(words: list[str] | None = None) -> int:
@@ -160,11 +161,10 @@ def identity(bundle: Bundle) -> str:
 def _processor() -> str:
     """Architecture, features and Arm's part number: XNNPACK picks its kernels by them, and an SD card moves between boards."""
     facts: dict[str, str] = {}
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip().lower() in ("flags", "features", "cpu part"):
-                facts.setdefault(name.strip(), value.strip())
+    for line in system_file("/proc/cpuinfo").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip().lower() in ("flags", "features", "cpu part"):
+            facts.setdefault(name.strip(), value.strip())
     return " ".join((platform.machine(), *(facts.values() or (platform.processor(),))))
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 import unicodedata
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tflite_runtime_app.bundle.manifest import Manifest
-from tflite_runtime_app.bundle.npz import read_npz
+from tflite_runtime_app.bundle.npz import npz_bytes, read_npz
 from tflite_runtime_app.errors import LabelError
 
 _REMEDY = "make it with: convert labels FILE --labels LABELS.txt --out labels.npz"
@@ -55,21 +53,14 @@ def read_labels(source: bytes | str | os.PathLike[str]) -> LabelBank:
 
 def labels_to_bytes(bank: LabelBank) -> bytes:
     """`bank` as an npz file: vectors float16, texts as numpy unicode. The same bank gives the same bytes on every run."""
-    arrays = {
-        "vectors": bank.vectors.astype(np.float16),
-        "names": np.asarray(bank.names, dtype=np.str_),
-        "templates": np.asarray(bank.templates, dtype=np.str_),
-        "space_id": np.asarray(bank.space_id, dtype=np.str_),
-    }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # np.savez would write the time of day into it
-        for key, array in arrays.items():
-            member = io.BytesIO()
-            np.save(member, array, allow_pickle=False)
-            info = zipfile.ZipInfo(f"{key}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            info.create_system = 3  # else the bytes would depend on the machine's system
-            archive.writestr(info, member.getvalue())
-    return buffer.getvalue()
+    return npz_bytes(
+        {
+            "vectors": bank.vectors.astype(np.float16),
+            "names": np.asarray(bank.names, dtype=np.str_),
+            "templates": np.asarray(bank.templates, dtype=np.str_),
+            "space_id": np.asarray(bank.space_id, dtype=np.str_),
+        }
+    )
 
 
 def check_space(bank: LabelBank, manifest: Manifest) -> None:
@@ -84,6 +75,12 @@ def check_space(bank: LabelBank, manifest: Manifest) -> None:
             f"the labels have vectors of {bank.vectors.shape[1]} numbers, this bundle ({manifest.name}) of "
             f"{manifest.embedding_size}; {_REMEDY}"
         )
+
+
+def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """`vectors` [..., E], each divided by its Euclidean norm; one of zeros stays."""
+    lengths: npt.NDArray[np.float32] = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32(1e-12))
+    return vectors / lengths
 
 
 def unprintable(name: str) -> str:
@@ -113,7 +110,7 @@ def _checked(found: dict[str, npt.NDArray[Any]], where: str) -> LabelBank:
             f"{where}: the vector of {names[worst]!s:.40} has norm {float(norms[worst, 0]):.3g}, expected 1; {_REMEDY}"
         )
     return LabelBank(
-        vectors=np.ascontiguousarray(rows / norms),
+        vectors=np.ascontiguousarray(unit(rows)),
         names=tuple(str(name) for name in names),
         templates=tuple(str(template) for template in templates),
         space_id=str(space_id),

@@ -16,6 +16,9 @@ SCHEMA_VERSION = 1
 FORMER_POLICIES = {"lact": "lct", "ltt-lact": "ltt-lct"}
 
 
+FEATURES = ("confidence", "margin", "variance")  # what a gate looks at, in this order
+
+
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
     """How an image becomes the image tensor: resized (`shortest` side, or `squash`), centre-cropped to height x width.
@@ -56,7 +59,7 @@ class StageSpec:
 
 @dataclass(frozen=True, slots=True)
 class GateSpec:
-    """One gate: features (confidence, margin, variance) are standardised by mean and deviation, quantized, scored.
+    """One gate: `FEATURES` are standardised by mean and deviation, quantized, scored.
 
     Stop when the int8 score >= threshold; thresholds run from -128 (always stops) to 128 (never stops).
     """

@@ -32,7 +32,7 @@ def row(path: str) -> tuple[str, ...]:
     return (
         model() or platform.machine(),
         _system(),
-        cpu(flags(_text(Path("/proc/cpuinfo")))).found,
+        cpu(flags(board.system_file("/proc/cpuinfo"))).found,
         importlib.metadata.version("ai-edge-litert"),
         f"{bundle.manifest.name}, {bundle.manifest.total_macs / 1e6:.0f} MMAC",
         _milliseconds(single),
@@ -60,10 +60,3 @@ def _system() -> str:
         return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
     except OSError:
         return platform.system()
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", errors="replace")
-    except OSError:
-        return ""

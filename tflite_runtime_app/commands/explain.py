@@ -16,7 +16,7 @@ from tflite_runtime_app.inference.stage_views import StageView, stages_of
 from tflite_runtime_app.text.label_source import LabelSource
 
 HELP = "show what each stage makes of an image, and why it stops where it does"
-FEATURES = ("confidence", "margin to the second", "variance over the image")
+FEATURES_IN_WORDS = ("confidence", "margin to the second", "variance over the image")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +66,9 @@ def words(views: list[StageView], policy: str) -> list[str]:
         if view.cosine_none:
             lines.append("    too far from every label: none of these")
         if view.features is not None:
-            lines.append("    " + ", ".join(f"{name} {value:.3f}" for name, value in zip(FEATURES, view.features, strict=True)))
+            lines.append(
+                "    " + ", ".join(f"{name} {value:.3f}" for name, value in zip(FEATURES_IN_WORDS, view.features, strict=True))
+            )
         lines += [f"    {line}" for line in _verdict(view, policy)]
     return lines
 

@@ -23,6 +23,9 @@ MAX_RESIZED_PIXELS = 50_000_000
 
 # Pillow knows some forty kinds more, of which one starts a PostScript interpreter; every decoder is a way in.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)  # of files in these formats
 EXPECTED = "expected an image (BMP, GIF, JPEG, PNG, PPM, TIFF or WebP)"
 _ORIENTATION = 0x0112  # the EXIF tag: how the camera was held, 1 for upright
 _TURNS: dict[Any, Image.Transpose] = {

@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from tflite_runtime_app.errors import SourceError
-from tflite_runtime_app.inference.preprocess import load_image
+from tflite_runtime_app.inference.preprocess import SUFFIXES, load_image
 from tflite_runtime_app.sources.base import Frame
 from tflite_runtime_app.sources.feed import Health
-from tflite_runtime_app.sources.folder import SUFFIXES
 
 POLL = 0.5  # seconds; polling sees network shares too, which tell nobody of new files
 _Seen = tuple[int, int]  # size and time of a file
