@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.classifier import Classifier
+from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.exits.thresholds import NEVER
 from tflite_runtime_app.inference.preprocess import image_to_tensor, load_image
@@ -39,9 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     image = load_image(arguments.image)
     bundle = accepted_bundle(Path(arguments.file))
     classifier = Classifier(bundle, arguments.threads)
-    notice = classifier.use(LabelSource(bundle, arguments.labels, threads=arguments.threads).read())
-    if notice:
-        print(f"classify: {notice}", file=sys.stderr)
+    tell(classifier.notice)
+    tell(classifier.use(LabelSource(bundle, arguments.labels, threads=arguments.threads).read()))
     tensor = image_to_tensor(image, bundle.manifest.preprocessing)
     views = stages_of(classifier.cascade, classifier.bank, tensor, arguments.top)
     for line in words(views, classifier.cascade.manifest.policy.name):

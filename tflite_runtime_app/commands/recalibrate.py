@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tflite_runtime_app.bundle.file import LABELS, REMEMBERED, REPORT, write_bun
 from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.bundle.manifest import Preprocessing
 from tflite_runtime_app.commands.options import positive
+from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import SourceError, UsageError
 from tflite_runtime_app.exits.refit import refit
 from tflite_runtime_app.exits.replay import remember, replay
@@ -56,8 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     bundle = accepted_bundle(Path(arguments.file))
     bank = LabelSource(bundle, arguments.labels, threads=arguments.threads).read()
     threads, notice = valid_threads(bundle, arguments.threads)
-    if notice:
-        print(f"classify: {notice}", file=sys.stderr)
+    tell(notice)
     cascade = load_cascade(bundle, threads, policy=Never())
     images = _Images(arguments.sources, arguments.every, cascade.manifest.preprocessing)
     needed = least_images(arguments.risk, arguments.delta) * 4 // 3 + 1
@@ -72,10 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     calibration = dataclasses.replace(manifest.calibration, images=len(found.ms))
     write_bundle(arguments.out, bundle.flatbuffer, dataclasses.replace(manifest, calibration=calibration), members)
-    print(
-        _verdict(bound.kept >= 0, len(found.ms), needed, manifest.policy.name, bound.losses, bound.images, arguments),
-        file=sys.stderr,
-    )
+    tell(_verdict(bound.kept >= 0, len(found.ms), needed, manifest.policy.name, bound.losses, bound.images, arguments))
     print(os.path.abspath(arguments.out))
     return 1 if images.failed else 0
 
@@ -83,9 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _verdict(passed: bool, images: int, needed: int, policy: str, losses: int, tested: int, arguments: argparse.Namespace) -> str:
     if not passed:
         why = f"{images} images cannot show it, {needed} are the least" if images < needed else "too many answers would change"
-        return f"classify: exits are off: {why}; every image goes to full depth"
+        return f"exits are off: {why}; every image goes to full depth"
     return (
-        f"classify: {policy}: exits change {losses} of {tested} answers here, and with {1 - arguments.delta:.0%} confidence "
+        f"{policy}: exits change {losses} of {tested} answers here, and with {1 - arguments.delta:.0%} confidence "
         f"at most {arguments.risk:.1%} on images like these"
     )
 
@@ -114,7 +110,7 @@ class _Images:
 
     def _report(self, error: SourceError) -> None:
         self.failed = True
-        print(f"classify: {error}", file=sys.stderr)
+        tell(str(error))
 
 
 def _share(text: str) -> float:

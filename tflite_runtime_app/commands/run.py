@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 
 from tflite_runtime_app.admission.open import open_bundle
@@ -11,6 +10,7 @@ from tflite_runtime_app.admission.signing import read_public_key
 from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.commands.options import add_arguments, capture_of, view_of
 from tflite_runtime_app.commands.outputs import sinks_of
+from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import SourceError, UsageError
 from tflite_runtime_app.live.control import Control
 from tflite_runtime_app.live.loop import Loop
@@ -36,14 +36,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--smooth and --serve are for one live source: rpi, usb, a stream, a video, or a folder with --watch")
     key = read_public_key(arguments.require_signature) if arguments.require_signature else None
     bundle = open_bundle(arguments.file, key)
+    tell(bundle.notice)
     classifier = Classifier(bundle, arguments.threads, arguments.top, arguments.full_depth, view_of(arguments))
-    for notice in (bundle.notice, classifier.notice):
-        if notice:
-            tell(notice)
+    tell(classifier.notice)
     labels = LabelSource(bundle, arguments.labels, arguments.bank, arguments.text, arguments.threads, tell=tell, key=key)
-    notice = classifier.use(labels.read())
-    if notice:
-        tell(notice)
+    tell(classifier.use(labels.read()))
     if live:
         return _run_live(arguments, classifier, labels, Smoother(*smooth) if smooth else None)
     sinks = sinks_of(arguments, classifier, None)
@@ -52,11 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         _close(sinks)
     return 0 if all(answered) else 1
-
-
-def tell(line: str) -> None:
-    """A line for people, on standard error."""
-    print(f"classify: {line}", file=sys.stderr, flush=True)
 
 
 def _is_live(arguments: argparse.Namespace) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tflite_runtime_app import board
 from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.commands.options import positive
+from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.live.loop import Loop
 from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.live.smooth import Smoother
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         finally:
             feed.close()
         memory.append(board.memory_bytes())
-        print(f"classify: {counted.results} frames, {memory[-1] / 1e6:.1f} MB, {restarts} restarts", file=sys.stderr, flush=True)
+        tell(f"{counted.results} frames, {memory[-1] / 1e6:.1f} MB, {restarts} restarts")
     seconds = time.monotonic() - start
     growth = (memory[-1] - memory[min(WARM, len(memory)) - 1]) / 1e6
     figures = {

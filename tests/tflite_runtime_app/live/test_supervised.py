@@ -40,7 +40,7 @@ def healed(feed, restarts: int = 1) -> None:
         ("stall=5", "no frame for 0.5 s"),
         ("repeat=5", "the same frame for 0.5 s"),
         ("back=5", "frame 0 came after frame 4"),
-        ("garbage=5", "found 1073741824 x 1073741824 in 10 bytes"),
+        ("garbage=5", "found 1073741824 x 1073741824 in 8 bytes"),
         ("stall=5,hang-on-term", "no frame for 0.5 s"),
     ],
 )

@@ -122,7 +122,7 @@ def test_raw_takes_every_picture_in_the_order_of_colours_that_was_named(word, or
     assert lines == [*(f"{index} (5, 3) {card}" for index, card in enumerate(cards)), "well 0"]
 
 
-@pytest.mark.parametrize(("data", "error"), [(b"x" * 30, "found 6 bytes at the end, after 2 pictures"), (b"", "found it empty")])
+@pytest.mark.parametrize(("data", "error"), [(b"x" * 30, "found 6 bytes at the end, after 2 frames"), (b"", "found it empty")])
 def test_raw_tells_when_its_pictures_are_not_whole(data, error):
     assert error in piped("raw:2x2", data).stdout.decode().splitlines()[-1]
 
