@@ -9,6 +9,8 @@ AppError                    anything this application reports itself
 └── SourceError             exit code 1: one image could not be read; the others go on
 """
 
+BUILD_AGAIN = "build the bundle again with: convert build"  # the remedy for whatever is wrong inside a bundle
+
 
 class AppError(Exception):
     """A failure that is reported in one line; `exit_code` is what the program ends with."""

@@ -27,7 +27,7 @@ from tflite_runtime_app.admission.flatbuffer_schema import (
     Tensor,
 )
 from tflite_runtime_app.admission.operator_rules import OPERATORS, Misfit, Node, Operand, output_shape
-from tflite_runtime_app.errors import BundleIncompatible
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
 
 MAX_TENSOR_BYTES = 1 << 30
 MAX_RANK = 6
@@ -35,7 +35,6 @@ MAX_NAME = 64  # letters
 SCALES = (1e-20, 1e20)  # beyond these, products and ratios of scales leave float32
 _ITEM = {INT8: 1, INT32: 4}
 _DTYPE: dict[int, np.dtype[Any]] = {INT8: np.dtype(np.int8), INT32: np.dtype("<i4")}
-_AGAIN = "build the bundle again with: convert build"
 
 
 def check(flatbuffer: bytes) -> None:
@@ -94,7 +93,7 @@ def _check_operator(operator: Operator, tensors: Sequence[Operand], ready: set[i
     try:
         shape = output_shape(name, node)
     except Misfit as misfit:
-        raise BundleIncompatible(f"{where}: {misfit}; {_AGAIN}") from None
+        raise BundleIncompatible(f"{where}: {misfit}; {BUILD_AGAIN}") from None
     _require(shape == output.shape, f"{where} makes shape {shape}, its output is declared {output.shape}")
     ready.add(outputs[0])
 
@@ -165,4 +164,4 @@ def _is_name(text: str) -> bool:
 
 def _require(condition: bool, finding: str) -> None:
     if not condition:
-        raise BundleIncompatible(f"{finding}; {_AGAIN}")
+        raise BundleIncompatible(f"{finding}; {BUILD_AGAIN}")

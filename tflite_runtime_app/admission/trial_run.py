@@ -23,7 +23,7 @@ from tflite_runtime_app.admission.flatbuffer_check import check
 from tflite_runtime_app.board import system_file
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
 from tflite_runtime_app.bundle.manifest import FEATURES
-from tflite_runtime_app.errors import AppError, BundleIncompatible
+from tflite_runtime_app.errors import BUILD_AGAIN, AppError, BundleIncompatible
 from tflite_runtime_app.files import cache_folder
 from tflite_runtime_app.inference.cascade import load_cascade
 from tflite_runtime_app.inference.engine import installed_litert
@@ -35,7 +35,6 @@ MEMORY = (
     1 << 30
 )  # bytes of address space beside four times the file: Python, LiteRT and numpy take a fifth of it, the arena the rest
 REMEMBERED = 64  # models; an entry is an empty file
-_AGAIN = "build the bundle again with: convert build"
 _REFUSED, _SHORT_OF_MEMORY = 3, 4  # the child's exit codes
 
 
@@ -120,7 +119,7 @@ def _run_child(bundle: Bundle, seconds: float, memory: int) -> None:
             start_new_session=True,
         )
     except subprocess.TimeoutExpired:
-        raise BundleIncompatible(f"{bundle.path}: the model did not run within {seconds:.0f} seconds; {_AGAIN}") from None
+        raise BundleIncompatible(f"{bundle.path}: the model did not run within {seconds:.0f} seconds; {BUILD_AGAIN}") from None
     except OSError as error:
         raise AppError(
             f"cannot start a process to try the model in ({error.strerror}); free some memory and try again"
@@ -135,13 +134,15 @@ def _why(code: int, said: str, memory: int) -> str:
     if code == _REFUSED:
         return f"the model was tried and refused: {last}"
     if code == _SHORT_OF_MEMORY:
-        return f"the model needs more than {memory >> 20} MB to run; {_AGAIN}, or take a smaller model"
+        return f"the model needs more than {memory >> 20} MB to run; {BUILD_AGAIN}, or take a smaller model"
     if code == -signal.SIGKILL:
-        return f"the process that tried the model was killed, most likely for want of memory; {_AGAIN}, or take a smaller model"
+        return (
+            f"the process that tried the model was killed, most likely for want of memory; {BUILD_AGAIN}, or take a smaller model"
+        )
     if code == -signal.SIGXCPU:
-        return f"the model did not come to an end in the processor time it may take; {_AGAIN}"
+        return f"the model did not come to an end in the processor time it may take; {BUILD_AGAIN}"
     if code < 0:
-        return f"the model crashed the process that tried it ({_signal_name(-code)}), so it is not let in; {_AGAIN}"
+        return f"the model crashed the process that tried it ({_signal_name(-code)}), so it is not let in; {BUILD_AGAIN}"
     return f"the process that tried the model ended with {code}: {last}; run it again with --debug"
 
 

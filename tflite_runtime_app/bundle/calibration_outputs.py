@@ -12,9 +12,7 @@ import numpy.typing as npt
 
 from tflite_runtime_app.bundle.manifest import Manifest, TensorSpec
 from tflite_runtime_app.bundle.npz import npz_bytes, read_npz
-from tflite_runtime_app.errors import BundleIncompatible
-
-_AGAIN = "build the bundle again with: convert build"
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,12 +36,14 @@ def from_bytes(content: bytes, manifest: Manifest) -> Remembered:
     try:
         arrays = read_npz(content, ("embeddings", "variances"))
     except ValueError as error:
-        raise BundleIncompatible(f"remembered.npz cannot be read ({' '.join(str(error).split())}); {_AGAIN}") from error
+        raise BundleIncompatible(f"remembered.npz cannot be read ({' '.join(str(error).split())}); {BUILD_AGAIN}") from error
     embeddings, variances = arrays["embeddings"], arrays["variances"]
     stages, exits = len(manifest.stages), sum(1 for _ in output_specs(manifest, "variance"))
     shapes = (len(embeddings), stages, manifest.embedding_size), (len(embeddings), exits)
     if (embeddings.shape, variances.shape) != shapes or {embeddings.dtype, variances.dtype} != {np.dtype(np.int8)}:
-        raise BundleIncompatible(f"remembered.npz should be int8 {shapes}, is {embeddings.shape} and {variances.shape}; {_AGAIN}")
+        raise BundleIncompatible(
+            f"remembered.npz should be int8 {shapes}, is {embeddings.shape} and {variances.shape}; {BUILD_AGAIN}"
+        )
     return Remembered(embeddings, variances)
 
 

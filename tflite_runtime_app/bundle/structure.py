@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from tflite_runtime_app.bundle.manifest import FEATURES, GateSpec, Manifest, StageSpec, TensorSpec
 from tflite_runtime_app.bundle.preprocessing import check_preprocessing
-from tflite_runtime_app.errors import BundleIncompatible
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
 
 
 def check_structure(manifest: Manifest) -> None:
@@ -81,4 +81,4 @@ def _check_tensor(signature: str, tensor: TensorSpec) -> None:
 
 def _require(condition: bool, finding: str) -> None:
     if not condition:
-        raise BundleIncompatible(f"{finding}; build the bundle again with: convert build")
+        raise BundleIncompatible(f"{finding}; {BUILD_AGAIN}")
