@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.gates import FEATURES, FEWEST, KINDS, Gate, fit_gate, log_odds
+from calibration.gates import FEWEST, KINDS, Gate, fit_gate, log_odds
+from tflite_runtime_app.bundle.manifest import FEATURES
 
 FOLDS = 5
 BINS = 10

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from calibration.ranges import Grid, grid_for
 
 KINDS = ("logistic", "mlp")
-FEATURES = ("confidence", "margin", "variance")
 SMALLEST_DEVIATION = 1e-6
 FURTHEST = 4.0  # deviations that the features' grid covers at most
 LOG_ODDS = 6.0  # ends of the scores' grid: one in four hundred

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.gates import SCORE
-from calibration.vectors import unit_rows
+from tflite_runtime_app.bundle.labels import unit
 from tflite_runtime_app.exits.observed import Observed
 from tflite_runtime_app.exits.thresholds import family
 
@@ -62,6 +62,6 @@ def _share(seen: Observed, exits: tuple[int, ...]) -> float:
 
 def _logits(embeddings: NDArray[np.float32], labels: NDArray[np.float32]) -> NDArray[np.float64]:
     """Cosines [n, labels] centred over labels; the logit scale divides out."""
-    logits = unit_rows(embeddings).astype(np.float64) @ labels.T.astype(np.float64)
+    logits = unit(embeddings).astype(np.float64) @ labels.T.astype(np.float64)
     centred: NDArray[np.float64] = logits - logits.mean(1, keepdims=True)
     return centred

@@ -21,9 +21,7 @@ from PIL import Image
 
 from tflite_runtime_app.bundle.manifest import Preprocessing
 from tflite_runtime_app.errors import SourceError
-from tflite_runtime_app.inference.preprocess import image_to_tensor
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"})
+from tflite_runtime_app.inference.preprocess import SUFFIXES, image_to_tensor
 
 
 @dataclass(frozen=True, slots=True)

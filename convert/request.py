@@ -12,7 +12,7 @@ from calibration.gates import KINDS
 from calibration.observers import OBSERVERS
 from calibration.search import SEARCH
 from convert.emit.integer import STREAMS
-from convert.model.labels import LabelList, read_label_list
+from convert.model.labels import read_label_list
 from convert.model.load import ClipModel, load_model, models_folder
 from convert.options import BuildOptions, ExitOptions
 from convert.rewrites.recipe import Recipe, prefix
@@ -22,6 +22,7 @@ from convert.support.progress import Progress
 from targets.profile import Profile
 from targets.profile import load as load_profile
 from tflite_runtime_app.bundle.manifest import FORMER_POLICIES
+from tflite_runtime_app.text.label_list import LabelList
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,19 @@ THERMAL = Path("/sys/class/thermal")
 THROTTLED = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
 
-def memory_bytes(pid: int | str = "self") -> int:
-    """Resident memory of a process, 0 where it cannot be told."""
+def system_file(path: str | os.PathLike[str]) -> str:
+    """The text of one of the system's files, "" where there is none."""
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
+        return Path(path).read_text("utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def memory_bytes(pid: int | str = "self") -> int:
+    """Resident memory of a process, 0 where the system does not say."""
+    try:
+        pages = int(system_file(f"/proc/{pid}/statm").split()[1])
+    except (ValueError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
 
@@ -55,7 +63,7 @@ def throttled_words(bits: int) -> str:
 def seconds_since_start() -> float | None:
     """How long this process has been running, the interpreter's own start included."""
     try:
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        fields = system_file("/proc/self/stat").rpartition(")")[2].split()
         started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
         return time.clock_gettime(time.CLOCK_BOOTTIME) - started
     except (OSError, ValueError, IndexError, AttributeError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tflite_runtime_app.admission.threads import sound_threads
+from tflite_runtime_app.admission.threads import valid_threads
 from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.bundle.labels import LabelBank, check_space
 from tflite_runtime_app.exits.label_match import for_labels
@@ -19,12 +19,19 @@ from tflite_runtime_app.sources.base import Frame
 
 
 class Classifier:
-    """One interpreter for the life of it. Not to be used by two threads at a time. `told` is what to say of its threads, or empty."""
+    """Answers frames with a bundle; one interpreter for the life of it, for one thread at a time.
 
-    def __init__(self, bundle: Bundle, threads: int, top: int = 5, full_depth: bool = False, view: View | None = None) -> None:
+    `threads` are LiteRT's, `top` is how many labels an answer has, `full_depth` takes no early exit, `view` says which part of a frame is
+    looked at. `notice` is a sentence for the user on the threads in use, empty where there is nothing to say. Raises BundleIncompatible
+    when the model does not run here.
+    """
+
+    def __init__(
+        self, bundle: Bundle, threads: int = 1, top: int = 5, full_depth: bool = False, view: View | None = None
+    ) -> None:
         self.bundle, self.top, self.view = bundle, top, view or View()
         self._full_depth = full_depth
-        threads, self.told = sound_threads(bundle, threads)
+        threads, self.notice = valid_threads(bundle, threads)
         self._cascade = load_cascade(bundle, threads, policy=Never())
         self._bank: LabelBank | None = None
 
@@ -37,40 +44,41 @@ class Classifier:
     def bank(self) -> LabelBank:
         """The labels in use. Raises RuntimeError before the first `use`."""
         if self._bank is None:
-            raise RuntimeError("no labels were set; call use() first")
+            raise RuntimeError("no labels were set; call use(LabelSource(bundle).read()) first")
         return self._bank
 
     def use(self, bank: LabelBank) -> str:
-        """From here on these are the labels; returns a sentence on what became of the exits, empty for nothing to tell.
+        """These are the labels from here on; returns a notice on what became of the exits, empty where there is nothing to say.
 
-        For others than the bundle's own, exits are fitted anew on what the bundle remembers, or taken off. Raises LabelError for labels
-        of another model; the old ones then stay.
+        For other labels than the bundle's own, exits are fitted anew on what the bundle remembers, or taken off. Raises LabelError for
+        labels of another model; the old ones then stay.
         """
         check_space(bank, self.bundle.manifest)
-        plain, told = Cascade(self._cascade.engine, self.bundle.manifest, Never()), ""
+        plain, notice = Cascade(self._cascade.engine, self.bundle.manifest, Never()), ""
         if self._full_depth:
             manifest = for_labels(self.bundle.manifest, bank)
         else:
-            manifest, told = for_other_labels(plain, self.bundle.manifest, self.bundle.remembered, bank)
+            manifest, notice = for_other_labels(plain, self.bundle.manifest, self.bundle.remembered, bank)
         policy = Never() if self._full_depth else policy_from_manifest(manifest)
         self._bank, self._cascade = bank, Cascade(plain.engine, manifest, policy)
-        return told
+        return notice
 
     def classify(self, frame: Frame) -> Result:
-        """The answer to one frame. Raises SourceError when its picture cannot be read."""
-        picture = self.view.apply(frame.load())
+        """The answer to one frame. Raises SourceError when its image cannot be read, RuntimeError before the first `use`."""
+        bank = self.bank
+        image = self.view.apply(frame.load())
         start = time.perf_counter()
-        embedding = self._cascade.run(image_to_tensor(picture, self._cascade.manifest.preprocessing), self.bank)
+        embedding = self._cascade.run(image_to_tensor(image, self._cascade.manifest.preprocessing), bank)
         return Result(
             source=frame.source,
             frame=frame.index,
-            answer=answer(embedding, self.bank, self._cascade.manifest, self.top),
+            answer=answer(embedding, bank, self._cascade.manifest, self.top),
             exit=embedding.stage,
             block=embedding.blocks_done,
             blocks=self._cascade.manifest.stages[-1].blocks_done,
             macs=embedding.macs,
             ms=(time.perf_counter() - start) * 1e3,
             stages_ms=embedding.stages_ms,
-            picture=picture,
+            image=image,
             taken=frame.taken,
         )

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, ModuleType
 
-import tflite_runtime_app
 from tflite_runtime_app.commands import doctor, explain, recalibrate, run, soak
 from tflite_runtime_app.commands import install_model as install
 from tflite_runtime_app.commands import install_service as service
 from tflite_runtime_app.errors import AppError
+from tflite_runtime_app.version import __version__
 
 # A new command is a module with HELP, add_arguments(parser) and run(arguments), named here.
 COMMANDS: dict[str, ModuleType] = {
@@ -91,7 +91,7 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 
 def _add_version(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--version", action="version", version=f"classify {tflite_runtime_app.__version__}")
+    parser.add_argument("--version", action="version", version=f"classify {__version__}")
 
 
 def _report(message: str, code: int, debug: bool) -> int:

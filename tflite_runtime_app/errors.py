@@ -4,10 +4,12 @@ AppError                    anything this application reports itself
 ├── UsageError              exit code 2: the command line asks for something that does not exist
 ├── BundleError             exit code 3: the model file was refused
 │   ├── BundleCorrupt       its bytes are not those that were written
-│   └── BundleIncompatible  sound, but not for this program or this library version
+│   └── BundleIncompatible  valid, but not for this program or this library version
 ├── LabelError              exit code 3: the label matrix was refused
 └── SourceError             exit code 1: one image could not be read; the others go on
 """
+
+BUILD_AGAIN = "build the bundle again with: convert build"  # the remedy for whatever is wrong inside a bundle
 
 
 class AppError(Exception):
@@ -33,7 +35,7 @@ class BundleCorrupt(BundleError):
 
 
 class BundleIncompatible(BundleError):
-    """The file is sound but this program, or the installed LiteRT, cannot run it."""
+    """The file is valid, but this program, or the installed LiteRT, cannot run it."""
 
 
 class LabelError(AppError):

@@ -25,3 +25,11 @@ def cache_folder(name: str) -> Path:
     given = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~")) / ".cache"
     return base / "clip-rescue" / name
+
+
+def is_file(word: str) -> bool:
+    """Whether a word from outside is the path of a file; one that cannot be a path is none."""
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):  # longer than a file name may be, or with a zero byte in it
+        return False

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from calibration.samples import load, pixels, samples
-from convert.model.labels import LabelList, embed_labels, parse_labels
+from convert.model.labels import embed_labels
 from convert.model.load import load_model
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal
+from tflite_runtime_app.text.label_list import LabelList, read_label_file
 
 LEAST = 0.25  # of a name's pictures, and of the times that it is answered
 LUCK = 0.01
@@ -80,7 +81,7 @@ def main() -> None:
         "--first", type=int, action="append", default=[], help="of each --images in turn, so many; the rest is left"
     )
     given = parser.parse_args()
-    model, listed = load_model(given.model, None, None), parse_labels(given.candidates.read_text("utf-8"))
+    model, listed = load_model(given.model, None, None), read_label_file(given.candidates)
     assert model.folder is not None
     bank, cosines, of, place = embed_labels(listed, model).vectors, [], [], listed.place
     for source, first in itertools.zip_longest(given.images, given.first):

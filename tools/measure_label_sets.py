@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from calibration.samples import load, samples
-from convert.model.labels import LabelList, embed_labels, parse_labels
+from convert.model.labels import embed_labels
 from convert.model.load import load_model
 from convert.model.torchvision_ops import open_clip
 from tflite_runtime_app.bundle.file import read_bundle
@@ -24,13 +24,14 @@ from tflite_runtime_app.exits.replay import answers, observe, replay, replayed
 from tflite_runtime_app.exits.risk import DELTA
 from tflite_runtime_app.inference.cascade import load_cascade
 from tflite_runtime_app.policies import Never, policy_from_manifest
+from tflite_runtime_app.text.label_list import LabelList, read_label_file
 
 CLONE = Path(__file__).resolve().parent.parent
 
 
 def label_sets() -> dict[str, tuple[str, ...]]:
     """Name -> labels."""
-    own = parse_labels((CLONE / "models" / "pocket" / "labels.txt").read_text("utf-8")).names
+    own = read_label_file(CLONE / "models" / "pocket" / "labels.txt").names
     random = np.random.default_rng(0)
     some = [own[i] for i in np.sort(random.permutation(len(own))[:100])]
     imagenet = tuple(dict.fromkeys(open_clip.IMAGENET_CLASSNAMES))

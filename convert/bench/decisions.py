@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.vectors import unit_rows
 from convert.bench.timing import Run
-from tflite_runtime_app.bundle.labels import LabelBank
+from tflite_runtime_app.bundle.labels import LabelBank, unit
 from tflite_runtime_app.inference.cascade import Cascade
 from tflite_runtime_app.inference.features import gate_features, score
 
@@ -18,7 +17,7 @@ def decisions_run(cascade: Cascade, image: NDArray[np.int8]) -> Run:
     """All decisions about one picture that leaves nowhere, with a thousand labels; nothing for a file without gates."""
     manifest = cascade.manifest
     vectors = np.random.default_rng(0).standard_normal((LABELS, manifest.embedding_size)).astype(np.float32)
-    vectors = unit_rows(vectors)
+    vectors = unit(vectors)
     bank = LabelBank(vectors, tuple(str(k) for k in range(LABELS)), ("{}",), manifest.space_id)
     outputs = list(cascade.stage_outputs(image))
     seen = [(gate, output.embedding, output.variance or 0.0) for gate, output in zip(manifest.gates, outputs, strict=False)]

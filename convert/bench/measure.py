@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.samples import Sample, SampleSet, load, samples
-from calibration.vectors import unit_rows
 from convert.bench import peers
 from convert.bench.bars import DECISIONS, FLOOR, FLOOR_LINEAR, TOWER, Verdict, judge
 from convert.bench.cold import ColdStart, cold_start
@@ -30,6 +29,7 @@ from convert.support.errors import UsageError
 from convert.support.progress import Progress
 from convert.support.quiet import quiet
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
+from tflite_runtime_app.bundle.labels import unit
 from tflite_runtime_app.inference.cascade import Cascade, load_cascade
 from tflite_runtime_app.policies import Never
 
@@ -194,7 +194,7 @@ def _embedding(cascade: Cascade, image: NDArray[np.int8]) -> NDArray[np.float32]
 
 
 def _cosines(embeddings: Iterable[NDArray[np.float32]], reference: NDArray[np.float32]) -> NDArray[np.float32]:
-    cosines: NDArray[np.float32] = (unit_rows(np.stack(list(embeddings))) * unit_rows(reference)).sum(1)
+    cosines: NDArray[np.float32] = (unit(np.stack(list(embeddings))) * unit(reference)).sum(1)
     return cosines
 
 

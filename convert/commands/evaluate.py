@@ -18,13 +18,12 @@ from rich.table import Table
 
 from calibration.phases import RewriteInputs
 from calibration.samples import count, samples, tensor_of
-from calibration.vectors import unit_rows
 from convert.commands.matching import matching_labels, matching_model
 from convert.emit.manifest import cascade_of
 from convert.measure.float_time import float_milliseconds
 from convert.measure.stream import Networks, Seen, through_both
 from convert.measure.study import ExitStudy, study
-from convert.model.labels import LabelList, embed_labels, imagenet_labels, named_places
+from convert.model.labels import embed_labels, imagenet_labels, named_places
 from convert.model.load import ClipModel
 from convert.model.tower import Tower
 from convert.options import ModelOptions
@@ -36,9 +35,10 @@ from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal, Progress
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
-from tflite_runtime_app.bundle.labels import LabelBank
+from tflite_runtime_app.bundle.labels import LabelBank, unit
 from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.exits.refit import for_other_labels
+from tflite_runtime_app.text.label_list import LabelList
 
 FEW = 8  # pictures that the float network is timed on
 
@@ -154,7 +154,7 @@ def _sheets(
 ) -> list[tuple[str, str]]:
     """Contact sheets of rescued and harmed images, written beside the page."""
     found = []
-    unit = unit_rows(seen.found.embeddings)
+    directions = unit(seen.found.embeddings)
     for word, places in (("rescued", studied.rescued), ("harmed", studied.harmed)):
         chosen = places[:MOST]
         if not chosen:
@@ -163,7 +163,7 @@ def _sheets(
         tensors = {item.name: tensor_of(item, manifest.preprocessing) for item in samples(sources) if item.name in names}
         captions = []
         for i in chosen:
-            early, full = (bank.names[int((unit[i, stage] @ bank.vectors.T).argmax())] for stage in (studied.left[i], -1))
+            early, full = (bank.names[int((directions[i, stage] @ bank.vectors.T).argmax())] for stage in (studied.left[i], -1))
             block = manifest.stages[studied.left[i]].blocks_done
             captions.append((bank.names[int(wanted[i])], f"block {block}: {early}", f"full: {full}"))
         shown = f", {MOST} shown" if len(places) > MOST else ""

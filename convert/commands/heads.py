@@ -68,7 +68,7 @@ def heads(images: tuple[Path, ...], model: ModelOptions, labels: tuple[str, ...]
     tower = loaded.tower_without_heads()
     chosen = _blocks(options.exits, len(tower.blocks))
     means, embeddings = mean_tokens(tower, chosen, pictures.images, progress)
-    bank, known = banks[0], 10 * (rights[0] >= 0).sum() >= 9 * len(pictures)  # else folders are no ids
+    bank, known = banks[0], lists[0].told_by(pictures.folders)
     target = rights[0] if known else (embeddings @ bank.vectors.T).argmax(1)
     held = held[target[held] >= 0]
     found = {done: ridge.fit(means[rest, k], embeddings[rest])[0] for k, done in enumerate(chosen)}

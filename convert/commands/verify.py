@@ -14,13 +14,14 @@ from calibration.samples import SampleSet
 from convert.commands.matching import matching_labels, matching_model
 from convert.emit.manifest import cascade_of
 from convert.measure.parity import Parity, float_embeddings, measure
-from convert.model.labels import LabelList, named_places
+from convert.model.labels import named_places
 from convert.options import ModelOptions
 from convert.support.errors import LimitMissed, UsageError
 from convert.support.images import load_pictures
 from convert.support.progress import OnTerminal, Progress
 from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.exits.refit import for_other_labels
+from tflite_runtime_app.text.label_list import LabelList
 
 
 def verify(file: Path, images: tuple[Path, ...], labels: str | None, skip: int, as_json: bool, model: ModelOptions) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from calibration.vectors import unit_rows
 from convert.model.tower import Head, Linear
+from tflite_runtime_app.bundle.labels import unit
 
 PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(-2, 7))
 
@@ -20,7 +20,7 @@ PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(-2, 7))
 def fit(pooled: NDArray[np.float32], embeddings: NDArray[np.float32]) -> tuple[Head, float]:
     """The head for pooled tokens [n, D] and final embeddings [n, E], and the penalty chosen."""
     x, y = pooled.astype(np.float64), embeddings.astype(np.float64)
-    y = unit_rows(y)
+    y = unit(y)
     mean_x, mean_y = x.mean(0), y.mean(0)
     left, singular, right = np.linalg.svd(x - mean_x, full_matrices=False)
     turned = left.T @ (y - mean_y)

@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from calibration.samples import pixels
-from calibration.vectors import unit_rows
 from convert.model.load import ClipModel
 from convert.stages.run import BATCH, batches
 from convert.support.progress import Progress
-from tflite_runtime_app.bundle.labels import LabelBank
+from tflite_runtime_app.bundle.labels import LabelBank, unit
 from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.exits.replay import Replay, answers, observe, replay
 from tflite_runtime_app.inference.cascade import Cascade
@@ -101,8 +100,8 @@ def compare(
 ) -> Parity:
     """The figures of a replay that was run already."""
     ours = answers(found, bank, manifest.logit_scale)
-    float_top1 = (unit_rows(reference) @ bank.vectors.T).argmax(1)
-    cosine = (unit_rows(found.embeddings) * unit_rows(reference)[:, None]).sum(-1)
+    float_top1 = (unit(reference) @ bank.vectors.T).argmax(1)
+    cosine = (unit(found.embeddings) * unit(reference)[:, None]).sum(-1)
     left = observe(ours, cascade, manifest, len(bank.names)).leaves(policy_from_manifest(manifest))
     chosen = ours.top1[np.arange(len(left)), left]
     truth = None if labels is None else np.asarray(labels)
@@ -151,7 +150,7 @@ class FullDepth:
 
 def at_full_depth(found: Replay, bank: LabelBank, reference: NDArray[np.float32], labels: Sequence[int] | None) -> FullDepth:
     """The last stage's embeddings against the float tower's of the same images."""
-    ours, exact = unit_rows(found.embeddings[:, -1]), unit_rows(reference)
+    ours, exact = unit(found.embeddings[:, -1]), unit(reference)
     cosine = (ours * exact).sum(1)
     top1, float_top1 = (ours @ bank.vectors.T).argmax(1), (exact @ bank.vectors.T).argmax(1)
     truth = None if labels is None else np.asarray(labels)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.vectors import unit_rows
 from convert.emit.manifest import cascade_of
 from convert.micro.agreement import StageRun
 from convert.passes import gelu_form
+from tflite_runtime_app.bundle.labels import unit
 from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.exits.replay import replay
 from tflite_runtime_app.inference.affine import dequantize
@@ -42,4 +42,4 @@ def stage_cosines(runs: Sequence[StageRun], manifest: Manifest, exact: NDArray[n
 
 def mean_cosines(found: NDArray[np.float32], exact: NDArray[np.float32]) -> list[float]:
     """Of embeddings [n, stages, E] with float's [n, E], for every stage."""
-    return [float(value) for value in (unit_rows(found) * unit_rows(exact)[:, None]).sum(-1).mean(0)]
+    return [float(value) for value in (unit(found) * unit(exact)[:, None]).sum(-1).mean(0)]

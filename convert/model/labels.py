@@ -1,10 +1,9 @@
-"""Label lists as people write them: a file with one label a line, or names on the command line; and their vectors from the text tower."""
+"""What --labels means on the workstation, and the labels' vectors from the text tower."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,52 +13,11 @@ from convert.model.load import ClipModel
 from convert.support.errors import UsageError
 from convert.support.progress import Progress
 from tflite_runtime_app.bundle.labels import LabelBank
+from tflite_runtime_app.errors import LabelError
+from tflite_runtime_app.text.label_list import LabelList, label_reader, read_label_file
 
 BATCH = 256
 TEMPLATES = "templates.txt"  # in a model folder
-
-
-@dataclass(frozen=True, slots=True)
-class LabelList:
-    """Names in order, and for each the ids that a picture's parent folder may bear: what stands before a TAB, else the name."""
-
-    names: tuple[str, ...]
-    ids: tuple[str, ...]  # several of a label are separated by commas
-
-    def indices(self, folders: Sequence[str]) -> tuple[int, ...] | None:
-        """The label of each picture by its folder's name; None unless every folder is a known id."""
-        place = self.place
-        found = tuple(place.get(folder, -1) for folder in folders)
-        return found if found and -1 not in found else None
-
-    def known(self, folders: Sequence[str]) -> list[int]:
-        """The places of those pictures that show what a label names, by their folders' names.
-
-        All of them where more than a tenth show something else: then folders are no ids.
-        """
-        place = self.place
-        found = [number for number, folder in enumerate(folders) if folder in place]
-        return found if 10 * len(found) >= 9 * len(folders) else list(range(len(folders)))
-
-    @property
-    def place(self) -> dict[str, int]:
-        """The label of every known id, made anew by each call."""
-        return {one.strip(): index for index, listed in enumerate(self.ids) for one in listed.split(",")}
-
-
-def parse_labels(text: str) -> LabelList:
-    """A label file's text: one label a line, `id TAB` or `id,id TAB` before it if it has some; of names with commas the first counts.
-
-    A label with several ids is right for the pictures of each ("dog" for those of every breed).
-    """
-    names, ids = [], []
-    for line in text.splitlines():
-        identifier, tab, synonyms = line.rpartition("\t")
-        name = synonyms.split(",")[0].strip()
-        if name:
-            names.append(name)
-            ids.append(identifier.strip() if tab else name)
-    return _checked(names, ids)
 
 
 def named_places(labels: LabelList, folders: Sequence[str], progress: Progress) -> list[int]:
@@ -89,18 +47,20 @@ def imagenet_labels(folder: Path) -> LabelList:
     return LabelList(names, tuple(ids))
 
 
+def read_labels_of(path: Path) -> LabelList:
+    """The labels in a file. Raises UsageError where `read_label_file` refuses it."""
+    with _as_usage_error():
+        return read_label_file(path)
+
+
 def read_label_list(option: str | None, model: ClipModel) -> LabelList:
     """The labels that --labels means: a file, or names separated by commas; without it the model folder's labels.txt."""
-    if option is None:
-        if model.folder is None or not (model.folder / "labels.txt").is_file():
-            raise UsageError(f"{model.name} has no labels.txt of its own; give --labels FILE or --labels 'a, b, c'")
-        return parse_labels((model.folder / "labels.txt").read_text("utf-8"))
-    if _names_a_file(option):
-        return parse_labels(Path(option).read_text("utf-8"))
-    if option.endswith((".txt", ".tsv", ".csv")):
-        raise UsageError(f"--labels {option}: no such file")
-    names = [name.strip() for name in option.split(",") if name.strip()]
-    return _checked(names, names)
+    if option is not None:
+        with _as_usage_error():
+            return label_reader(option)()
+    if model.folder is None or not (model.folder / "labels.txt").is_file():
+        raise UsageError(f"{model.name} has no labels.txt of its own; give --labels FILE or --labels 'a, b, c'")
+    return read_labels_of(model.folder / "labels.txt")
 
 
 def read_templates(model: ClipModel) -> tuple[str, ...]:
@@ -139,18 +99,10 @@ def text_vectors(module: Any, tokenizer: Any, names: Sequence[str], templates: S
     return torch.nn.functional.normalize(total, dim=-1)
 
 
-def _names_a_file(option: str) -> bool:
+@contextmanager
+def _as_usage_error() -> Iterator[None]:
+    """Within, what the reader of label lists refuses is a mistake on the command line."""
     try:
-        return Path(option).is_file()
-    except OSError:  # longer than a file name may be
-        return False
-
-
-def _checked(names: list[str], ids: list[str]) -> LabelList:
-    if not names:
-        raise UsageError("the label list is empty; give one label a line, or names separated by commas")
-    single = [one.strip() for listed in ids for one in listed.split(",")]
-    double = sorted({text for texts in (names, single) for text, count in Counter(texts).items() if count > 1})
-    if double:
-        raise UsageError(f"labels must differ from one another; given more than once: {', '.join(double[:5])}")
-    return LabelList(tuple(names), tuple(ids))
+        yield
+    except LabelError as error:
+        raise UsageError(str(error)) from error

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from calibration.samples import SampleSet, load, samples
-from convert.model.labels import LabelList, embed_labels, parse_labels
+from convert.model.labels import embed_labels
 from convert.model.load import ClipModel, load_model
 from convert.model.torchvision_ops import open_clip
 from models.recipe import score
 from models.recipe.score import Score
+from tflite_runtime_app.text.label_list import LabelList, read_label_file
 
 EXITS = (2, 4, 6, 8, 10, 12)
 REPORTED = 3030  # pictures of the validation tar before those that nothing is chosen by
@@ -48,7 +49,7 @@ def main() -> None:
     given = parser.parse_args()
     model = load_model(given.folder, None, None)
     assert model.folder is not None
-    own = parse_labels((model.folder / "classes.tsv").read_text("utf-8"))
+    own = read_label_file(model.folder / "classes.tsv")
     bank = torch.from_numpy(embed_labels(own, model).vectors)
     shown = load(samples([given.validation]), model.preprocessing)
     row(f"zero-shot over {len(own.names)} names, {len(shown):,} validation pictures", scored(model, shown, own, bank, EXITS))
@@ -56,7 +57,7 @@ def main() -> None:
         last = shown.part(REPORTED, None)
         row(f"the last {len(last):,} of them", scored(model, last, own, bank, EXITS))
     if given.trained is not None:
-        left_out(model, shown, own, bank, parse_labels(given.trained.read_text("utf-8")).place)
+        left_out(model, shown, own, bank, read_label_file(given.trained).place)
     if given.photographs is None or given.wnids is None:
         return
     every = LabelList(tuple(open_clip.IMAGENET_CLASSNAMES), tuple(given.wnids.read_text("utf-8").split()))

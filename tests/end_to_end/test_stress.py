@@ -25,7 +25,7 @@ from convert.calibrate.ranges import statistics
 from convert.emit.graph import make_graph
 from convert.emit.manifest import bare_cascade
 from convert.measure import parity
-from convert.model.labels import LabelList, embed_labels, parse_labels
+from convert.model.labels import embed_labels
 from convert.model.load import ClipModel, load_model
 from convert.request import Request
 from convert.rewrites.recipe import STEPS, Recipe, prefix
@@ -41,6 +41,7 @@ from tests.end_to_end.stress import LOUDNESS
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.exits.replay import replay
 from tflite_runtime_app.inference.preprocess import image_to_tensor
+from tflite_runtime_app.text.label_list import LabelList, read_label_file
 
 PHOTOGRAPHS = ROOT / "models" / "photographs"
 VALIDATION = ROOT.parent / "shared" / "data" / "tiny-imagenet" / "val.tar"  # where the data of this project lie, if they do
@@ -210,7 +211,7 @@ def validation(pocket) -> tuple[SampleSet, SampleSet, NDArray | None]:
     if VALIDATION.is_file():
         found = load(samples([VALIDATION]), pocket.preprocessing)
         held = found.part(HELD, None)
-        truth = parse_labels((ROOT / "models" / "pocket" / "classes.tsv").read_text("utf-8")).indices(held.folders)
+        truth = read_label_file(ROOT / "models" / "pocket" / "classes.tsv").indices(held.folders)
         return found.part(0, 256), held, np.array(truth)
     pictures = crops(pocket)
     names = tuple(str(k) for k in range(len(pictures)))
@@ -228,7 +229,7 @@ def test_the_embedded_model_under_stress(pocket, validation, kind):
     kept cosine 0.993 and lost 1.6 points.
     """
     images, held, truth = validation
-    bank = embed_labels(parse_labels((ROOT / "models" / "pocket" / "classes.tsv").read_text("utf-8")), pocket)
+    bank = embed_labels(read_label_file(ROOT / "models" / "pocket" / "classes.tsv"), pocket)
     model = plant(pocket, kind, images.images[:64], held.images, TENS).model
     naive, final = (measure(model, bank, recipe, images, held, truth) for recipe in (NAIVE, FINAL))
     print(f"{kind}: naive {naive}; ladder {final}")

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from calibration.samples import load, pixels, samples
-from convert.model.labels import embed_labels, parse_labels, read_label_list
+from convert.model.labels import embed_labels, read_label_list
 from convert.model.load import load_model
 from tests.clone import ROOT
+from tflite_runtime_app.text.label_list import read_label_file
 from tools.choose_labels import Found
 
 VALIDATION = ROOT.parent / "shared" / "data" / "tiny-imagenet" / "val.tar"  # where the data of this project lie, if they do
@@ -35,7 +36,7 @@ def test_the_default_labels_are_those_of_the_candidates_that_passed(name):
     told = (model.folder / "labels.csv").read_text("utf-8").splitlines()
     assert told[0] == f"# of the model whose space is {model.space_id}", "chosen for other weights: run tools/choose_labels.py"
     rows = list(csv.DictReader(told[1:]))
-    candidates = parse_labels((MODELS / "everyday.tsv").read_text("utf-8"))
+    candidates = read_label_file(MODELS / "everyday.tsv")
     assert [row["name"] for row in rows] == list(candidates.names)
     kept = [row for row in rows if row["kept"] == "yes"]
     of = dict(zip(candidates.names, candidates.ids, strict=True))

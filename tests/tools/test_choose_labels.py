@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 
-from convert.model.labels import LabelList
+from tflite_runtime_app.text.label_list import LabelList
 from tools.choose_labels import Found, chosen, found, table
 
 

@@ -27,7 +27,7 @@ from tflite_runtime_app.admission.flatbuffer_schema import (
     Tensor,
 )
 from tflite_runtime_app.admission.operator_rules import OPERATORS, Misfit, Node, Operand, output_shape
-from tflite_runtime_app.errors import BundleIncompatible
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
 
 MAX_TENSOR_BYTES = 1 << 30
 MAX_RANK = 6
@@ -35,7 +35,6 @@ MAX_NAME = 64  # letters
 SCALES = (1e-20, 1e20)  # beyond these, products and ratios of scales leave float32
 _ITEM = {INT8: 1, INT32: 4}
 _DTYPE: dict[int, np.dtype[Any]] = {INT8: np.dtype(np.int8), INT32: np.dtype("<i4")}
-_AGAIN = "build the bundle again with: convert build"
 
 
 def check(flatbuffer: bytes) -> None:
@@ -94,7 +93,7 @@ def _check_operator(operator: Operator, tensors: Sequence[Operand], ready: set[i
     try:
         shape = output_shape(name, node)
     except Misfit as misfit:
-        raise BundleIncompatible(f"{where}: {misfit}; {_AGAIN}") from None
+        raise BundleIncompatible(f"{where}: {misfit}; {BUILD_AGAIN}") from None
     _require(shape == output.shape, f"{where} makes shape {shape}, its output is declared {output.shape}")
     ready.add(outputs[0])
 
@@ -125,8 +124,8 @@ def _common_scale(tensor: Tensor, shape: tuple[int, ...], constant: bool, where:
         _require(tensor.type == INT32, f"{where} is int8 without a scale")
         return None
     least, most = (scales[0], scales[0]) if len(scales) == 1 else (scales.min(), scales.max())
-    sound = bool(SCALES[0] <= least and most <= SCALES[1])  # False for NaN too
-    _require(sound, f"{where} has a scale that is not finite and positive")
+    valid = bool(SCALES[0] <= least and most <= SCALES[1])  # False for NaN too
+    _require(valid, f"{where} has a scale that is not finite and positive")
     low, high = (-128, 127) if tensor.type == INT8 else (0, 0)
     lowest, highest = (zeros[0], zeros[0]) if len(zeros) == 1 else (zeros.min(), zeros.max())
     _require(bool(low <= lowest and highest <= high), f"{where} has a zero point outside {low} … {high}")
@@ -153,8 +152,8 @@ def _check_signatures(model: Model) -> None:
 def _named(signature: SignatureDef, graph: SubGraph) -> Iterator[tuple[str, list[int], list[int]]]:
     for what, maps, own in (("inputs", signature.inputs, graph.inputs), ("outputs", signature.outputs, graph.outputs)):
         names = [entry.name for entry in maps]
-        sound = all(map(_is_name, names)) and len(set(names)) == len(names)
-        _require(sound, f"{what} of a signature should have names, each its own")
+        valid = all(map(_is_name, names)) and len(set(names)) == len(names)
+        _require(valid, f"{what} of a signature should have names, each its own")
         yield what, sorted(entry.tensor_index for entry in maps), sorted(int(index) for index in own)
 
 
@@ -165,4 +164,4 @@ def _is_name(text: str) -> bool:
 
 def _require(condition: bool, finding: str) -> None:
     if not condition:
-        raise BundleIncompatible(f"{finding}; {_AGAIN}")
+        raise BundleIncompatible(f"{finding}; {BUILD_AGAIN}")

@@ -15,11 +15,10 @@ from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
-from tflite_runtime_app.errors import BundleCorrupt, BundleIncompatible
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleCorrupt, BundleIncompatible
 
 T = TypeVar("T")
 MAX_TABLES = 100_000  # forty blocks need some twelve thousand; a file may name one table over and over, and time would pass
-_AGAIN = "build the bundle again with: convert build"
 _OFFSET, _LENGTH = struct.Struct("<i"), struct.Struct("<I")
 _VTABLE_START = struct.Struct("<2H")
 _SCALARS = {code: struct.Struct(f"<{code}") for code in "bBiIqQf?"}
@@ -68,7 +67,7 @@ def union(slot: int, selector: str, of: Mapping[int, type]) -> Any:
 def read_flatbuffer(data: bytes, root: type[T], identifier: bytes) -> T:
     """The root table. Raises BundleCorrupt where bytes point outside the file, BundleIncompatible for what `root` does not know."""
     if data[4:8] != identifier:
-        raise BundleCorrupt(f"expected a flatbuffer of kind {identifier!r}, found {data[4:8]!r}; {_AGAIN}")
+        raise BundleCorrupt(f"expected a flatbuffer of kind {identifier!r}, found {data[4:8]!r}; {BUILD_AGAIN}")
     reader = _Reader(data)
     found: T = reader.table(root, reader.target(0))
     return found
@@ -91,7 +90,7 @@ class _Reader:
     def table(self, kind: type[T], position: int) -> T:
         self._tables_left -= 1
         if self._tables_left < 0:
-            raise BundleIncompatible(f"expected at most {MAX_TABLES} tables in the model, found more; {_AGAIN}")
+            raise BundleIncompatible(f"expected at most {MAX_TABLES} tables in the model, found more; {BUILD_AGAIN}")
         size, offsets = self._vtable(position)
         fields = _fields(cast(Any, kind))
         values: dict[str, Any] = {}
@@ -100,7 +99,7 @@ class _Reader:
                 continue
             if number not in fields:
                 raise BundleIncompatible(
-                    f"the model's {kind.__name__} table has field {number}, which no bundle of this version has; {_AGAIN}"
+                    f"the model's {kind.__name__} table has field {number}, which no bundle of this version has; {BUILD_AGAIN}"
                 )
             name, slot = fields[number]
             values[name] = self._value(slot, position + offset, position + size, values)
@@ -112,8 +111,8 @@ class _Reader:
         start = position - self._unpack(_OFFSET, position)[0]
         if start not in self._vtables:  # tables of a kind share theirs
             length, size = self._unpack(_VTABLE_START, start, alignment=2)
-            sound = length >= 4 and length % 2 == 0 and size >= 4 and start + length <= len(self._data)
-            self._require(sound, start, "a table of fields")
+            valid = length >= 4 and length % 2 == 0 and size >= 4 and start + length <= len(self._data)
+            self._require(valid, start, "a table of fields")
             self._vtables[start] = size, struct.unpack_from(f"<{length // 2 - 2}H", self._data, start + 4)
         size, offsets = self._vtables[start]
         self._require(position + size <= len(self._data), position, "a table")
@@ -138,7 +137,7 @@ class _Reader:
             selected = before.get(slot.selector, 0)
             if selected not in slot.of:
                 raise BundleIncompatible(
-                    f"the model has {slot.selector} {selected}, which no bundle of this version has; {_AGAIN}"
+                    f"the model has {slot.selector} {selected}, which no bundle of this version has; {BUILD_AGAIN}"
                 )
             kind = slot.of[selected]
         return self.table(kind, place)
@@ -169,7 +168,7 @@ class _Reader:
     def _check_unions(self, fields: Mapping[int, tuple[str, _Slot]], values: Mapping[str, Any]) -> None:
         for name, slot in fields.values():
             if slot.kind == "union" and (name in values) != (values.get(slot.selector, 0) != 0):
-                raise BundleCorrupt(f"the model has {slot.selector} without {name}, or the reverse; {_AGAIN}")
+                raise BundleCorrupt(f"the model has {slot.selector} without {name}, or the reverse; {BUILD_AGAIN}")
 
     def _require(self, condition: bool, position: int, expected: str) -> None:
         if not condition:
@@ -177,7 +176,7 @@ class _Reader:
 
     def _corrupt(self, position: int, expected: str) -> BundleCorrupt:
         return BundleCorrupt(
-            f"expected {expected} at byte {position} of {len(self._data)} of the model, found otherwise: altered or damaged; {_AGAIN}"
+            f"expected {expected} at byte {position} of {len(self._data)} of the model, found otherwise: altered or damaged; {BUILD_AGAIN}"
         )
 
 

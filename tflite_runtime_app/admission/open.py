@@ -1,7 +1,7 @@
 """The door for files from outside: what is asked of a bundle or a label matrix before the program works with it.
 
-A bundle is read to the last byte, its signature is checked where a key is given, and its model is tried in a child process. When it is
-refused and a last good one was kept beside it (`install.py`), that one is taken, and said so.
+A bundle is read to the last byte, its signature is checked where a key is given, and its model is tried in a child process. When a file is
+refused and the last good one lies beside it (`commands/install_model.py`), that one is taken, and its notice says so.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from tflite_runtime_app.admission.signing import PublicKey, verify, verify_bundle
@@ -21,15 +22,15 @@ from tflite_runtime_app.errors import AppError, BundleCorrupt, BundleError, Bund
 _AGAIN = "build it again with: convert build"
 
 
-def open_bundle(path: str | os.PathLike[str], key: PublicKey | None = None) -> tuple[Bundle, str]:
-    """The bundle at `path`, or its last good one; and a sentence for the user, empty unless it is the last good one.
+def open_bundle(path: str | os.PathLike[str], key: PublicKey | None = None) -> Bundle:
+    """The bundle at `path`, or its last good one; then its `notice` says so.
 
     With a `key`, only a file with that key's signature is taken. Raises BundleError or LabelError for what is wrong with the file at
     `path` when there is no last good one, or when that one is refused too.
     """
     path = Path(path)
     try:
-        return accepted_bundle(path, key), ""
+        return accepted_bundle(path, key)
     except (BundleError, LabelError) as refusal:
         kept = previous_path(path)
         if not kept.exists():
@@ -38,8 +39,8 @@ def open_bundle(path: str | os.PathLike[str], key: PublicKey | None = None) -> t
             bundle = accepted_bundle(kept, key)
         except (BundleError, LabelError):
             raise refusal from None
-        told = f"{path} WAS REFUSED ({refusal}); running the last good one, {kept}, until a sound one is installed"
-        return bundle, f"{told}: classify install-model NEW --as {path}"
+        notice = f"{path} WAS REFUSED ({refusal}); running the last good one, {kept}, until a valid one is installed"
+        return replace(bundle, notice=f"{notice}: classify install-model NEW --as {path}")
 
 
 def accepted_bundle(path: Path, key: PublicKey | None = None) -> Bundle:

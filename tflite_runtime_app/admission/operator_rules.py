@@ -116,8 +116,8 @@ def _fully_connected(node: Node) -> Shape:
     assert weights is not None
     outputs, width = weights.shape
     bias = node.inputs[2] if len(node.inputs) == 3 else None
-    sound = bias is None or (bias.type == INT32 and bias.values is not None and bias.shape == (outputs,))
-    _require(sound, f"biases should be {outputs} constant int32")
+    valid = bias is None or (bias.type == INT32 and bias.values is not None and bias.shape == (outputs,))
+    _require(valid, f"biases should be {outputs} constant int32")
     _require(bool(rows.shape) and rows.shape[-1] == width, f"rows of shape {rows.shape} do not fit weights of width {width}")
     if options.keep_num_dims:
         return (*rows.shape[:-1], outputs)

@@ -111,7 +111,7 @@ def verify(path: str | os.PathLike[str], kind: str, key: PublicKey) -> bytes:
 def verify_bundle(bundle: Bundle, key: PublicKey) -> None:
     """Returns when `bundle`, as it was read, is the signed file: its manifest binds every byte that is used. Raises as `verify`."""
     content = verify(bundle.path, "bundle", key)
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:  # sound: its bytes are those of whoever signed it
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:  # safe to open: its bytes are those of whoever signed it
         signed = from_json(archive.read(MANIFEST).decode())
     if signed != bundle.manifest:
         raise BundleIncompatible(f"{bundle.path} was replaced while it was read; start again")

@@ -1,4 +1,4 @@
-"""How many threads may be trusted here: the same picture must give the same bytes on many threads as on one.
+"""How many threads may be trusted here: the same image must give the same bytes on many threads as on one.
 
 On emulated Arm cores without the dot product (Cortex-A53, A72) XNNPACK's int8 product of two activations, which attention is made of, comes
 out wrong and different each time when it is shared among threads (LiteRT 2.3.0, QEMU 10.0; `python -m tools.arm64`). Whether a real board
@@ -20,12 +20,12 @@ from tflite_runtime_app.files import cache_folder, write_atomically
 from tflite_runtime_app.inference.cascade import Cascade, load_cascade
 from tflite_runtime_app.policies import Never
 
-PICTURES = 3
-SOUND, ONE = "sound", "one"
+IMAGES = 3
+VALID, ONE = "valid", "one"
 
 
-def sound_threads(bundle: Bundle, wanted: int, load: Callable[[Bundle, int], Cascade] | None = None) -> tuple[int, str]:
-    """`wanted`, or 1 where more threads change what comes out; and a sentence for the user, empty where all is well.
+def valid_threads(bundle: Bundle, wanted: int, load: Callable[[Bundle, int], Cascade] | None = None) -> tuple[int, str]:
+    """`wanted`, or 1 where more threads change what comes out; and a notice, empty where `wanted` is valid.
 
     What was found is remembered beside the admitted models; where nothing can be written, every start asks again. `load` gives a cascade
     on so many threads.
@@ -35,11 +35,11 @@ def sound_threads(bundle: Bundle, wanted: int, load: Callable[[Bundle, int], Cas
     mark = cache_folder("threads") / hashlib.sha256(f"{identity(bundle)} {wanted}".encode()).hexdigest()
     found = _remembered(mark)
     if not found:
-        found = SOUND if _agree(bundle, wanted, load or _load) else ONE
+        found = VALID if _agree(bundle, wanted, load or _load) else ONE
         with suppress(OSError):
             mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_atomically(mark, found.encode())
-    if found == SOUND:
+    if found == VALID:
         return wanted, ""
     return 1, f"on {wanted} threads LiteRT computes something else here than on one; running on one thread"
 
@@ -47,7 +47,7 @@ def sound_threads(bundle: Bundle, wanted: int, load: Callable[[Bundle, int], Cas
 def _agree(bundle: Bundle, threads: int, load: Callable[[Bundle, int], Cascade]) -> bool:
     """Whether one thread and `threads`, the latter twice, put out the same bytes at every stage."""
     shape = bundle.manifest.stages[0].inputs[0].shape
-    images = np.random.default_rng(0).integers(-128, 128, (PICTURES, *shape), np.int8)
+    images = np.random.default_rng(0).integers(-128, 128, (IMAGES, *shape), np.int8)
     one, many = (_digests(load(bundle, count), images) for count in (1, threads))
     return one == many == _digests(load(bundle, threads), images)
 
@@ -70,4 +70,4 @@ def _remembered(mark: Path) -> str:
         text = mark.read_text("ascii")
     except (OSError, UnicodeDecodeError):
         return ""
-    return text if text in (SOUND, ONE) else ""
+    return text if text in (VALID, ONE) else ""

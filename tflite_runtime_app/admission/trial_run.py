@@ -19,22 +19,22 @@ from pathlib import Path
 
 import numpy as np
 
-import tflite_runtime_app
 from tflite_runtime_app.admission.flatbuffer_check import check
+from tflite_runtime_app.board import system_file
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
-from tflite_runtime_app.bundle.structure import FEATURES
-from tflite_runtime_app.errors import AppError, BundleIncompatible
+from tflite_runtime_app.bundle.manifest import FEATURES
+from tflite_runtime_app.errors import BUILD_AGAIN, AppError, BundleIncompatible
 from tflite_runtime_app.files import cache_folder
 from tflite_runtime_app.inference.cascade import load_cascade
 from tflite_runtime_app.inference.engine import installed_litert
 from tflite_runtime_app.policies import Never
+from tflite_runtime_app.version import __version__
 
 SECONDS = 120.0  # a large tower on the slowest board's one core, and Python's start from an SD card
 MEMORY = (
     1 << 30
 )  # bytes of address space beside four times the file: Python, LiteRT and numpy take a fifth of it, the arena the rest
 REMEMBERED = 64  # models; an entry is an empty file
-_AGAIN = "build the bundle again with: convert build"
 _REFUSED, _SHORT_OF_MEMORY = 3, 4  # the child's exit codes
 
 
@@ -53,12 +53,12 @@ def admit(bundle: Bundle, seconds: float = SECONDS, memory: int = MEMORY) -> Non
 
 
 def try_model(bundle: Bundle) -> None:
-    """Every signature of `bundle` ran once, stages in their order from a black picture on, on one thread, in this process."""
+    """Every signature of `bundle` ran once, stages in their order from a black image on, on one thread, in this process."""
     cascade = load_cascade(bundle, threads=1, policy=Never())
     for _ in cascade.stage_outputs(np.full(bundle.manifest.stages[0].inputs[0].shape, -128, np.int8)):
         pass
     for gate in bundle.manifest.gates:
-        cascade.gate_score(gate, np.zeros(FEATURES, np.float32))
+        cascade.gate_score(gate, np.zeros(len(FEATURES), np.float32))
 
 
 def main(words: list[str] | None = None) -> int:
@@ -102,7 +102,7 @@ def _limit(seconds: int, memory: int) -> None:
 
 def _run_child(bundle: Bundle, seconds: float, memory: int) -> None:
     # -P: a file called numpy.py in the working folder is not ours. The package itself must be found wherever this one was.
-    home = str(Path(tflite_runtime_app.__file__).parents[1])
+    home = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))}
     limits = ["--seconds", str(max(1, round(seconds))), "--memory", str(memory)]
     stated = ["--flatbuffer", bundle.manifest.flatbuffer_sha256, *limits]
@@ -119,7 +119,7 @@ def _run_child(bundle: Bundle, seconds: float, memory: int) -> None:
             start_new_session=True,
         )
     except subprocess.TimeoutExpired:
-        raise BundleIncompatible(f"{bundle.path}: the model did not run within {seconds:.0f} seconds; {_AGAIN}") from None
+        raise BundleIncompatible(f"{bundle.path}: the model did not run within {seconds:.0f} seconds; {BUILD_AGAIN}") from None
     except OSError as error:
         raise AppError(
             f"cannot start a process to try the model in ({error.strerror}); free some memory and try again"
@@ -128,19 +128,21 @@ def _run_child(bundle: Bundle, seconds: float, memory: int) -> None:
         raise BundleIncompatible(f"{bundle.path}: {_why(done.returncode, done.stderr.decode(errors='replace'), memory)}")
 
 
-def _why(code: int, told: str, memory: int) -> str:
-    lines = [" ".join(line.split()) for line in told.splitlines() if line.strip()]
+def _why(code: int, said: str, memory: int) -> str:
+    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
     last = "".join(letter if letter.isprintable() else "?" for letter in lines[-1]) if lines else "nothing"
     if code == _REFUSED:
         return f"the model was tried and refused: {last}"
     if code == _SHORT_OF_MEMORY:
-        return f"the model needs more than {memory >> 20} MB to run; {_AGAIN}, or take a smaller model"
+        return f"the model needs more than {memory >> 20} MB to run; {BUILD_AGAIN}, or take a smaller model"
     if code == -signal.SIGKILL:
-        return f"the process that tried the model was killed, most likely for want of memory; {_AGAIN}, or take a smaller model"
+        return (
+            f"the process that tried the model was killed, most likely for want of memory; {BUILD_AGAIN}, or take a smaller model"
+        )
     if code == -signal.SIGXCPU:
-        return f"the model did not come to an end in the processor time it may take; {_AGAIN}"
+        return f"the model did not come to an end in the processor time it may take; {BUILD_AGAIN}"
     if code < 0:
-        return f"the model crashed the process that tried it ({_signal_name(-code)}), so it is not let in; {_AGAIN}"
+        return f"the model crashed the process that tried it ({_signal_name(-code)}), so it is not let in; {BUILD_AGAIN}"
     return f"the process that tried the model ended with {code}: {last}; run it again with --debug"
 
 
@@ -153,19 +155,18 @@ def _signal_name(number: int) -> str:
 
 def identity(bundle: Bundle) -> str:
     """What must be the same for a model to do the same again: its bytes, LiteRT and this program, and the processor's kernels."""
-    parts = (bundle.manifest.flatbuffer_sha256, installed_litert(), tflite_runtime_app.__version__, _processor())
+    parts = (bundle.manifest.flatbuffer_sha256, installed_litert(), __version__, _processor())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _processor() -> str:
     """Architecture, features and Arm's part number: XNNPACK picks its kernels by them, and an SD card moves between boards."""
-    told: dict[str, str] = {}
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip().lower() in ("flags", "features", "cpu part"):
-                told.setdefault(name.strip(), value.strip())
-    return " ".join((platform.machine(), *(told.values() or (platform.processor(),))))
+    facts: dict[str, str] = {}
+    for line in system_file("/proc/cpuinfo").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip().lower() in ("flags", "features", "cpu part"):
+            facts.setdefault(name.strip(), value.strip())
+    return " ".join((platform.machine(), *(facts.values() or (platform.processor(),))))
 
 
 def _remember(mark: Path) -> None:

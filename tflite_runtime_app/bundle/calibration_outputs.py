@@ -5,18 +5,14 @@ Confidence depends on the labels. With these, exits are fitted for any list of l
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from tflite_runtime_app.bundle.manifest import Manifest, TensorSpec
-from tflite_runtime_app.bundle.npz import read_npz
-from tflite_runtime_app.errors import BundleIncompatible
-
-_AGAIN = "build the bundle again with: convert build"
+from tflite_runtime_app.bundle.npz import npz_bytes, read_npz
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,15 +28,7 @@ class Remembered:
 
 def to_bytes(memory: Remembered) -> bytes:
     """As an npz file; the same images give the same bytes on every run."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for key in ("embeddings", "variances"):
-            member = io.BytesIO()
-            np.save(member, getattr(memory, key), allow_pickle=False)
-            info = zipfile.ZipInfo(f"{key}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            info.create_system = 3  # else the bytes would depend on the machine's system
-            archive.writestr(info, member.getvalue(), zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
+    return npz_bytes({"embeddings": memory.embeddings, "variances": memory.variances}, packed=True)
 
 
 def from_bytes(content: bytes, manifest: Manifest) -> Remembered:
@@ -48,12 +36,14 @@ def from_bytes(content: bytes, manifest: Manifest) -> Remembered:
     try:
         arrays = read_npz(content, ("embeddings", "variances"))
     except ValueError as error:
-        raise BundleIncompatible(f"remembered.npz cannot be read ({' '.join(str(error).split())}); {_AGAIN}") from error
+        raise BundleIncompatible(f"remembered.npz cannot be read ({' '.join(str(error).split())}); {BUILD_AGAIN}") from error
     embeddings, variances = arrays["embeddings"], arrays["variances"]
     stages, exits = len(manifest.stages), sum(1 for _ in output_specs(manifest, "variance"))
     shapes = (len(embeddings), stages, manifest.embedding_size), (len(embeddings), exits)
     if (embeddings.shape, variances.shape) != shapes or {embeddings.dtype, variances.dtype} != {np.dtype(np.int8)}:
-        raise BundleIncompatible(f"remembered.npz should be int8 {shapes}, is {embeddings.shape} and {variances.shape}; {_AGAIN}")
+        raise BundleIncompatible(
+            f"remembered.npz should be int8 {shapes}, is {embeddings.shape} and {variances.shape}; {BUILD_AGAIN}"
+        )
     return Remembered(embeddings, variances)
 
 

@@ -33,13 +33,18 @@ def appended(flatbuffer: bytes, members: Mapping[str, bytes]) -> bytes:
     buffer.write(flatbuffer)
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # "w" starts at the present position, offsets count from 0
         for name, content in members.items():
-            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            info.create_system = 3  # else the bytes would depend on the machine's system
-            archive.writestr(info, content)
+            archive.writestr(member(name), content)
         archive.comment = b"0" * DIGEST_BYTES
     with buffer.getbuffer() as view:
         view[-DIGEST_BYTES:] = sha256_hex(view[:-DIGEST_BYTES]).encode()
     return buffer.getvalue()
+
+
+def member(name: str) -> zipfile.ZipInfo:
+    """A zip member of that name whose bytes depend on neither the time of day nor the machine's system."""
+    info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    info.create_system = 3
+    return info
 
 
 def detached(data: bytes, path: Path, allowed: Collection[str], remedy: str) -> tuple[bytes, dict[str, bytes]]:

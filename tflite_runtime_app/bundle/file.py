@@ -27,7 +27,8 @@ _AGAIN = "copy it again, or build it again with: convert build"
 class Bundle:
     """A bundle whose every byte was checked. `labels` is None when it was built without any, `report` then may be {}.
 
-    `remembered` are the outputs of calibration images, None in a bundle that was calibrated on none.
+    `remembered` are the outputs of calibration images, None in a bundle that was calibrated on none. `notice` is a sentence for the user
+    on how this file came to be opened, empty where there is nothing to say.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Bundle:
     labels: LabelBank | None
     report: dict[str, Any]
     remembered: Remembered | None = None
+    notice: str = ""
 
 
 def read_bundle(path: str | os.PathLike[str]) -> Bundle:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
-import zipfile
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tflite_runtime_app.bundle.manifest import Manifest
-from tflite_runtime_app.bundle.npz import read_npz
+from tflite_runtime_app.bundle.npz import npz_bytes, read_npz
 from tflite_runtime_app.errors import LabelError
 
 _REMEDY = "make it with: convert labels FILE --labels LABELS.txt --out labels.npz"
 _KEYS = ("vectors", "names", "templates", "space_id")
 # Rounding a unit vector to float16 moves its norm by less than 1e-3; anything further off was not a unit vector.
 _NORM_TOLERANCE = 1e-2
+_JOINERS = "\u200c\u200d"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,21 +53,14 @@ def read_labels(source: bytes | str | os.PathLike[str]) -> LabelBank:
 
 def labels_to_bytes(bank: LabelBank) -> bytes:
     """`bank` as an npz file: vectors float16, texts as numpy unicode. The same bank gives the same bytes on every run."""
-    arrays = {
-        "vectors": bank.vectors.astype(np.float16),
-        "names": np.asarray(bank.names, dtype=np.str_),
-        "templates": np.asarray(bank.templates, dtype=np.str_),
-        "space_id": np.asarray(bank.space_id, dtype=np.str_),
-    }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # np.savez would write the time of day into it
-        for key, array in arrays.items():
-            member = io.BytesIO()
-            np.save(member, array, allow_pickle=False)
-            info = zipfile.ZipInfo(f"{key}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            info.create_system = 3  # else the bytes would depend on the machine's system
-            archive.writestr(info, member.getvalue())
-    return buffer.getvalue()
+    return npz_bytes(
+        {
+            "vectors": bank.vectors.astype(np.float16),
+            "names": np.asarray(bank.names, dtype=np.str_),
+            "templates": np.asarray(bank.templates, dtype=np.str_),
+            "space_id": np.asarray(bank.space_id, dtype=np.str_),
+        }
+    )
 
 
 def check_space(bank: LabelBank, manifest: Manifest) -> None:
@@ -84,6 +77,20 @@ def check_space(bank: LabelBank, manifest: Manifest) -> None:
         )
 
 
+def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """`vectors` [..., E], each divided by its Euclidean norm; one of zeros stays."""
+    lengths: npt.NDArray[np.float32] = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32(1e-12))
+    return vectors / lengths
+
+
+def unprintable(name: str) -> str:
+    """The first character of `name` that must not get to a screen, "" for none: a line feed there, or a terminal's escape.
+
+    Spaces of every kind are fit to be shown, and so are the joiners without which Persian, Hindi and many an emoji fall apart.
+    """
+    return next((c for c in name if not (c.isprintable() or c in _JOINERS or unicodedata.category(c) == "Zs")), "")
+
+
 def _checked(found: dict[str, npt.NDArray[Any]], where: str) -> LabelBank:
     vectors, names, templates, space_id = (found[key] for key in _KEYS)
     if vectors.ndim != 2 or 0 in vectors.shape or vectors.dtype.kind != "f":
@@ -93,9 +100,7 @@ def _checked(found: dict[str, npt.NDArray[Any]], where: str) -> LabelBank:
         raise LabelError(f"{where}: names, templates and space_id should be texts; {_REMEDY}")
     if names.shape != (vectors.shape[0],) or not all(names):
         raise LabelError(f"{where}: {vectors.shape[0]} vectors need as many names, none empty, found {names.shape}; {_REMEDY}")
-    if any(
-        not str(name).isprintable() for name in names
-    ):  # a line feed or a terminal's escapes in a name end up on somebody's screen
+    if any(unprintable(str(name)) for name in names):
         raise LabelError(f"{where}: names should hold printable signs only, found control characters; {_REMEDY}")
     rows = vectors.astype(np.float32)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -105,7 +110,7 @@ def _checked(found: dict[str, npt.NDArray[Any]], where: str) -> LabelBank:
             f"{where}: the vector of {names[worst]!s:.40} has norm {float(norms[worst, 0]):.3g}, expected 1; {_REMEDY}"
         )
     return LabelBank(
-        vectors=np.ascontiguousarray(rows / norms),
+        vectors=np.ascontiguousarray(unit(rows)),
         names=tuple(str(name) for name in names),
         templates=tuple(str(template) for template in templates),
         space_id=str(space_id),

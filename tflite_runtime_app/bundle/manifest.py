@@ -9,16 +9,19 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
-from tflite_runtime_app.errors import BundleIncompatible
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
 
 SCHEMA_VERSION = 1
 # What policies were called before they had the paper's own name (layer-adaptive confidence thresholds, LCT); still read, never written.
 FORMER_POLICIES = {"lact": "lct", "ltt-lact": "ltt-lct"}
 
 
+FEATURES = ("confidence", "margin", "variance")  # what a gate looks at, in this order
+
+
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How a picture becomes the image tensor: resized (`shortest` side, or `squash`), centre-cropped to height x width.
+    """How an image becomes the image tensor: resized (`shortest` side, or `squash`), centre-cropped to height x width.
 
     Mean and deviation do not stand here: they are folded into the patch convolution, so a pixel byte b enters as b - 128.
     """
@@ -56,7 +59,7 @@ class StageSpec:
 
 @dataclass(frozen=True, slots=True)
 class GateSpec:
-    """One gate: features (confidence, margin, variance) are standardised by mean and deviation, quantized, scored.
+    """One gate: `FEATURES` are standardised by mean and deviation, quantized, scored.
 
     Stop when the int8 score >= threshold; thresholds run from -128 (always stops) to 128 (never stops).
     """
@@ -140,7 +143,7 @@ def from_json(text: str) -> Manifest:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise BundleIncompatible(f"manifest.json is not JSON ({error}); build the bundle again with: convert build") from error
+        raise BundleIncompatible(f"manifest.json is not JSON ({error}); {BUILD_AGAIN}") from error
     schema = value.get("schema") if isinstance(value, dict) else None
     if schema != SCHEMA_VERSION:
         raise BundleIncompatible(
@@ -168,12 +171,12 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
     expected = getattr(kind, "__name__", str(kind))
-    raise BundleIncompatible(f"{where} should be {expected}, found {value!r:.60}; build the bundle again with: convert build")
+    raise BundleIncompatible(f"{where} should be {expected}, found {value!r:.60}; {BUILD_AGAIN}")
 
 
 def _read_dataclass(kind: type, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
-        raise BundleIncompatible(f"{where} should be an object, found {value!r:.60}; build the bundle again with: convert build")
+        raise BundleIncompatible(f"{where} should be an object, found {value!r:.60}; {BUILD_AGAIN}")
     hints = typing.get_type_hints(kind)
     unknown = sorted(set(value) - set(hints))
     required = {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}

@@ -1,6 +1,7 @@
-"""Arrays from an npz file of unknown origin: what they take is known, and bounded, before any of it is made.
+"""Arrays to an npz file and back. What a file of unknown origin takes is known, and bounded, before any of it is made.
 
-`np.load` believes a member's header, and what is packed a thousandfold it unpacks; a board has no memory for either.
+`np.load` believes a member's header, and what is packed a thousandfold it unpacks; a board has no memory for either. `np.savez` writes the
+time of day.
 """
 
 from __future__ import annotations
@@ -8,15 +9,28 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tflite_runtime_app.bundle.container import member
+
 MAX_BYTES = 256 << 20  # of one array, unpacked: a hundred thousand labels of 1024 float16 are 205 MB
 _npy: Any = np.lib.format  # numpy ships no types for it
 _HEADERS = {(1, 0): _npy.read_array_header_1_0, (2, 0): _npy.read_array_header_2_0}
+
+
+def npz_bytes(arrays: Mapping[str, npt.NDArray[Any]], packed: bool = False) -> bytes:
+    """The arrays as an npz file, deflated where `packed`. The same arrays give the same bytes on every run and machine."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for key, array in arrays.items():
+            content = io.BytesIO()
+            np.save(content, array, allow_pickle=False)
+            archive.writestr(member(f"{key}.npy"), content.getvalue(), zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED)
+    return buffer.getvalue()
 
 
 def read_npz(content: bytes, keys: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
@@ -33,10 +47,10 @@ def read_npz(content: bytes, keys: Iterable[str]) -> dict[str, npt.NDArray[Any]]
 
 
 def _array(archive: zipfile.ZipFile, key: str) -> npt.NDArray[Any]:
-    member = archive.getinfo(f"{key}.npy")
-    if member.file_size > MAX_BYTES:
-        raise ValueError(f"{key} takes {member.file_size} bytes, more than {MAX_BYTES}")
-    stream = io.BytesIO(archive.read(member))  # zipfile unpacks no more than the size stated
+    entry = archive.getinfo(f"{key}.npy")
+    if entry.file_size > MAX_BYTES:
+        raise ValueError(f"{key} takes {entry.file_size} bytes, more than {MAX_BYTES}")
+    stream = io.BytesIO(archive.read(entry))  # zipfile unpacks no more than the size stated
     version = _npy.read_magic(stream)
     if version not in _HEADERS:
         raise ValueError(f"{key} has npy format {version}, expected 1.0 or 2.0")

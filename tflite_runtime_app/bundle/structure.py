@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from tflite_runtime_app.bundle.manifest import GateSpec, Manifest, StageSpec, TensorSpec
-from tflite_runtime_app.errors import BundleIncompatible
-from tflite_runtime_app.inference.preprocess import check_preprocessing
-
-FEATURES = 3  # confidence, margin, variance
+from tflite_runtime_app.bundle.manifest import FEATURES, GateSpec, Manifest, StageSpec, TensorSpec
+from tflite_runtime_app.bundle.preprocessing import check_preprocessing
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
 
 
 def check_structure(manifest: Manifest) -> None:
@@ -69,18 +67,18 @@ def _check_gate(stage: StageSpec, gate: GateSpec) -> None:
     _require(has_variance, f"{gate.signature} needs a variance that {stage.signature} does not put out")
     _check_tensor(gate.signature, gate.features)
     _check_tensor(gate.signature, gate.score)
-    lengths = (math.prod(gate.features.shape), len(gate.mean), len(gate.deviation))
-    _require(lengths == (FEATURES,) * 3, f"{gate.signature} should take {FEATURES} features with mean and deviation")
+    lengths = {math.prod(gate.features.shape), len(gate.mean), len(gate.deviation)}
+    _require(lengths == {len(FEATURES)}, f"{gate.signature} should take {len(FEATURES)} features with mean and deviation")
     _require(math.prod(gate.score.shape) == 1, f"{gate.signature} should put out one score, its shape is {gate.score.shape}")
     _require(all(d > 0 for d in gate.deviation), f"{gate.signature} has a deviation that is not positive: {gate.deviation}")
     _require(-128 <= gate.threshold <= 128, f"{gate.signature} has threshold {gate.threshold}, outside -128 … 128")
 
 
 def _check_tensor(signature: str, tensor: TensorSpec) -> None:
-    sound = math.isfinite(tensor.scale) and tensor.scale > 0 and -128 <= tensor.zero_point <= 127
-    _require(sound, f"{signature}: {tensor.name} has scale {tensor.scale} and zero point {tensor.zero_point}, not an int8 grid")
+    valid = math.isfinite(tensor.scale) and tensor.scale > 0 and -128 <= tensor.zero_point <= 127
+    _require(valid, f"{signature}: {tensor.name} has scale {tensor.scale} and zero point {tensor.zero_point}, not an int8 grid")
 
 
 def _require(condition: bool, finding: str) -> None:
     if not condition:
-        raise BundleIncompatible(f"{finding}; build the bundle again with: convert build")
+        raise BundleIncompatible(f"{finding}; {BUILD_AGAIN}")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tflite_runtime_app.checks import Check
 from tflite_runtime_app.errors import AppError
-from tflite_runtime_app.sources import open_feed
+from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.sources.base import CaptureOptions
 
 LISTERS = ("rpicam-hello", "libcamera-hello")
@@ -85,7 +85,7 @@ def red_card(word: str) -> Check:
 
 
 def colour_order(image: Image.Image) -> Check:
-    """Whether the middle of a picture of something red is red."""
+    """Whether the middle of an image of something red is red."""
     pixels = np.asarray(image.convert("RGB"), np.float32)
     height, width, _ = pixels.shape
     middle = pixels[height // 4 : 3 * height // 4 + 1, width // 4 : 3 * width // 4 + 1]

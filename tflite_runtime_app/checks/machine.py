@@ -10,7 +10,7 @@ from pathlib import Path
 from tflite_runtime_app import board
 from tflite_runtime_app.checks import Check
 
-GOVERNORS = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 LEAST_MEMORY = 200e6  # free, for a ViT-B/32 bundle
 LEAST_DISK = 100e6
 # What makes int8 fast: ARM's dot product (Cortex-A76, A55), x86's VNNI.
@@ -20,9 +20,9 @@ FAST = {"asimddp": "int8 dot product", "avx512_vnni": "AVX-512 VNNI", "avx_vnni"
 def checks() -> Iterator[Check]:
     """All of them."""
     yield Check("board", "ok", model() or platform.platform())
-    yield cpu(flags(_read(Path("/proc/cpuinfo"))))
-    yield governor(_read(GOVERNORS).strip())
-    yield memory(_read(Path("/proc/meminfo")))
+    yield cpu(flags(board.system_file("/proc/cpuinfo")))
+    yield governor(board.system_file(GOVERNOR).strip())
+    yield memory(board.system_file("/proc/meminfo"))
     yield temperature(board.celsius())
     yield power(board.throttled())
     free = shutil.disk_usage(Path.home()).free
@@ -33,7 +33,7 @@ def checks() -> Iterator[Check]:
 
 def model() -> str:
     """As in "Raspberry Pi 5 Model B Rev 1.0"; empty elsewhere."""
-    return _read(Path("/proc/device-tree/model")).strip("\0\n ")
+    return board.system_file("/proc/device-tree/model").strip("\0\n ")
 
 
 def flags(cpuinfo: str) -> frozenset[str]:
@@ -96,10 +96,3 @@ def power(held: str | None) -> Check:
     now = any(not part.endswith("earlier") for part in held.split(", "))
     remedy = "use the official power supply and a short cable" if "voltage" in held else "give it a heat sink or a fan"
     return Check("power", "bad" if now else "note", held, remedy)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", errors="replace")
-    except OSError:
-        return ""

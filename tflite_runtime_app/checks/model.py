@@ -1,4 +1,4 @@
-"""A bundle on this board: is it sound, does it load, how long does it take."""
+"""A bundle on this board: is it valid, does it load, how long does it take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tflite_runtime_app.admission.open import accepted_bundle
-from tflite_runtime_app.admission.threads import sound_threads
+from tflite_runtime_app.admission.threads import valid_threads
 from tflite_runtime_app.checks import Check
 from tflite_runtime_app.errors import AppError
 from tflite_runtime_app.inference.cascade import Cascade, load_cascade
@@ -24,17 +24,17 @@ def checks(path: str) -> Iterator[Check]:
     try:
         bundle = accepted_bundle(Path(path))
         yield Check("bundle", "ok", f"{bundle.manifest.name}, {len(bundle.flatbuffer) / 1e6:.1f} MB, every digest right")
-        threads, told = sound_threads(bundle, min(4, os.cpu_count() or 1))
+        threads, notice = valid_threads(bundle, min(4, os.cpu_count() or 1))
         cascade = load_cascade(bundle, threads, policy=Never())
     except AppError as error:
         yield Check("bundle", "bad", str(error))
         return
-    yield Check("threads", "note" if told else "ok", told or f"{threads}, the same bytes as on one")
-    yield Check("speed", "ok", f"{full_depth(cascade, RUNS):.1f} ms a picture at full depth, {threads} threads")
+    yield Check("threads", "note" if notice else "ok", notice or f"{threads}, the same bytes as on one")
+    yield Check("speed", "ok", f"{full_depth(cascade, RUNS):.1f} ms an image at full depth, {threads} threads")
 
 
 def full_depth(cascade: Cascade, runs: int) -> float:
-    """The median of `runs` pictures through every stage, in milliseconds, after two that are not counted."""
+    """The median of `runs` images through every stage, in milliseconds, after two that are not counted."""
     preprocessing = cascade.manifest.preprocessing
     image = np.zeros((1, preprocessing.height, preprocessing.width, 3), np.int8)
     times = []

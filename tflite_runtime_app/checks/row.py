@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tflite_runtime_app import board
 from tflite_runtime_app.admission.open import accepted_bundle
-from tflite_runtime_app.admission.threads import sound_threads
+from tflite_runtime_app.admission.threads import valid_threads
 from tflite_runtime_app.checks.machine import cpu, flags, model
 from tflite_runtime_app.checks.model import full_depth
 from tflite_runtime_app.inference.cascade import load_cascade
@@ -21,9 +21,9 @@ RUNS = 50
 
 
 def row(path: str) -> tuple[str, ...]:
-    """The bundle at `path` on this board: medians of `RUNS` pictures at full depth. Raises AppError when it cannot be run."""
+    """The bundle at `path` on this board: medians of `RUNS` images at full depth. Raises AppError when it cannot be run."""
     bundle = accepted_bundle(Path(path))
-    threads, _ = sound_threads(bundle, min(4, os.cpu_count() or 1))
+    threads, _ = valid_threads(bundle, min(4, os.cpu_count() or 1))
     start = time.perf_counter()
     many = load_cascade(bundle, threads, policy=Never())
     load = time.perf_counter() - start
@@ -32,7 +32,7 @@ def row(path: str) -> tuple[str, ...]:
     return (
         model() or platform.machine(),
         _system(),
-        cpu(flags(_text(Path("/proc/cpuinfo")))).found,
+        cpu(flags(board.system_file("/proc/cpuinfo"))).found,
         importlib.metadata.version("ai-edge-litert"),
         f"{bundle.manifest.name}, {bundle.manifest.total_macs / 1e6:.0f} MMAC",
         _milliseconds(single),
@@ -60,10 +60,3 @@ def _system() -> str:
         return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
     except OSError:
         return platform.system()
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -1,7 +1,7 @@
 """The command `classify install-model`: a new model in place of the one in service, whole or not at all, the old one kept.
 
 The order is what makes it safe against a power cut: the old file and its signature are kept under FILE.previous first, then the new
-signature comes, then the new file. Between any two steps FILE or FILE.previous is a sound pair, and `open_bundle` finds it.
+signature comes, then the new file. Between any two steps FILE or FILE.previous is a valid pair, and `open_bundle` finds it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         with _copy(new, file) as staged, _copy(signature_path(new), signature_path(file)) as signature:
             if checked_bundle(staged).manifest != bundle.manifest:  # what is on the disk is what was checked
                 raise AppError(f"{new} was replaced while it was copied; install it again")
-            if _sound(file, key):
+            if _valid(file, key):
                 _keep(file)
             _replace(signature, signature_path(file))
             _replace(staged, file)
@@ -61,7 +61,7 @@ def _copy(source: Path, target: Path) -> Iterator[Path]:
         staged.unlink(missing_ok=True)
 
 
-def _sound(file: Path, key: PublicKey | None) -> bool:
+def _valid(file: Path, key: PublicKey | None) -> bool:
     """Whether the file in service is worth keeping: a refused one must not push the last good one out."""
     try:
         accepted_bundle(file, key)

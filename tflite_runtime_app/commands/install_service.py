@@ -34,7 +34,7 @@ OOMPolicy=stop
 MemoryMax={memory}
 Nice=5
 Environment=PYTHONUNBUFFERED=1
-# Confined: it reads, and writes only where it is told to.
+# Confined: it reads, and writes only where it may.
 NoNewPrivileges=yes
 LockPersonality=yes
 RestrictRealtime=yes
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """The unit lies where systemd looks for it; what is left to do is told."""
+    """The unit lies where systemd looks for it; what is left to do is printed."""
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     if not re.fullmatch(r"[A-Za-z0-9:_.@-]{1,100}", arguments.name) or not re.fullmatch(r"\d+[KMG]?", arguments.memory):
         raise UsageError("--name takes letters, digits and :_.@-, --memory a size as in 512M")
@@ -131,7 +131,7 @@ def unit(words: list[str], user: bool, memory: str, writable: tuple[str, ...]) -
         after="" if user else "After=network.target time-sync.target\n",
         command=command,
         folder=quoted(str(Path(absolute[0]).parent)),
-        # A folder may stay empty for days, and only pictures that were looked at feed the watchdog.
+        # A folder may stay empty for days, and only images that were looked at feed the watchdog.
         watchdog="" if "--watch" in words else f"WatchdogSec={WATCHDOG}\n",
         memory=memory,
         confined="" if user else confined,

@@ -1,4 +1,4 @@
-"""What `classify run` may be told: its options, and what they mean."""
+"""The options of `classify run`, and what they mean."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=positive, default=min(4, os.cpu_count() or 1), metavar="N", help="default: %(default)s")
     parser.add_argument("--full-depth", action="store_true", help="take no early exit")
     parser.add_argument("--stats", action="store_true", help="at the end: speed, memory, temperature")
-    _picture(parser.add_argument_group("what is looked at"))
+    _view(parser.add_argument_group("what is looked at"))
     _live(parser.add_argument_group("live sources"))
     _outputs(parser.add_argument_group("where answers go"))
     _web(parser.add_argument_group("the page"))
 
 
-def _picture(group: Any) -> None:
+def _view(group: Any) -> None:
     group.add_argument("--rotate", type=int, choices=(0, *TURNS), default=0, help="degrees clockwise")
     group.add_argument("--flip", choices=("h", "v", "hv"), default="", help="mirrored left to right, upside down, both")
     group.add_argument(
@@ -54,7 +54,7 @@ def _picture(group: Any) -> None:
 def _live(group: Any) -> None:
     group.add_argument("--rate", type=_rate, default=10.0, metavar="FPS", help="frames a second to take (default: %(default)s)")
     group.add_argument("--size", default="640x480", metavar="WxH", help="pixels to ask a camera for (default: %(default)s)")
-    group.add_argument("--watch", action="store_true", help="SOURCE is a folder: look at every picture that appears in it")
+    group.add_argument("--watch", action="store_true", help="SOURCE is a folder: look at every image that appears in it")
     group.add_argument("--smooth", metavar="K/N", help="a label counts once K of the last N frames agree")
     group.add_argument("--frames", type=positive, metavar="N", help="end after so many answers")
 
@@ -77,7 +77,7 @@ def _outputs(group: Any) -> None:
         metavar="S",
         help="not more often than every S seconds (default: %(default)s)",
     )
-    group.add_argument("--snapshots", metavar="DIR", help="keep pictures of labels in DIR")
+    group.add_argument("--snapshots", metavar="DIR", help="keep images of labels in DIR")
     group.add_argument(
         "--snapshot-label",
         action="append",
@@ -92,7 +92,7 @@ def _outputs(group: Any) -> None:
 
 
 def _web(group: Any) -> None:
-    group.add_argument("--serve", type=_port, metavar="PORT", help="a page with picture, labels and charts")
+    group.add_argument("--serve", type=_port, metavar="PORT", help="a page with image, labels and charts")
     group.add_argument(
         "--bind",
         default="127.0.0.1",
@@ -105,7 +105,7 @@ def _web(group: Any) -> None:
 
 
 def view_of(arguments: argparse.Namespace) -> View:
-    """What of a picture is looked at. Raises UsageError."""
+    """What of an image is looked at. Raises UsageError."""
     return View(arguments.rotate, arguments.flip, parse_crop(arguments.crop))
 
 

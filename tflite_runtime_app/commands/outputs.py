@@ -1,4 +1,4 @@
-"""From options to sinks: everyone who is told of answers."""
+"""From options to sinks: everything that hears of answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from tflite_runtime_app.classifier import Classifier
+from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.sinks.base import Sink
 from tflite_runtime_app.sinks.commands import CommandSink, parse_rule
 from tflite_runtime_app.sinks.jsonl import JsonLinesSink
@@ -46,7 +47,7 @@ def sinks_of(arguments: argparse.Namespace, classifier: Classifier, change_label
                 blocks,
             )
             sinks.append(page)
-            print(f"classify: {page.url}", file=sys.stderr, flush=True)
+            tell(page.url)
         if arguments.stats:
             sinks.append(StatsSink(sys.stderr))
     except BaseException:

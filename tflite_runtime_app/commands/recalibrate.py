@@ -1,4 +1,4 @@
-"""The command `classify recalibrate`: a bundle whose exits are fitted to the pictures of this camera, without a label being known."""
+"""The command `classify recalibrate`: a bundle whose exits are fitted to the images of this camera, without a label being known."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tflite_runtime_app.admission.open import accepted_bundle
-from tflite_runtime_app.admission.threads import sound_threads
+from tflite_runtime_app.admission.threads import valid_threads
 from tflite_runtime_app.bundle import calibration_outputs
 from tflite_runtime_app.bundle.file import LABELS, REMEMBERED, REPORT, write_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.bundle.manifest import Preprocessing
 from tflite_runtime_app.commands.options import positive
+from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import SourceError, UsageError
 from tflite_runtime_app.exits.refit import refit
 from tflite_runtime_app.exits.replay import remember, replay
@@ -31,7 +31,7 @@ from tflite_runtime_app.sources import frames_of
 from tflite_runtime_app.sources.base import Frame
 from tflite_runtime_app.text.label_source import LabelSource
 
-HELP = "fit the early exits to pictures of your own camera: no labels needed, a few hundred pictures taken far apart"
+HELP = "fit the early exits to images of your own camera: no labels needed, a few hundred images taken far apart"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,27 +43,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--risk", type=_share, default=ALPHA, metavar="ALPHA", help="answers that exits may change (%(default)s)")
     parser.add_argument("--delta", type=_share, default=DELTA, help="chance that the bound does not hold (%(default)s)")
     parser.add_argument(
-        "--every", type=positive, default=1, metavar="N", help="take every Nth picture: frames close in time are alike"
+        "--every", type=positive, default=1, metavar="N", help="take every Nth image: frames close in time are alike"
     )
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
     parser.add_argument("--threads", type=positive, default=min(4, os.cpu_count() or 1), metavar="N", help="default: %(default)s")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """The new bundle lies at --out; 0 when every picture was read, 1 when some were not."""
+    """The new bundle lies at --out; 0 when every image was read, 1 when some were not."""
     if os.path.exists(arguments.out) and not arguments.force:
         raise UsageError(f"{arguments.out} exists; name another file, or write over it with --force")
     bundle = accepted_bundle(Path(arguments.file))
     bank = LabelSource(bundle, arguments.labels, threads=arguments.threads).read()
-    threads, told = sound_threads(bundle, arguments.threads)
-    if told:
-        print(f"classify: {told}", file=sys.stderr)
+    threads, notice = valid_threads(bundle, arguments.threads)
+    tell(notice)
     cascade = load_cascade(bundle, threads, policy=Never())
-    pictures = _Pictures(arguments.sources, arguments.every, cascade.manifest.preprocessing)
+    images = _Images(arguments.sources, arguments.every, cascade.manifest.preprocessing)
     needed = least_images(arguments.risk, arguments.delta) * 4 // 3 + 1
-    found = replay(cascade, pictures)
+    found = replay(cascade, images)
     if not len(found.ms):
-        raise UsageError("none of the sources gave a picture; give images, folders, or patterns in quotes")
+        raise UsageError("none of the sources gave an image; give images, folders, or patterns in quotes")
     manifest, bound = refit(cascade, bundle.manifest, found, bank, arguments.risk, arguments.delta)
     members = {
         LABELS: labels_to_bytes(bank),
@@ -72,26 +71,23 @@ def run(arguments: argparse.Namespace) -> int:
     }
     calibration = dataclasses.replace(manifest.calibration, images=len(found.ms))
     write_bundle(arguments.out, bundle.flatbuffer, dataclasses.replace(manifest, calibration=calibration), members)
-    print(
-        _told(bound.kept >= 0, len(found.ms), needed, manifest.policy.name, bound.losses, bound.images, arguments),
-        file=sys.stderr,
-    )
+    tell(_verdict(bound.kept >= 0, len(found.ms), needed, manifest.policy.name, bound.losses, bound.images, arguments))
     print(os.path.abspath(arguments.out))
-    return 1 if pictures.failed else 0
+    return 1 if images.failed else 0
 
 
-def _told(passed: bool, images: int, needed: int, policy: str, losses: int, tested: int, arguments: argparse.Namespace) -> str:
+def _verdict(passed: bool, images: int, needed: int, policy: str, losses: int, tested: int, arguments: argparse.Namespace) -> str:
     if not passed:
-        why = f"{images} pictures cannot show it, {needed} are the least" if images < needed else "too many answers would change"
-        return f"classify: exits are off: {why}; every image goes to full depth"
+        why = f"{images} images cannot show it, {needed} are the least" if images < needed else "too many answers would change"
+        return f"exits are off: {why}; every image goes to full depth"
     return (
-        f"classify: {policy}: exits change {losses} of {tested} answers here, and with {1 - arguments.delta:.0%} confidence "
-        f"at most {arguments.risk:.1%} on pictures like these"
+        f"{policy}: exits change {losses} of {tested} answers here, and with {1 - arguments.delta:.0%} confidence "
+        f"at most {arguments.risk:.1%} on images like these"
     )
 
 
-class _Pictures:
-    """Tensors of the sources' pictures, every Nth; a broken one is reported, left out and remembered in `failed`."""
+class _Images:
+    """Tensors of the sources' images, every Nth; a broken one is reported, left out and remembered in `failed`."""
 
     def __init__(self, sources: list[str], every: int, preprocessing: Preprocessing) -> None:
         self._sources, self._every, self._preprocessing = sources, every, preprocessing
@@ -114,7 +110,7 @@ class _Pictures:
 
     def _report(self, error: SourceError) -> None:
         self.failed = True
-        print(f"classify: {error}", file=sys.stderr)
+        tell(str(error))
 
 
 def _share(text: str) -> float:

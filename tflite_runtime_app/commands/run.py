@@ -1,9 +1,8 @@
-"""The command `classify run`: pictures in, one answer each out; or a live source, until it is stopped."""
+"""The command `classify run`: images in, one answer each out; or a live source, until it is stopped."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 
 from tflite_runtime_app.admission.open import open_bundle
@@ -11,13 +10,15 @@ from tflite_runtime_app.admission.signing import read_public_key
 from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.commands.options import add_arguments, capture_of, view_of
 from tflite_runtime_app.commands.outputs import sinks_of
+from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import SourceError, UsageError
 from tflite_runtime_app.live.control import Control
 from tflite_runtime_app.live.loop import Loop
+from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.live.smooth import Smoother, parse_smooth
 from tflite_runtime_app.live.watched_folder import WatchedFolder
 from tflite_runtime_app.sinks.base import Failure, Sink
-from tflite_runtime_app.sources import frames_of, is_live, open_feed
+from tflite_runtime_app.sources import frames_of, is_live
 from tflite_runtime_app.sources.address import hide_credentials
 from tflite_runtime_app.sources.feed import Feed
 from tflite_runtime_app.text.label_source import LabelSource
@@ -34,29 +35,20 @@ def run(arguments: argparse.Namespace) -> int:
     if not live and (smooth or arguments.serve is not None):
         raise UsageError("--smooth and --serve are for one live source: rpi, usb, a stream, a video, or a folder with --watch")
     key = read_public_key(arguments.require_signature) if arguments.require_signature else None
-    bundle, refused = open_bundle(arguments.file, key)
-    if refused:
-        tell(refused)
+    bundle = open_bundle(arguments.file, key)
+    tell(bundle.notice)
     classifier = Classifier(bundle, arguments.threads, arguments.top, arguments.full_depth, view_of(arguments))
-    if classifier.told:
-        tell(classifier.told)
+    tell(classifier.notice)
     labels = LabelSource(bundle, arguments.labels, arguments.bank, arguments.text, arguments.threads, tell=tell, key=key)
-    told = classifier.use(labels.read())
-    if told:
-        tell(told)
+    tell(classifier.use(labels.read()))
     if live:
         return _run_live(arguments, classifier, labels, Smoother(*smooth) if smooth else None)
     sinks = sinks_of(arguments, classifier, None)
     try:
-        sound = [_run_source(word, classifier, sinks) for word in arguments.sources]
+        answered = [_run_source(word, classifier, sinks) for word in arguments.sources]
     finally:
         _close(sinks)
-    return 0 if all(sound) else 1
-
-
-def tell(line: str) -> None:
-    """A line for people, on standard error."""
-    print(f"classify: {line}", file=sys.stderr, flush=True)
+    return 0 if all(answered) else 1
 
 
 def _is_live(arguments: argparse.Namespace) -> bool:
@@ -96,11 +88,11 @@ def _run_live(arguments: argparse.Namespace, classifier: Classifier, labels: Lab
 
 def _run_source(word: str, classifier: Classifier, sinks: list[Sink]) -> bool:
     """Every frame of one source went to the sinks; False when the source or a frame of it failed."""
-    sound = True
+    answered = True
 
     def failed(source: str, frame: int, error: SourceError) -> None:
-        nonlocal sound
-        sound = False
+        nonlocal answered
+        answered = False
         for sink in sinks:
             sink.failure(Failure(source, frame, str(error)))
 
@@ -115,7 +107,7 @@ def _run_source(word: str, classifier: Classifier, sinks: list[Sink]) -> bool:
                 sink.result(result)
     except SourceError as error:
         failed(word, 0, error)
-    return sound
+    return answered
 
 
 def _close(sinks: list[Sink]) -> None:

@@ -1,11 +1,10 @@
-"""The command `classify soak`: a synthetic camera that misbehaves on schedule, for as long as you like; memory and restarts are told."""
+"""The command `classify soak`: a synthetic camera misbehaves on schedule, for as long as you like; memory and restarts are counted."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -13,19 +12,20 @@ from tflite_runtime_app import board
 from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.commands.options import positive
+from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.live.loop import Loop
+from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.live.smooth import Smoother
 from tflite_runtime_app.sinks.base import Failure, Result, Sink
-from tflite_runtime_app.sources import open_feed
 from tflite_runtime_app.sources.base import CaptureOptions
 from tflite_runtime_app.text.label_source import LabelSource
 
 HELP = "run a bundle on a synthetic camera that fails on schedule, and tell how memory and restarts went"
 SIZE = "160x120"
-# Every so many pictures the camera stops dead, repeats its last picture for ever, sends rubbish, or crashes; and one in many is broken.
-RATE = 150  # pictures a second; a life of 6,000 lasts longer than it takes for restarts in a row to be forgiven
+# Every so many frames the camera stops dead, repeats its last frame for ever, sends rubbish, or crashes; and one in many is broken.
+RATE = 150  # frames a second; a life of 6,000 lasts longer than it takes for restarts in a row to be forgiven
 FAULTS = ("die=6000", "stall=6000", "repeat=6000", "garbage=6000")
-PARTS = 10  # of the run; memory is told after each
+PARTS = 10  # of the run; memory is shown after each
 WARM = 1  # parts before memory counts: what is set up once is set up by then
 
 
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         finally:
             feed.close()
         memory.append(board.memory_bytes())
-        print(f"classify: {counted.results} frames, {memory[-1] / 1e6:.1f} MB, {restarts} restarts", file=sys.stderr, flush=True)
+        tell(f"{counted.results} frames, {memory[-1] / 1e6:.1f} MB, {restarts} restarts")
     seconds = time.monotonic() - start
     growth = (memory[-1] - memory[min(WARM, len(memory)) - 1]) / 1e6
     figures = {

@@ -1,4 +1,4 @@
-"""Exits fitted anew on the board, for other labels or for the pictures of its own camera, without a right answer being known.
+"""Exits fitted anew on the board, for other labels or for the images of its own camera, without a right answer being known.
 
 Each gate is standardised by what the first quarter of the images shows under these labels; Learn then Test walks the thresholds on the rest
 (`thresholds.py`, `risk.py`). The loss is the one that needs no labels: an answer that differs from full depth's. A rescue counts as a loss,

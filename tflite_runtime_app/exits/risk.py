@@ -63,31 +63,9 @@ def binomial_p_value(losses: int, images: int, alpha: float) -> float:
     return min(1.0, math.fsum(math.exp(_log_binomial(i, images, alpha)) for i in range(losses + 1)))
 
 
-def hoeffding_bentkus_p_value(mean: float, images: int, alpha: float) -> float:
-    """The p-value for the mean of losses between 0 and 1 (Bates et al., arXiv 2101.02703): the smaller of Hoeffding's and Bentkus's.
-
-    min( exp(-n h(min(mean, alpha), alpha)), e P(Bin(n, alpha) <= ceil(n mean)) ), h(a, b) = a log(a/b) + (1-a) log((1-a)/(1-b)).
-    """
-    a = min(mean, alpha)
-    entropy = (a * math.log(a / alpha) if a > 0 else 0.0) + ((1 - a) * math.log((1 - a) / (1 - alpha)) if a < 1 else 0.0)
-    bentkus = math.e * binomial_p_value(math.ceil(images * mean - 1e-9), images, alpha)
-    return min(1.0, math.exp(-images * entropy), bentkus)
-
-
 def least_images(alpha: float = ALPHA, delta: float = DELTA) -> int:
     """How many images without a single loss show that the risk is at most alpha: (1 - alpha)^n <= delta."""
     return math.ceil(math.log(delta) / math.log(1 - alpha))
-
-
-def upper_bound(losses: int, images: int, delta: float = DELTA) -> float:
-    """The largest risk that so many losses do not reject at level delta (Clopper and Pearson, one-sided), by bisection."""
-    if images == 0 or losses >= images:
-        return 1.0
-    low, high = losses / images, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if binomial_p_value(losses, images, middle) > delta else (low, middle)
-    return high
 
 
 def _log_binomial(successes: int, trials: int, probability: float) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.inference.cascade import Embedding
+from tflite_runtime_app.inference.features import Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,11 @@ class Answer:
 
 def answer(embedding: Embedding, bank: LabelBank, manifest: Manifest, top: int) -> Answer:
     """The `top` best labels (fewer when the bank has fewer); `none` when the best cosine is below manifest.none_threshold."""
-    cosine, probability = embedding.scores.cosine, embedding.scores.probability
-    order = np.argsort(-cosine, kind="stable")[: max(top, 1)]
-    matches = tuple(Match(bank.names[i], float(probability[i]), float(cosine[i])) for i in order)
-    return Answer(matches, none=matches[0].cosine < manifest.none_threshold)
+    best = matches(embedding.scores, bank, max(top, 1))
+    return Answer(best, none=best[0].cosine < manifest.none_threshold)
+
+
+def matches(scores: Scores, bank: LabelBank, top: int) -> tuple[Match, ...]:
+    """The `top` best labels by cosine, of equal ones the first in the bank first."""
+    order = np.argsort(-scores.cosine, kind="stable")[:top]
+    return tuple(Match(bank.names[i], float(scores.probability[i]), float(scores.cosine[i])) for i in order)

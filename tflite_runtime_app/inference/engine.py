@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tflite_runtime_app.errors import BundleIncompatible
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
 
 MINIMUM_LITERT = (2, 3, 0)
 OP_RESOLVERS = {"xnnpack": "AUTO", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
@@ -74,7 +74,7 @@ class LiteRtEngine:
             self._runners: dict[str, Any] = {name: self._interpreter.get_signature_runner(name) for name in names}
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
-            raise BundleIncompatible(f"LiteRT refuses the model: {reason}; build the bundle again with: convert build") from error
+            raise BundleIncompatible(f"LiteRT refuses the model: {reason}; {BUILD_AGAIN}") from error
         self.signatures: dict[str, SignatureFacts] = {
             name: SignatureFacts(_facts(runner.get_input_details()), _facts(runner.get_output_details()))
             for name, runner in self._runners.items()

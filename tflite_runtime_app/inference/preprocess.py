@@ -1,4 +1,4 @@
-"""From a picture to the image tensor, as open_clip's evaluation transform does it, without torch."""
+"""From an image to the image tensor, as open_clip's evaluation transform does it, without torch."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from tflite_runtime_app.bundle.manifest import Preprocessing
-from tflite_runtime_app.errors import BundleIncompatible, SourceError
+from tflite_runtime_app.bundle.preprocessing import check_preprocessing
+from tflite_runtime_app.errors import SourceError
 
-RESIZE_MODES = ("shortest", "squash")
-INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 # A strip of 1 x 10000 pixels, its shorter side brought to 224, would be half a gigapixel: a board has no memory for that.
 MAX_RESIZED_PIXELS = 50_000_000
 
 # Pillow knows some forty kinds more, of which one starts a PostScript interpreter; every decoder is a way in.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-EXPECTED = "expected a picture (BMP, GIF, JPEG, PNG, PPM, TIFF or WebP)"
+SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)  # of files in these formats
+EXPECTED = "expected an image (BMP, GIF, JPEG, PNG, PPM, TIFF or WebP)"
 _ORIENTATION = 0x0112  # the EXIF tag: how the camera was held, 1 for upright
 _TURNS: dict[Any, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,27 +40,10 @@ _TURNS: dict[Any, Image.Transpose] = {
 _TO_EIGHT_BITS = ((np.arange(65536, dtype=np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def check_preprocessing(preprocessing: Preprocessing) -> None:
-    """Returns when this program can do `preprocessing`; raises BundleIncompatible naming what it cannot do."""
-    for what, found, known in (
-        ("resize mode", preprocessing.resize_mode, RESIZE_MODES),
-        ("interpolation", preprocessing.interpolation, tuple(INTERPOLATIONS)),
-    ):
-        if found not in known:
-            raise BundleIncompatible(
-                f"this program knows the {what}s {', '.join(known)}, the bundle asks for {found!r}; "
-                "install the version that built it"
-            )
-    if preprocessing.height < 1 or preprocessing.width < 1:
-        raise BundleIncompatible(
-            f"the bundle asks for pictures of {preprocessing.height} x {preprocessing.width}; build it again with: convert build"
-        )
-
-
 def load_image(path: str | os.PathLike[str]) -> Image.Image:
-    """The picture at `path`, fully decoded, upright, in its own mode.
+    """The image at `path`, fully decoded, upright, in its own mode.
 
-    Raises SourceError when it is missing, no picture, broken, or of more pixels than Image.MAX_IMAGE_PIXELS (89 million), which
+    Raises SourceError when it is missing, no image, broken, or of more pixels than Image.MAX_IMAGE_PIXELS (89 million), which
     would take hundreds of megabytes.
     """
     try:
@@ -71,6 +57,14 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
         raise SourceError(f"{os.fspath(path)}: {EXPECTED}, found: {_reason(error)}") from error
 
 
+def loaded(image: Image.Image, source: str) -> Image.Image:
+    """`image`, fully decoded and upright. Raises SourceError, which names `source`, when its decoder fails."""
+    try:
+        return upright(image)
+    except Exception as error:  # as in `load_image`
+        raise SourceError(f"{source}: {EXPECTED}, found: {_reason(error)}") from error
+
+
 def upright(image: Image.Image) -> Image.Image:
     """`image`, decoded and turned as its EXIF orientation says; itself where it has none, or an unreadable one."""
     with _strict():
@@ -78,7 +72,7 @@ def upright(image: Image.Image) -> Image.Image:
     try:
         with _strict():
             turn = _TURNS.get(image.getexif().get(_ORIENTATION))
-    except Exception:  # broken EXIF of a sound picture, on which its reader raises nearly anything
+    except Exception:  # broken EXIF of a valid image, on which its reader raises nearly anything
         return image
     if turn is None:
         return image
@@ -89,7 +83,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def _strict() -> Iterator[None]:
-    """Within, a picture of too many pixels is an error, before one is decoded; other warnings are about what does no harm."""
+    """Within, an image of too many pixels is an error, before one is decoded; other warnings are about what does no harm."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -103,15 +97,15 @@ def _reason(error: Exception) -> str:
 def image_to_tensor(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[np.int8]:
     """The image tensor, int8 [1, height, width, 3]: resized, centre-cropped, pixel byte b as b - 128.
 
-    Equals open_clip's transform (before mean and deviation, which the model holds) for upright RGB pictures. Others are turned
+    Equals open_clip's transform (before mean and deviation, which the model holds) for upright RGB images. Others are turned
     and converted to RGB first; an alpha channel is dropped, as `Image.convert` does. Raises BundleIncompatible for a resize mode
-    or interpolation that this program does not know, SourceError for a picture far too long for its width or without colours.
+    or interpolation that this program does not know, SourceError for an image far too long for its width or without colours.
     """
     check_preprocessing(preprocessing)
     try:
         rgb = to_rgb(upright(image))
     except ValueError as error:  # Pillow has no way from some modes to RGB
-        raise SourceError(f"a picture of mode {image.mode} cannot be converted to RGB: {_reason(error)}") from error
+        raise SourceError(f"an image of mode {image.mode} cannot be converted to RGB: {_reason(error)}") from error
     cropped = _resize_and_crop(rgb, preprocessing)
     pixels = np.asarray(cropped, dtype=np.uint8)
     return (pixels ^ np.uint8(0x80)).view(np.int8)[np.newaxis]  # flipping the top bit is b - 128 in two's complement
@@ -123,7 +117,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return image
     if image.mode.startswith("I"):  # Pillow before 10.3 opens 16-bit PNG files as 32-bit I
         wide = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
-        return Image.fromarray(_TO_EIGHT_BITS[wide]).convert("RGB")  # by table: arithmetic would take ten times the picture
+        return Image.fromarray(_TO_EIGHT_BITS[wide]).convert("RGB")  # by table: arithmetic would take ten times the image
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA").convert("RGB")  # the same pixels as in one step, without Pillow's warning
     return image.convert("RGB")
@@ -132,14 +126,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     height, width = preprocessing.height, preprocessing.width
     if preprocessing.resize_mode == "squash":
-        return image.resize((width, height), INTERPOLATIONS[preprocessing.interpolation])
+        return image.resize((width, height), RESAMPLING[preprocessing.interpolation])
     if height == width:
-        size, resampling = _shorter_side_to(image, height), INTERPOLATIONS[preprocessing.interpolation]
+        size, resampling = _shorter_side_to(image, height), RESAMPLING[preprocessing.interpolation]
     else:
         # For a target that is not square open_clip takes bicubic whatever the configuration says; weights were trained so.
         size, resampling = _cover(image, width, height), Image.Resampling.BICUBIC
     if size[0] * size[1] > MAX_RESIZED_PIXELS:
-        raise SourceError(f"a picture of {image.width} x {image.height} is too long for its other side; crop it first")
+        raise SourceError(f"an image of {image.width} x {image.height} is too long for its other side; crop it first")
     resized = image.resize(size, resampling)
     left = _offset(resized.width, width)
     top = _offset(resized.height, height)
@@ -154,7 +148,7 @@ def _shorter_side_to(image: Image.Image, target: int) -> tuple[int, int]:
 
 
 def _cover(image: Image.Image, width: int, height: int) -> tuple[int, int]:
-    """open_clip's ResizeKeepRatio: the smallest size of the picture's shape that covers width x height, rounded."""
+    """open_clip's ResizeKeepRatio: the smallest size of the image's shape that covers width x height, rounded."""
     ratio = min(image.height / height, image.width / width)
     return round(image.width / ratio), round(image.height / ratio)
 

@@ -7,10 +7,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from tflite_runtime_app.bundle.manifest import Manifest, TensorSpec
-from tflite_runtime_app.errors import BundleIncompatible
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
 from tflite_runtime_app.inference.engine import SignatureFacts, TensorFacts
-
-_AGAIN = "build the bundle again with: convert build"
 
 
 def check_signatures(signatures: Mapping[str, SignatureFacts], manifest: Manifest) -> None:
@@ -28,14 +26,20 @@ def _check_one(
     signatures: Mapping[str, SignatureFacts], name: str, inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]
 ) -> None:
     if name not in signatures:
-        raise BundleIncompatible(f"the manifest names signature {name}, the model has {', '.join(sorted(signatures))}; {_AGAIN}")
+        raise BundleIncompatible(
+            f"the manifest names signature {name}, the model has {', '.join(sorted(signatures))}; {BUILD_AGAIN}"
+        )
     for specs, facts in ((inputs, signatures[name].inputs), (outputs, signatures[name].outputs)):
         stated = {spec.name: spec for spec in specs}
         if set(stated) != set(facts):
-            raise BundleIncompatible(f"{name}: the manifest has tensors {sorted(stated)}, the model {sorted(facts)}; {_AGAIN}")
+            raise BundleIncompatible(
+                f"{name}: the manifest has tensors {sorted(stated)}, the model {sorted(facts)}; {BUILD_AGAIN}"
+            )
         for tensor, spec in stated.items():
             if not _same(spec, facts[tensor]):
-                raise BundleIncompatible(f"{name}: {tensor} should be int8 as in {spec}, the model has {facts[tensor]}; {_AGAIN}")
+                raise BundleIncompatible(
+                    f"{name}: {tensor} should be int8 as in {spec}, the model has {facts[tensor]}; {BUILD_AGAIN}"
+                )
 
 
 def _same(spec: TensorSpec, facts: TensorFacts) -> bool:

@@ -1,4 +1,4 @@
-"""The process of one live source: `python -m tflite_runtime_app.live.capture WORD` writes its pictures to standard output (see `wire`).
+"""The process of one live source: `python -m tflite_runtime_app.live.capture WORD` writes its frames to standard output (see `wire`).
 
 Whatever hangs in a driver, hangs here, where it can be killed. It ends with 0 when the source is through, 1 when it failed, 2 when trying
 again would be of no use; the last line on standard error then says why.

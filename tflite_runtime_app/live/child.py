@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from tflite_runtime_app.sources.address import hide_credentials
 from tflite_runtime_app.sources.base import CaptureOptions
 
-PIPE_BYTES = 1 << 20  # what Linux lets anyone have: a whole picture goes through in few steps
+PIPE_BYTES = 1 << 20  # what Linux lets anyone have: a whole frame goes through in few steps
 TAIL_BYTES = 4096
 LINE_LENGTH = 300
 
@@ -115,7 +115,7 @@ def readable(files: Sequence[int], seconds: float) -> set[int]:
     return {file for file, _ in poll.poll(milliseconds)}
 
 
-def told(code: int | None, last_line: str) -> str:
+def why_ended(code: int | None, last_line: str) -> str:
     """Why a process ended with `code`, in one line; `last_line` is what it said last."""
     if code is None:
         return "its process closed its pipe and did not end"

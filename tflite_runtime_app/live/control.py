@@ -18,7 +18,7 @@ class Busy(AppError):
 class _Wish:
     change: Callable[[], str]
     done: threading.Event = field(default_factory=threading.Event)
-    told: str = ""
+    notice: str = ""
     error: BaseException | None = None
 
 
@@ -39,7 +39,7 @@ class Control:
             raise Busy(f"no answer within {timeout:.0f} seconds; is the loop running?")
         if wish.error is not None:
             raise wish.error
-        return wish.told
+        return wish.notice
 
     def serve(self) -> int:
         """Everything asked so far is done; returns how much that was. An error goes to whoever asked."""
@@ -50,7 +50,7 @@ class Control:
             except queue.Empty:
                 return served
             try:
-                wish.told = wish.change()
+                wish.notice = wish.change()
             except Exception as error:
                 wish.error = error
             wish.done.set()

@@ -6,11 +6,11 @@ from tflite_runtime_app.live.patience import Patience
 from tflite_runtime_app.sources.base import Nature, Shot
 
 
-class Watch:
-    """Watches one process, started at `now`. `before` is the last data of the process before it, for cameras.
+class Liveness:
+    """Judges one process, started at `now`. `before` is the last data of the process before it, for cameras.
 
-    A camera whose driver hangs may repeat its last picture for ever, so one that equals the last to the byte is not fresh. But when a new
-    process sees what the old one was stuck on, the picture is true: the lens has its cap on, or looks at a test card.
+    A camera whose driver hangs may repeat its last frame for ever, so one that equals the last to the byte is not fresh. But when a new
+    process sees what the old one was stuck on, the frame is true: the lens has its cap on, or looks at a test card.
     """
 
     def __init__(self, nature: Nature, patience: Patience, now: float, before: bytes | bytearray = b"") -> None:
@@ -60,7 +60,7 @@ class Watch:
         if now < self.deadline:
             return ""
         if self.last_fresh is None:
-            return f"no picture within {self._patience.start:g} s of its start"
+            return f"no frame within {self._patience.start:g} s of its start"
         if self._heard > self.last_fresh:
-            return f"the same picture for {self._patience.stall:g} s"
-        return f"no picture for {self._patience.stall:g} s"
+            return f"the same frame for {self._patience.stall:g} s"
+        return f"no frame for {self._patience.stall:g} s"

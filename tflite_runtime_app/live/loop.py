@@ -1,4 +1,4 @@
-"""The loop that runs for months: the newest frame, its answer, everyone told; after whatever goes wrong with one, the next is looked at."""
+"""The loop that runs for months: the newest frame, its answer, a word to every sink; after a frame that fails comes the next."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ class Loop:
             self._notifier.alive()
 
     def use(self, bank: LabelBank) -> str:
-        """These labels from now on; everyone is told. Only from the loop's own thread, or through `control`. Raises LabelError."""
-        told = self._classifier.use(bank)
+        """These are the labels from now on, and every sink knows. From the loop's own thread only, or by `control`. Raises LabelError."""
+        notice = self._classifier.use(bank)
         if self._smoother is not None:
             self._smoother.forget()
         for sink in self._sinks:
-            sink.labels(bank.names, told)
-        return told
+            sink.labels(bank.names, notice)
+        return notice
 
     def status(self) -> Status:
         """How the loop is doing."""

@@ -1,4 +1,4 @@
-"""What systemd is told: that the program is ready, alive, how it is doing, and that it stops. Elsewhere all of it does nothing."""
+"""What systemd hears: that the program is ready and alive, how it is doing, and that it stops. Elsewhere nothing happens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Notifier:
         self._environment = os.environ if environment is None else environment
 
     def ready(self) -> bool:
-        """Start-up is over. True when systemd was told, here and below."""
+        """Start-up is over. True when systemd heard it, here and below."""
         return self._send("READY=1")
 
     def alive(self) -> bool:

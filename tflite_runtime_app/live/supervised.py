@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from tflite_runtime_app.live.child import Child, capture_command, readable, told
-from tflite_runtime_app.live.liveness import Watch
+from tflite_runtime_app.live.child import Child, capture_command, readable, why_ended
+from tflite_runtime_app.live.decode import decoded
+from tflite_runtime_app.live.liveness import Liveness
 from tflite_runtime_app.live.patience import Backoff, Patience
-from tflite_runtime_app.live.picture import picture
 from tflite_runtime_app.live.slot import Slot
 from tflite_runtime_app.live.wire import Reader, WireError
 from tflite_runtime_app.sources.address import hide_credentials
@@ -26,9 +26,9 @@ CLOSING = 0.8  # seconds that `close` waits for the thread; what hangs longer is
 class SupervisedFeed:
     """A Feed of the source that `word` names; see `Feed` for its methods.
 
-    One thread does it all: starts the process, reads its two pipes, judges it by `Watch`, kills and restarts it. What is "finite" is read
-    only as fast as it is looked at, and never started again. `abandoned` counts processes that outlived SIGKILL, in a driver that never
-    returns; `command` stands in for the source's process.
+    One thread does it all: it starts the process, reads its two pipes, judges it by `Liveness`, kills and restarts it. What is "finite" is
+    read only as fast as it is looked at, and never started again. `abandoned` counts processes that outlived SIGKILL, in a driver that
+    never returns; `command` stands in for the source's process.
     """
 
     def __init__(
@@ -83,8 +83,8 @@ class SupervisedFeed:
         before: bytes | bytearray = b""
         try:
             while not self._closing:
-                watch = Watch(self._nature, self._patience, time.monotonic(), before)
-                code, reason = self._one_process(watch)
+                liveness = Liveness(self._nature, self._patience, time.monotonic(), before)
+                code, reason = self._one_process(liveness)
                 tries += 1
                 if self._closing or (self._nature == "finite" and code == 0):
                     return
@@ -92,8 +92,8 @@ class SupervisedFeed:
                 hopeless = self._fresh is None and (code == 2 or tries >= self._patience.tries)
                 if self._nature == "finite" or hopeless:
                     return
-                self._pause(backoff.delay(watch.fresh_for))
-                before = watch.last or before
+                self._pause(backoff.delay(liveness.fresh_for))
+                before = liveness.last or before
                 self._restarts += not self._closing
         except Exception as error:  # a fault of our own must show, not leave a loop waiting for ever
             self._error = f"internal error: {type(error).__name__}: {error}"
@@ -102,14 +102,14 @@ class SupervisedFeed:
             self._bell.close()
             self._ringer.close()
 
-    def _one_process(self, watch: Watch) -> tuple[int | None, str]:
+    def _one_process(self, liveness: Liveness) -> tuple[int | None, str]:
         """One process from start to end: its exit code where it ended by itself, and what was wrong."""
         try:
             child = Child(self._command, None if self._nature == "finite" else subprocess.DEVNULL)
         except OSError as error:
             return None, f"its process cannot be started: {error}"
         try:
-            reason = self._attend(child, watch)
+            reason = self._attend(child, liveness)
             code = None if reason or self._closing else child.wait(self._patience.grace)
             if code is None:
                 child.kill()
@@ -118,34 +118,34 @@ class SupervisedFeed:
                     reason += f"; {self.abandoned} of its processes cannot be killed, only a reboot helps"
             child.hear()
             if not reason:
-                return code, told(code, child.last_line)
+                return code, why_ended(code, child.last_line)
             return None, f"{reason}; its process said last: {child.last_line}" if child.last_line else reason
         finally:
             child.close()
 
-    def _attend(self, child: Child, watch: Watch) -> str:
+    def _attend(self, child: Child, liveness: Liveness) -> str:
         """Reads `child` until it is through or this feed closes (then ""), or until it is at fault: then what it did."""
         reader, ended, bell = Reader(), False, self._bell.fileno()
         while not self._closing:
             full = self._nature == "finite" and self._slot.full
             listening = [bell, *([] if full else [child.out.fileno()]), *([] if ended else child.others())]
-            until = time.monotonic() if ended and not full else watch.deadline
+            until = time.monotonic() if ended and not full else liveness.deadline
             ready = readable(listening, until - time.monotonic())
             if bell in ready:
                 self._bell.recv(64)
             child.hear()
             try:
-                more = full or self._read(child, reader, watch)
+                more = full or self._read(child, reader, liveness)
             except WireError as error:
                 return str(error)
             if not more or (ended and not full and child.out.fileno() not in ready):
-                return "" if reader.empty else "its process ended in the middle of a picture"
+                return "" if reader.empty else "its process ended in the middle of a frame"
             ended = ended or child.ending in ready
-            if fault := watch.fault(time.monotonic()):
+            if fault := liveness.fault(time.monotonic()):
                 return fault
         return ""
 
-    def _read(self, child: Child, reader: Reader, watch: Watch) -> bool:
+    def _read(self, child: Child, reader: Reader, liveness: Liveness) -> bool:
         """What has come is in the slot; False when no more can come."""
         while not (self._closing or (self._nature == "finite" and self._slot.full)):
             count = child.read_into(reader.space())
@@ -153,17 +153,17 @@ class SupervisedFeed:
                 return count is None
             shot = reader.filled(count)
             if shot is not None:
-                self._offer(shot, watch)
+                self._offer(shot, liveness)
                 if self._nature != "finite":
                     return True  # the bell, standard error and the clock get their turn, however fast frames come
         return True
 
-    def _offer(self, shot: Shot, watch: Watch) -> None:
+    def _offer(self, shot: Shot, liveness: Liveness) -> None:
         now = time.monotonic()
-        if not watch.see(shot, now):
+        if not liveness.see(shot, now):
             return
         self._fresh, self._failing, self._error = now, False, ""
-        self._slot.put(Frame(self._shown, self._index, partial(picture, shot, self._shown), shot.taken))
+        self._slot.put(Frame(self._shown, self._index, partial(decoded, shot, self._shown), shot.taken))
         self._index += 1
 
     def _pause(self, seconds: float) -> None:

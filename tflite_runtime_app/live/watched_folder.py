@@ -1,4 +1,4 @@
-"""A folder that pictures are put into: each is looked at once it is whole."""
+"""A folder that images are put into: each is looked at once it is whole."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from functools import partial
 from pathlib import Path
 
 from tflite_runtime_app.errors import SourceError
-from tflite_runtime_app.inference.preprocess import load_image
+from tflite_runtime_app.inference.preprocess import SUFFIXES, load_image
 from tflite_runtime_app.sources.base import Frame
 from tflite_runtime_app.sources.feed import Health
-from tflite_runtime_app.sources.folder import SUFFIXES
 
 POLL = 0.5  # seconds; polling sees network shares too, which tell nobody of new files
 _Seen = tuple[int, int]  # size and time of a file
 
 
 class WatchedFolder:
-    """A Feed of the pictures that appear in `word` from now on, in the order of their names; what lay there before is left alone.
+    """A Feed of the images that appear in `word` from now on, in the order of their names; what lay there before is left alone.
 
     A file counts as whole when its size and time stand still from one poll to the next. A folder that is gone (a share that was unmounted)
     is waited for. Raises SourceError when it is not there to begin with.
@@ -41,7 +40,7 @@ class WatchedFolder:
         self._open = True
 
     def next(self, timeout: float) -> Frame | None:
-        """The next whole picture, None when none comes within `timeout` seconds."""
+        """The next whole image, None when none comes within `timeout` seconds."""
         until = self._clock() + timeout
         while self._open:
             if not self._ready and self._clock() - self._polled >= POLL:

@@ -1,6 +1,6 @@
-"""How a source's process hands pictures over its pipe: a header of fixed size, then the picture's bytes.
+"""How a source's process hands frames over its pipe: a header of fixed size, then the frame's bytes.
 
-The reader believes nothing: a header that is not sound ends the conversation, and no more is allocated than one picture may take.
+The reader believes nothing: a header that is not valid ends the conversation, and no more is allocated than one frame may take.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CODES = {kind: code for code, kind in _KINDS.items()}
 
 
 class WireError(Exception):
-    """What came through the pipe is no picture; one line says why."""
+    """What came through the pipe is no frame; one line says why."""
 
 
 def write(out: BinaryIO, shot: Shot) -> None:
@@ -65,10 +65,10 @@ def _opened(header: bytes | bytearray) -> tuple[Shot, bytearray]:
     magic, code, width, height, length, sequence, taken = HEADER.unpack(header)
     kind = _KINDS.get(code)
     if magic != MAGIC or kind is None:
-        raise WireError(f"expected a picture on the pipe, found {bytes(header[:8])!r}")
+        raise WireError(f"expected a frame on the pipe, found {bytes(header[:8])!r}")
     least = 0 if kind == "jpeg" else 1
     if not (least <= width <= MAX_SIDE and least <= height <= MAX_SIDE and 1 <= length <= MAX_BYTES and math.isfinite(taken)):
-        raise WireError(f"expected a picture of up to {MAX_SIDE} x {MAX_SIDE}, found {width} x {height} in {length} bytes")
+        raise WireError(f"expected a frame of up to {MAX_SIDE} x {MAX_SIDE}, found {width} x {height} in {length} bytes")
     if kind == "rgb" and length != width * height * 3:
         raise WireError(f"expected {width * height * 3} bytes for {width} x {height}, found {length}")
     data = bytearray(length)

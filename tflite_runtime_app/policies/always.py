@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import numpy.typing as npt
 
 from tflite_runtime_app.bundle.manifest import Manifest
-from tflite_runtime_app.errors import BundleIncompatible
-from tflite_runtime_app.policies.base import AGAIN
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,6 @@ class Always:
         wanted = manifest.policy.parameters.get("exit")
         if wanted is None or wanted not in range(len(manifest.stages)):
             raise BundleIncompatible(
-                f"policy always needs a parameter exit from 0 to {len(manifest.stages) - 1}, found {wanted}; {AGAIN}"
+                f"policy always needs a parameter exit from 0 to {len(manifest.stages) - 1}, found {wanted}; {BUILD_AGAIN}"
             )
         return cls(int(wanted))

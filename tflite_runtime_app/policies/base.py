@@ -6,8 +6,6 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-AGAIN = "build the bundle again with: convert build"
-
 
 class Policy(Protocol):
     """`needs_score` tells whether the gates have to be run for it."""

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import numpy.typing as npt
 
 from tflite_runtime_app.bundle.manifest import Manifest
-from tflite_runtime_app.errors import BundleIncompatible
-from tflite_runtime_app.policies.base import AGAIN
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +29,7 @@ class ClassBased:
         given = manifest.policy.parameters
         names = [str(label) for label in range(len(given))]
         if not given or set(names) != set(given):
-            raise BundleIncompatible(f"policy class-based needs a parameter for each label, 0, 1, …, found {len(given)}; {AGAIN}")
+            raise BundleIncompatible(
+                f"policy class-based needs a parameter for each label, 0, 1, …, found {len(given)}; {BUILD_AGAIN}"
+            )
         return cls(tuple(given[name] for name in names))

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import numpy.typing as npt
 
 from tflite_runtime_app.bundle.manifest import Manifest
-from tflite_runtime_app.errors import BundleIncompatible
-from tflite_runtime_app.policies.base import AGAIN
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,5 +28,5 @@ class Confidence:
         """The threshold is the policy's parameter `threshold`."""
         wanted = manifest.policy.parameters.get("threshold")
         if wanted is None:
-            raise BundleIncompatible(f"policy confidence needs a parameter threshold, found none; {AGAIN}")
+            raise BundleIncompatible(f"policy confidence needs a parameter threshold, found none; {BUILD_AGAIN}")
         return cls(wanted)

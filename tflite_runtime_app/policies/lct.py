@@ -8,8 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy.typing as npt
 
 from tflite_runtime_app.bundle.manifest import Manifest
-from tflite_runtime_app.errors import BundleIncompatible
-from tflite_runtime_app.policies.base import AGAIN
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Lct:
         """The thresholds are the gates' own."""
         if len(manifest.gates) != len(manifest.stages) - 1:
             raise BundleIncompatible(
-                f"policy {cls.name} needs {len(manifest.stages) - 1} gates, the bundle has {len(manifest.gates)}; {AGAIN}"
+                f"policy {cls.name} needs {len(manifest.stages) - 1} gates, the bundle has {len(manifest.gates)}; {BUILD_AGAIN}"
             )
         return cls(tuple(gate.threshold for gate in manifest.gates))
 

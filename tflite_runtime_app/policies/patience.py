@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import numpy.typing as npt
 
 from tflite_runtime_app.bundle.manifest import Manifest
-from tflite_runtime_app.errors import BundleIncompatible
-from tflite_runtime_app.policies.base import AGAIN
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +29,5 @@ class Patience:
         """The number is the policy's parameter `in_a_row`."""
         wanted = manifest.policy.parameters.get("in_a_row")
         if wanted is None or wanted < 1 or wanted != int(wanted):
-            raise BundleIncompatible(f"policy patience needs a parameter in_a_row of 1 or more, found {wanted}; {AGAIN}")
+            raise BundleIncompatible(f"policy patience needs a parameter in_a_row of 1 or more, found {wanted}; {BUILD_AGAIN}")
         return cls(int(wanted))

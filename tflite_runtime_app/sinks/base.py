@@ -1,4 +1,4 @@
-"""What every kind of output is told: a result or a failure per frame, how things are once a second, and that all is over."""
+"""What every kind of output hears: a result or a failure for each frame, the status once a second, and the end."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from tflite_runtime_app.sources.feed import Health
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """One frame's answer: `exit` is the stage index, `block` the blocks done of `blocks`, `ms` preprocessing to answer.
+    """One frame's answer: `exit` is the stage where it left, from 0, `block` the blocks done of `blocks`, `ms` preprocessing to answer.
 
-    `picture` is what was looked at, turned and cropped as asked; `taken` when a live source took it, in seconds since 1970. `steady` is the
-    label that the last frames agree on, "" while they do not agree, "none" where they agree on none of these; None without smoothing.
+    `source` and `frame` are the frame's own; `macs` are the multiply-accumulates spent, `stages_ms` the milliseconds of every stage that
+    was run. `image` is what was looked at, turned and cropped as asked; `taken` is when a live source took it, in seconds since 1970.
+    `steady` is the label that the last frames agree on, "" while they do not agree, "none" where they agree on none of these; None without
+    smoothing.
     """
 
     source: str
@@ -27,7 +29,7 @@ class Result:
     macs: int
     ms: float
     stages_ms: tuple[float, ...]
-    picture: Image.Image | None = None
+    image: Image.Image | None = None
     taken: float | None = None
     steady: str | None = None
 
@@ -66,8 +68,8 @@ class Sink:
     def status(self, status: Status) -> None:
         """About once a second of a live source."""
 
-    def labels(self, names: tuple[str, ...], told: str) -> None:
-        """From here on these are the labels; `told` is a sentence on what became of the exits, empty for nothing to tell."""
+    def labels(self, names: tuple[str, ...], notice: str) -> None:
+        """These are the labels from here on; `notice` says what became of the exits, empty where there is nothing to say."""
 
     def close(self) -> None:
         """All frames are through; a summary may follow."""

@@ -1,4 +1,4 @@
-"""One line a picture, for people; failures and the summary go to the other stream."""
+"""One line a frame, for people; failures and the summary go to the other stream."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LineSink(Sink):
     def result(self, result: Result) -> None:
         exit_text = exit_words(result)
         columns = (result.source, answer_words(result.answer), exit_text)
-        # Pictures come one by one, so a column is as wide as its widest entry so far.
+        # Results come one by one, so a column is as wide as its widest entry so far.
         self._widths = [max(width, len(text)) for width, text in zip(self._widths, columns, strict=True)]
         padded = "  ".join(text.ljust(width) for width, text in zip(self._widths, columns, strict=True))
         print(f"{padded}  {result.ms:7.1f} ms", file=self._out, flush=True)
@@ -52,7 +52,7 @@ def answer_words(answer: Answer) -> str:
 
 
 def exit_words(result: Result) -> str:
-    """Where the picture left, as in "exit 1 (block 6 of 12)"; the last stage is the full depth."""
+    """Where the frame left, as in "exit 1 (block 6 of 12)"; the last stage is the full depth."""
     if result.block == result.blocks:
         return f"full depth (block {result.block} of {result.blocks})"
     return f"exit {result.exit} (block {result.block} of {result.blocks})"

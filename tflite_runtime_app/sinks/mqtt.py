@@ -1,4 +1,4 @@
-"""Answers to an MQTT broker, with the messages by which Home Assistant finds them without being told (paho-mqtt, the extra `mqtt`).
+"""Answers to an MQTT broker, with the messages by which Home Assistant finds them by itself (paho-mqtt, the extra `mqtt`).
 
 Topics under the prefix, `clip-rescue` if none is given: `state` (JSON, on every change of the answer and at least every ten seconds),
 `status` (JSON: rate, restarts, temperature), `available` ("online", or "offline" by the broker when we are gone).
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import tflite_runtime_app
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.sinks.base import Result, Sink, Status, label_of
+from tflite_runtime_app.version import __version__
 
 DISCOVERY = "homeassistant"
 PREFIX = "clip-rescue"
@@ -106,7 +106,7 @@ class MqttSink(Sink):
         if self._client.is_connected():
             self._client.publish(self._topic("available"), "offline", retain=True).wait_for_publish(0.3)
             self._client.disconnect()
-        # paho's thread may be in the middle of waiting for a broker; it is told to stop, and not waited for long.
+        # paho's thread may be in the middle of waiting for a broker; it is asked to stop, and nobody waits for it long.
         stopping = threading.Thread(target=self._client.loop_stop, daemon=True)
         stopping.start()
         stopping.join(0.3)
@@ -129,7 +129,7 @@ class MqttSink(Sink):
 def discovery(prefix: str, name: str) -> list[tuple[str, dict[str, Any]]]:
     """Home Assistant's discovery messages: label, score, the block left at, frames a second, temperature, whether all is well."""
     node = node_of(prefix)
-    device = {"identifiers": [node], "name": f"clip-rescue {name}", "model": name, "sw_version": tflite_runtime_app.__version__}
+    device = {"identifiers": [node], "name": f"clip-rescue {name}", "model": name, "sw_version": __version__}
     common = {"device": device, "availability_topic": f"{prefix}/available", "origin": {"name": "clip-rescue"}}
     sensors: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         ("label", "state", "label", {"name": "Label", "json_attributes_topic": f"{prefix}/state", "icon": "mdi:eye"}),

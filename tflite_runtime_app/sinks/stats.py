@@ -60,7 +60,7 @@ class StatsSink(Sink):
         if self._results > 1 and self._last > self._first:
             rows.append(("answers a second", f"{(self._results - 1) / (self._last - self._first):.1f}"))
         if self._whole:
-            rows.append(("picture to answer", _spread(self._whole)))
+            rows.append(("frame to answer", _spread(self._whole)))
         rows += [(f"stage {stage}", f"{_spread(times)}, {len(times)} runs") for stage, times in sorted(self._stages.items())]
         if self._most:
             rows.append(("memory, most seen", f"{self._most / 1e6:.0f} MB"))

@@ -1,21 +1,16 @@
-"""Where pictures come from: one module per kind of source, picked by the word on the command line.
+"""Where frames come from: one module per kind of source, picked by the word on the command line.
 
-A new kind of still pictures is a module with `matches(word)` and `frames(word)`, added to `KINDS` before `image`; a new kind of live source
+A new kind of still images is a module with `matches(word)` and `frames(word)`, added to `KINDS` before `image`; a new kind of live source
 is a module with what `base.LiveKind` asks, added to `LIVE`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.sources import fake, folder, image, pattern, picamera, raw, rpicam, stream, usb, video
-from tflite_runtime_app.sources.base import CaptureOptions, Frame, LiveKind
-
-if TYPE_CHECKING:
-    from tflite_runtime_app.live.patience import Patience
-    from tflite_runtime_app.sources.feed import Feed
+from tflite_runtime_app.sources.base import Frame, LiveKind
 
 KINDS = (folder, pattern, image)
 LIVE: tuple[LiveKind, ...] = (rpicam, picamera, usb, stream, raw, fake, video)
@@ -28,7 +23,7 @@ def frames_of(word: str) -> Iterator[Frame]:
 
 
 def is_live(word: str) -> bool:
-    """Whether `word` names a source that `open_feed` opens, and not pictures that lie there."""
+    """Whether `word` names a live source, and not images that lie there."""
     return any(kind.matches(word) for kind in LIVE)
 
 
@@ -40,14 +35,3 @@ def live_kind(word: str) -> LiveKind:
     raise UsageError(
         f"expected a live source (rpi, picamera2, usb, /dev/video0, a video file, rtsp://…, http://…, raw:640x480), found {word!r}"
     )
-
-
-def open_feed(word: str, options: CaptureOptions, patience: Patience | None = None) -> Feed:
-    """The live source that `word` names, its process on the way. Raises UsageError or SourceError when it cannot work, with the remedy."""
-    # Here and not above: `live.feed` speaks of frames, so it imports this package.
-    from tflite_runtime_app.live.patience import Patience
-    from tflite_runtime_app.live.supervised import SupervisedFeed
-
-    kind = live_kind(word)
-    kind.check(word)
-    return SupervisedFeed(word, options, kind.NATURE, patience or Patience())

@@ -2,27 +2,59 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from functools import partial
+from typing import Any, Literal, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
+
+from tflite_runtime_app.errors import SourceError
+from tflite_runtime_app.inference.preprocess import load_image, loaded
 
 Nature = Literal["camera", "stream", "finite"]
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture to come: `source` is its own path (or URL, or device), `index` counts from 0 within that source.
+    """One image of a source: `source` is its own path (or URL, or device), `index` counts from 0 within that source.
 
-    `load()` gives the decoded picture or raises SourceError. `taken` is when a live source took it, in seconds since 1970, else None.
+    `load()` gives the decoded image or raises SourceError. `taken` is when a live source took it, in seconds since 1970, else None.
     """
 
     source: str
     index: int
     load: Callable[[], Image.Image]
     taken: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        image: Image.Image | npt.NDArray[np.uint8] | str | os.PathLike[str],
+        source: str = "",
+        index: int = 0,
+        taken: float | None = None,
+    ) -> Frame:
+        """The frame of a Pillow image, of an array uint8 [H, W, 3] in the order red, green, blue or [H, W] in grey, or of a file's path.
+
+        An array is copied, so its memory may be used again; a Pillow image is not, so leave it as it is. `source` stands in the result,
+        by default the path, or "image". Raises TypeError for anything else, SourceError for an array of another shape. Whether a
+        file can be read shows in `load`.
+        """
+        if isinstance(image, str | os.PathLike):
+            path = os.fspath(image)
+            return cls(source or path, index, partial(load_image, path), taken)
+        name = source or "image"
+        if isinstance(image, Image.Image):
+            return cls(name, index, partial(loaded, image, name), taken)
+        if isinstance(image, np.ndarray):
+            copied = _image_of(image, name)
+            return cls(name, index, lambda: copied, taken)
+        raise TypeError(f"{name}: expected a Pillow image, a numpy array or a path, found {type(image).__name__}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +68,7 @@ class CaptureOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shot:
-    """One picture as a source's process hands it over: a whole JPEG, or `rgb` with three bytes a pixel, row by row.
+    """One frame as a source's process hands it over: a whole JPEG, or `rgb` with three bytes a pixel, row by row.
 
     `sequence` is the source's own count; one that stands still or runs back tells of a camera that hangs. `taken` is in seconds since 1970.
     Of a JPEG `width` and `height` may be 0: it says so itself.
@@ -66,4 +98,15 @@ class LiveKind(Protocol):
         """Returns when `word` makes sense and what it needs is here; else raises UsageError or SourceError with the remedy."""
 
     def shots(self, word: str, options: CaptureOptions) -> Iterator[Shot]:
-        """The pictures, in the source's own process. Raises SourceError or UsageError with the remedy."""
+        """The frames, in the source's own process. Raises SourceError or UsageError with the remedy."""
+
+
+def _image_of(array: npt.NDArray[Any], name: str) -> Image.Image:
+    """A copy of `array` as an image. Raises TypeError for other numbers than uint8, SourceError for a shape that is no image's."""
+    if array.dtype != np.uint8:
+        raise TypeError(f"{name}: expected an array of uint8, 0 to 255, found {array.dtype}; scale it and convert it first")
+    if 0 in array.shape or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
+        raise SourceError(
+            f"{name}: expected an array [H, W, 3] or [H, W], found {list(array.shape)}; cut or reorder its axes first"
+        )
+    return Image.fromarray(array.copy())

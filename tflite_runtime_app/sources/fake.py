@@ -1,7 +1,7 @@
 """`fake:64x48,rate=100,stall=50`: a camera that is none, for tests and for soaking; it misbehaves on a schedule.
 
-A number counts pictures: stall=50 gives 50 and then nothing, repeat=50 the 50th for ever, back=50 goes on with older numbers, die=50 ends
-with an error, killed=50 is killed as for want of memory, garbage=50 says of a picture what cannot be, broken=50 sends every 50th as half a
+A number counts frames: stall=50 gives 50 and then nothing, repeat=50 the 50th for ever, back=50 goes on with older numbers, die=50 ends
+with an error, killed=50 is killed as for want of memory, garbage=50 says of a frame what cannot be, broken=50 sends every 50th as half a
 JPEG, end=50 ends well. slow=2.5 waits seconds before the first. Without a number: jpeg, red (the same red card again and again),
 hang-on-term (SIGTERM does nothing).
 """
@@ -56,7 +56,7 @@ def schedule(word: str) -> tuple[int, int, dict[str, float]]:
 
 
 def shots(word: str, options: CaptureOptions) -> Iterator[Shot]:
-    """The pictures, as the schedule in `word` has it."""
+    """The frames, as the schedule in `word` has it."""
     width, height, plan = schedule(word)
     if "hang-on-term" in plan:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -97,7 +97,7 @@ def _shot(pixels: npt.NDArray[np.uint8], plan: dict[str, float], sequence: int, 
     height, width, _ = pixels.shape
     data = pixels.tobytes()
     if sequence == plan.get("garbage"):
-        return Shot("rgb", 1 << 30, 1 << 30, b"no picture", number)
+        return Shot("rgb", 1 << 30, 1 << 30, b"no frame", number)
     half = "broken" in plan and sequence % int(plan["broken"]) == int(plan["broken"]) - 1
     if "jpeg" not in plan and not half:
         return Shot("rgb", width, height, data, number)

@@ -6,10 +6,9 @@ import os
 from collections.abc import Iterator
 
 from tflite_runtime_app.errors import SourceError
+from tflite_runtime_app.inference.preprocess import SUFFIXES
 from tflite_runtime_app.sources import image
 from tflite_runtime_app.sources.base import Frame
-
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
 def matches(word: str) -> bool:

@@ -15,5 +15,5 @@ def matches(word: str) -> bool:
 
 
 def frames(word: str) -> Iterator[Frame]:
-    """The one frame of the file `word`; whether it exists and is a picture shows when it is loaded."""
+    """The one frame of the file `word`; whether it exists and is an image shows when it is loaded."""
     yield Frame(word, 0, partial(load_image, word))

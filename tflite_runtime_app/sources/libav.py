@@ -35,10 +35,10 @@ def check(word: str) -> None:
 
 
 def shots(word: str, openings: tuple[Opening, ...], thin: CaptureOptions | None = None) -> Iterator[Shot]:
-    """The pictures of the first of `openings` that FFmpeg accepts; JPEGs as they are, all else decoded to RGB, upright.
+    """The frames of the first of `openings` that FFmpeg accepts; JPEGs as they are, all else decoded to RGB, upright.
 
     `thin` leaves out what comes faster than its rate, and shrinks what is larger than its size in both directions. What is broken in
-    between is left out, and told when all is over. Raises SourceError with the remedy.
+    between is left out, and reported when all is over. Raises SourceError with the remedy.
     """
     import av
 
@@ -101,32 +101,32 @@ def _shots(word: str, container: Any, thin: CaptureOptions | None) -> Iterator[S
     if not container.streams.video:
         raise SourceError(f"{hide_credentials(word)}: expected video, found a file or stream without any")
     stream = container.streams.video[0]
-    pictures = _jpegs if stream.codec_context.name == "mjpeg" else _decoded
+    frames = _jpegs if stream.codec_context.name == "mjpeg" else _decoded
     due = Pace(thin.rate) if thin else None
     sequence = broken = 0
     for packet in container.demux(stream):
         try:
-            for kind, width, height, data in pictures(packet, thin, due):
+            for kind, width, height, data in frames(packet, thin, due):
                 yield Shot(kind, width, height, data, sequence)
                 sequence += 1
         except av.error.InvalidDataError:
             broken += 1
     if sequence == 0:
-        raise SourceError(f"{hide_credentials(word)}: expected video, found no picture that FFmpeg can decode")
+        raise SourceError(f"{hide_credentials(word)}: expected video, found no frame that FFmpeg can decode")
     if broken:
-        raise SourceError(f"{hide_credentials(word)}: {broken} broken parts were left out, {sequence} pictures were read")
+        raise SourceError(f"{hide_credentials(word)}: {broken} broken parts were left out, {sequence} frames were read")
 
 
-Picture = tuple[Literal["jpeg", "rgb"], int, int, bytes]
+_Frame = tuple[Literal["jpeg", "rgb"], int, int, bytes]
 
 
-def _jpegs(packet: Any, thin: CaptureOptions | None, due: Pace | None) -> Iterator[Picture]:
+def _jpegs(packet: Any, thin: CaptureOptions | None, due: Pace | None) -> Iterator[_Frame]:
     """The packet itself: whoever looks at it decodes it, and most frames of a camera nobody looks at."""
     if packet.size and (due is None or due(time.monotonic())):
         yield "jpeg", 0, 0, bytes(packet)
 
 
-def _decoded(packet: Any, thin: CaptureOptions | None, due: Pace | None) -> Iterator[Picture]:
+def _decoded(packet: Any, thin: CaptureOptions | None, due: Pace | None) -> Iterator[_Frame]:
     for frame in packet.decode():
         if due is None or due(time.monotonic()):
             width, height = (frame.width, frame.height) if thin is None else covering(frame.width, frame.height, thin)
@@ -137,6 +137,6 @@ def _decoded(packet: Any, thin: CaptureOptions | None, due: Pace | None) -> Iter
 
 
 def covering(width: int, height: int, least: CaptureOptions) -> tuple[int, int]:
-    """The size a picture of width x height is shrunk to so that it still covers `least`, its shape kept; never larger than it is."""
+    """The size a frame of width x height is shrunk to so that it still covers `least`, its shape kept; never larger than it is."""
     ratio = min(1.0, max(least.width / width, least.height / height))
     return max(1, round(width * ratio)), max(1, round(height * ratio))

@@ -9,14 +9,14 @@ _BARE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length: TEM a
 class Splitter:
     """Takes bytes as they come, gives each JPEG once it is whole.
 
-    Segments are skipped by their length, so that the thumbnail in one does not end the picture. What is no JPEG, or longer than `limit`
+    Segments are skipped by their length, so that the thumbnail in one does not end the frame. What is no JPEG, or longer than `limit`
     bytes, is passed over up to the next start; `skipped` counts those bytes.
     """
 
     def __init__(self, limit: int = 32 << 20) -> None:
         self._limit = limit
         self._buffer = bytearray()
-        self._at = 0  # how far the picture at the buffer's beginning is understood; 0: its start is still sought
+        self._at = 0  # how far the frame at the buffer's beginning is understood; 0: its start is still sought
         self._in_scan = False
         self.skipped = 0
 
@@ -32,7 +32,7 @@ class Splitter:
         return whole
 
     def _step(self) -> int | None:
-        """One marker further: 0, or the end of the picture that is now whole; None when more bytes are needed."""
+        """One marker further: 0, or the end of the frame that is now whole; None when more bytes are needed."""
         if self._at == 0:
             return self._seek_start()
         if self._at > self._limit:
@@ -88,7 +88,7 @@ class Splitter:
         return None
 
     def _give_up(self) -> int:
-        """The picture at the beginning is none. The next start is sought behind what was understood of it: a thumbnail lies before that."""
+        """The frame at the beginning is none. The next start is sought behind what was understood of it: a thumbnail lies before that."""
         drop = min(self._at, len(self._buffer))
         self.skipped += drop
         del self._buffer[:drop]

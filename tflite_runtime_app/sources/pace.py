@@ -1,4 +1,4 @@
-"""How many of a source's pictures are taken, where it brings more than were asked for."""
+"""How many of a source's frames are taken, where it brings more than were asked for."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tflite_runtime_app.sources import camera
 from tflite_runtime_app.sources.base import CaptureOptions, Nature, Shot
 
 NATURE: Nature = "camera"
-TIMEOUT = 5.0  # seconds for one picture; a request that has run out of them stays queued, so the process is of no use any more
+TIMEOUT = 5.0  # seconds for one frame; a request that has run out of them stays queued, so the process is of no use any more
 # libcamera names a format by the bits of a little-endian word: the first byte in memory is the last letter of the name.
 FORMAT = "BGR888"
 _ORDER = {"BGR888": (0, 1, 2), "RGB888": (2, 1, 0), "XBGR8888": (0, 1, 2), "XRGB8888": (2, 1, 0)}
@@ -45,7 +45,7 @@ def as_rgb(array: npt.NDArray[np.uint8], libcamera_format: str) -> npt.NDArray[n
 
 
 def shots(word: str, options: CaptureOptions) -> Iterator[Shot]:
-    """The camera's pictures, `sequence` being the sensor's own time. Raises SourceError when it is busy, absent, or does not answer."""
+    """The camera's frames, `sequence` being the sensor's own time. Raises SourceError when it is busy, absent, or does not answer."""
     device = _started(word, options)
     chosen = str(device.camera_configuration()["main"]["format"])
     while True:
@@ -53,7 +53,7 @@ def shots(word: str, options: CaptureOptions) -> Iterator[Shot]:
             request = device.capture_request(wait=TIMEOUT)
         except TimeoutError:
             raise SourceError(
-                f"{word}: the camera gave no picture for {TIMEOUT:g} s; check its cable and the power supply"
+                f"{word}: the camera gave no frame for {TIMEOUT:g} s; check its cable and the power supply"
             ) from None
         try:
             array, stamp = as_rgb(request.make_array("main"), chosen), int(request.get_metadata()["SensorTimestamp"])

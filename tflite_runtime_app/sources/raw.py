@@ -37,13 +37,13 @@ def layout(word: str) -> tuple[int, int, bool]:
 
 
 def shots(word: str, options: CaptureOptions) -> Iterator[Shot]:
-    """Every picture on standard input. Raises SourceError when it ends within one, or held none."""
+    """Every frame on standard input. Raises SourceError when it ends within one, or held none."""
     width, height, blue_first = layout(word)
     size, sequence = width * height * 3, 0
     while data := sys.stdin.buffer.read(size):
         if len(data) < size:
             raise SourceError(
-                f"{word}: expected pictures of {size} bytes, found {len(data)} bytes at the end, after {sequence} pictures; "
+                f"{word}: expected frames of {size} bytes, found {len(data)} bytes at the end, after {sequence} frames; "
                 "is it another size?"
             )
         if blue_first:
@@ -51,4 +51,4 @@ def shots(word: str, options: CaptureOptions) -> Iterator[Shot]:
         yield Shot("rgb", width, height, data, sequence)
         sequence += 1
     if sequence == 0:
-        raise SourceError(f"{word}: expected pictures on standard input, found it empty; did the program before the pipe fail?")
+        raise SourceError(f"{word}: expected frames on standard input, found it empty; did the program before the pipe fail?")

@@ -32,8 +32,8 @@ def check(word: str) -> None:
 
 
 def shots(word: str, options: CaptureOptions) -> Iterator[Shot]:
-    """The stream's pictures, no more and no larger than asked. Raises SourceError when it does not answer, refuses, or ends."""
-    # Over UDP, lost packets smear half a picture; and many a wireless network lets none through.
+    """The stream's frames, no more and no larger than asked. Raises SourceError when it does not answer, refuses, or ends."""
+    # Over UDP, lost packets smear half a frame; and many a wireless network lets none through.
     rtsp = {"rtsp_transport": "tcp"} if word.lower().startswith("rtsp") else {}
     yield from libav.shots(word, (libav.Opening(word, None, rtsp, TIMEOUT),), options)
     raise SourceError(f"{hide_credentials(word)}: the stream ended")

@@ -14,7 +14,7 @@ from tflite_runtime_app.sources.base import CaptureOptions, Nature, Shot
 NATURE: Nature = "camera"
 SYSFS = "/sys/class/video4linux"
 _WORD = re.compile(r"usb(?::(\d+))?|/dev/video\d+")
-TIMEOUT = 10.0  # seconds; a camera in the cold takes a while for its first picture
+TIMEOUT = 10.0  # seconds; a camera in the cold takes a while for its first frame
 
 
 def matches(word: str) -> bool:
@@ -44,7 +44,7 @@ def device(word: str, sysfs: str = SYSFS) -> str:
 
 
 def cameras(sysfs: str = SYSFS) -> list[str]:
-    """The device of each USB camera, in the order of their numbers: of the two or more nodes that a camera has, the one with pictures.
+    """The device of each USB camera, in the order of their numbers: of the two or more nodes that a camera has, the one with frames.
 
     The numbers alone would not do: a Raspberry Pi has a dozen video devices that are no USB camera.
     """
@@ -56,13 +56,13 @@ def cameras(sysfs: str = SYSFS) -> list[str]:
 
 
 def shots(word: str, options: CaptureOptions) -> Iterator[Shot]:
-    """The camera's pictures, as JPEGs where it can. Raises SourceError when it is busy, gone, or gives none."""
+    """The camera's frames, as JPEGs where it can. Raises SourceError when it is busy, gone, or gives none."""
     asked = {"video_size": f"{options.width}x{options.height}", "framerate": f"{options.rate:g}"}
     path = device(word)
     # Cameras differ in what they can do; the driver takes the nearest size, but a wrong format or rate it may refuse.
     chain: tuple[dict[str, str], ...] = ({**asked, "input_format": "mjpeg"}, asked, {"video_size": asked["video_size"]}, {})
     yield from libav.shots(word, tuple(libav.Opening(path, "v4l2", one, TIMEOUT) for one in chain), options)
-    raise SourceError(f"{word}: the camera gives no more pictures; check its cable and its power supply")
+    raise SourceError(f"{word}: the camera gives no more frames; check its cable and its power supply")
 
 
 def _index(node: Path) -> int:

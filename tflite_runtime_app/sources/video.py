@@ -29,5 +29,5 @@ def check(word: str) -> None:
 
 
 def shots(word: str, options: CaptureOptions) -> Iterator[Shot]:
-    """Every picture of the file, as large as it is. Raises SourceError when it is no video, or broken somewhere."""
+    """Every frame of the file, as large as it is. Raises SourceError when it is no video, or broken somewhere."""
     return libav.shots(word, (libav.Opening(os.path.abspath(word)),))

@@ -22,7 +22,7 @@ MOST_FILES = 4
 
 
 class LabelCache:
-    """The vectors of names under one text tower, told by its file's digest, and one list of templates. Vectors are float16 on disk."""
+    """The vectors of names under one text tower, known by its file's digest, and one list of templates. Vectors are float16 on disk."""
 
     def __init__(self, folder: Path, digest: str, templates: Sequence[str], space_id: str) -> None:
         self._path = folder / f"{sha256_hex(chr(10).join((FORM, digest, *templates)).encode())[:32]}.npz"

@@ -10,12 +10,12 @@ from pathlib import Path
 State = tuple[tuple[int, int, int] | None, ...]
 
 
-class Watch:
-    """Some files as they were when the watch began, or when a change was last told."""
+class ChangedFiles:
+    """Some files as they were at the start, or when a change was last reported."""
 
     def __init__(self, paths: Sequence[Path], every: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._paths, self._every, self._clock = tuple(paths), every, clock
-        self._told = self._seen = self._state()
+        self._reported = self._seen = self._state()
         self._next = clock() + every
 
     def changed(self) -> bool:
@@ -24,9 +24,9 @@ class Watch:
             return False
         self._next = self._clock() + self._every
         before, self._seen = self._seen, self._state()
-        if self._seen == self._told or self._seen != before:
+        if self._seen == self._reported or self._seen != before:
             return False
-        self._told = self._seen
+        self._reported = self._seen
         return True
 
     def _state(self) -> State:

@@ -12,13 +12,13 @@ from tflite_runtime_app.admission.signing import PublicKey
 from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.bundle.labels import LabelBank, check_space
 from tflite_runtime_app.errors import LabelError
-from tflite_runtime_app.files import cache_folder
-from tflite_runtime_app.text.changed_files import Watch
+from tflite_runtime_app.files import cache_folder, is_file
+from tflite_runtime_app.text.changed_files import ChangedFiles
 from tflite_runtime_app.text.file import text_path
-from tflite_runtime_app.text.names import read_names, split_names
+from tflite_runtime_app.text.label_list import label_reader, typed_labels
 from tflite_runtime_app.text.vectors import VectorMaker
 
-MATRIX, LISTS = ".npz", (".txt", ".tsv", ".csv")
+MATRIX = ".npz"
 
 
 class LabelSource:
@@ -46,13 +46,13 @@ class LabelSource:
             raise LabelError(
                 "--bank holds vectors for names to be picked from; say which with --labels FILE or --labels 'a, b, c'"
             )
-        if text is not None and not _is_file(text):
+        if text is not None and not is_file(text):
             raise LabelError(f"--text {text}: no such file; make it with: convert text {bundle.path.name}")
         self._bundle, self._labels, self._bank, self._key = bundle, labels, bank, key
-        self._names = None if labels is None else _names_of(labels)
+        self._list = None if labels is None or labels.endswith(MATRIX) else label_reader(labels)
         tower = text_path(bundle.path) if text is None else Path(text)
         self._maker = VectorMaker(bundle.manifest, tower, cache or cache_folder("labels"), threads, tell, key)
-        self._watch = Watch([Path(word) for word in (labels, bank) if word is not None and _is_file(word)], clock=clock)
+        self._files = ChangedFiles([Path(word) for word in (labels, bank) if word is not None and is_file(word)], clock=clock)
         self._lock = threading.Lock()  # one text tower at a time is as much as a board has room for
         self._reading: _Reading | None = None
 
@@ -64,12 +64,12 @@ class LabelSource:
     def changed(self) -> LabelBank | None:
         """The labels anew when the files they come from have changed, else None; looks at most once a second, and never keeps the loop.
 
-        They are read in a thread of their own, since a hundred new names may take the text tower minutes. A file that is broken now is told
-        once, by the LabelError; it is read again when it changes again. To be called from one thread.
+        They are read in a thread of their own, since a hundred new names may take the text tower minutes. A file that is broken now is
+        reported once, by the LabelError; it is read again when it changes again. To be called from one thread.
         """
         reading = self._reading
         if reading is None:
-            if self._watch.changed():
+            if self._files.changed():
                 self._reading = _Reading(self.read)
             return None
         if not reading.done.is_set():
@@ -79,7 +79,7 @@ class LabelSource:
 
     def change(self, text: str) -> LabelBank:
         """The labels that `text` names, separated by commas or lines; they hold until the files change or another text comes."""
-        names = split_names(text, "the list")
+        names = typed_labels(text, "the list").names
         with self._lock:
             bank = self._of_names(names)
             self._reading = None  # what a file said before is out of date
@@ -88,7 +88,7 @@ class LabelSource:
     def _read(self) -> LabelBank:
         if self._labels is None:
             return self._own()
-        return self._matrix(self._labels) if self._names is None else self._of_names(self._names())
+        return self._matrix(self._labels) if self._list is None else self._of_names(self._list().names)
 
     def _own(self) -> LabelBank:
         bundle = self._bundle
@@ -130,21 +130,3 @@ class _Reading:
         if self._error is not None:
             raise self._error
         return self._bank
-
-
-def _names_of(option: str) -> Callable[[], tuple[str, ...]] | None:
-    """How to come by the names that --labels means, as often as asked; None when it is a label matrix. Decided once: a file may vanish."""
-    if option.endswith(MATRIX):
-        return None
-    if _is_file(option):
-        return lambda: read_names(option)
-    if option.endswith(LISTS):
-        raise LabelError(f"--labels {option}: no such file; give a file with one label a line, or names separated by commas")
-    return lambda: split_names(option, "--labels")
-
-
-def _is_file(word: str) -> bool:
-    try:
-        return Path(word).is_file()
-    except (OSError, ValueError):  # longer than a file name may be, or with a zero byte in it
-        return False

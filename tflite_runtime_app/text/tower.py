@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tflite_runtime_app.bundle.labels import unit
 from tflite_runtime_app.errors import BundleIncompatible
 from tflite_runtime_app.inference.engine import LiteRtEngine
 from tflite_runtime_app.text.file import TextFile
@@ -42,7 +43,7 @@ class TextTower:
         length = next(length for length in self._lengths if length >= len(ids))
         padded = np.zeros((1, length), np.int32)
         padded[0, : len(ids)] = ids
-        return _unit(self._engine.invoke(key_of(length), {IDS: padded})[EMBEDDING][0])
+        return unit(self._engine.invoke(key_of(length), {IDS: padded})[EMBEDDING][0])
 
     def label_vectors(self, names: Sequence[str], templates: Sequence[str], done: Callable[[int], None] | None = None) -> Vectors:
         """[names, E]: for each name the normalised mean, over the templates, of the sentences' unit vectors, as `convert labels` makes it.
@@ -51,11 +52,7 @@ class TextTower:
         """
         rows = []
         for name in names:
-            rows.append(_unit(np.sum([self.embed(template.replace("{}", name)) for template in templates], axis=0)))
+            rows.append(unit(np.sum([self.embed(template.replace("{}", name)) for template in templates], axis=0)))
             if done is not None:
                 done(len(rows))
         return np.stack(rows)
-
-
-def _unit(vector: Vectors) -> Vectors:
-    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tflite_runtime_app.admission.threads import sound_threads
+from tflite_runtime_app.admission.threads import valid_threads
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
 from tflite_runtime_app.inference.cascade import Cascade, load_cascade
 from tflite_runtime_app.inference.engine import OP_RESOLVERS, Codes, Engine
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--untried", action="store_true", help="take them whatever they change")
     arguments = parser.parse_args()
     bundle = read_bundle(arguments.bundle)
-    threads = arguments.threads if arguments.untried else sound_threads(bundle, arguments.threads)[0]
+    threads = arguments.threads if arguments.untried else valid_threads(bundle, arguments.threads)[0]
     cascade = load_cascade(bundle, threads, arguments.kernels)
     seen = [look(name, picture, bundle, cascade) for name, picture in islice(views(arguments.pictures), arguments.count)]
     versions = {"machine": platform.machine(), "python": platform.python_version()}

@@ -4,8 +4,9 @@ import numpy as np
 
 from calibration.samples import SampleSet
 from convert.calibrate.images import share_out
-from convert.model.labels import named_places, parse_labels
+from convert.model.labels import named_places
 from convert.support.progress import Silent
+from tflite_runtime_app.text.label_list import typed_labels
 
 
 def pictures(folders):
@@ -29,7 +30,7 @@ def test_pictures_that_no_label_names_leave_gaps_and_move_no_other():
     folders[8] = folders[29] = "c"  # one of them in the gates' share, one in the report's: no share decides for itself
     everything, told = pictures(folders), []
     silent = type("Told", (Silent,), {"step": lambda self, text: told.append(text)})()
-    shares = share_out(everything, named_places(parse_labels("1\tx\na,b\ty\n"), everything.folders, silent))
+    shares = share_out(everything, named_places(typed_labels("1\tx\na,b\ty\n", "the list"), everything.folders, silent))
     assert shares.ranges.images.ravel().tolist() == list(range(6))
     assert shares.gates.images.ravel().tolist() == [6, 7, 9, 10, 11]
     assert shares.thresholds.images.ravel().tolist() == list(range(12, 18))

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from convert.model.labels import LabelList, embed_labels, imagenet_labels, parse_labels, read_label_list, read_templates
+from convert.model.labels import embed_labels, imagenet_labels, read_label_list, read_labels_of, read_templates
 from convert.model.load import load_model
 from convert.model.torchvision_ops import open_clip
 from convert.support.errors import UsageError
+from tflite_runtime_app.text.label_list import LabelList, read_label_file
 
 
 @pytest.fixture(scope="module")
@@ -17,74 +18,29 @@ def pocket():
     return load_model(None, None, None)
 
 
-def test_one_label_a_line():
-    assert parse_labels("cat\n\n  red fox \ndog") == LabelList(("cat", "red fox", "dog"), ("cat", "red fox", "dog"))
-
-
-def test_ids_and_synonyms():
-    found = parse_labels("n01\tgoldfish, Carassius auratus\nn02\tgreat white shark\ncrane, bird\n")
-    assert found.names == ("goldfish", "great white shark", "crane")
-    assert found.ids == ("n01", "n02", "crane")
-
-
-def test_windows_line_ends_and_a_last_line_without_one():
-    assert parse_labels("a\r\nn1\tb, c\r\nd").names == ("a", "b", "d")
-
-
-@pytest.mark.parametrize("text", ["", "\n \n", "\t\n", ",,\n"])
-def test_an_empty_list_is_refused(text):
-    with pytest.raises(UsageError, match="empty"):
-        parse_labels(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "named"), [("cat\ndog\ncat\n", "cat"), ("1\tcat\n1\tdog", "1"), ("1\tcat\n2\tcat, tiger", "cat")]
-)
-def test_duplicates_are_refused_by_name(text, named):
-    with pytest.raises(UsageError, match=f"more than once: {named}"):
-        parse_labels(text)
-
-
-def test_a_label_is_right_for_the_pictures_of_each_of_its_ids():
-    found = parse_labels("n02,n03\tdog, hound\nn01\tcat\n")
-    assert (found.names, found.ids) == (("dog", "cat"), ("n02,n03", "n01"))
-    assert found.indices(["n03", "n01", "n02"]) == (0, 1, 0)
-    with pytest.raises(UsageError, match="more than once: n02"):
-        parse_labels("n01,n02\tcat\nn02\tdog\n")
-
-
-def test_pictures_of_what_no_label_names_are_left_aside_unless_folders_are_no_ids():
-    found = parse_labels("n02,n03\tdog\nn01\tcat\n")
-    folders = ["n01", "n03"] * 10 + ["n09"]
-    assert found.known(folders) == list(range(20))
-    assert found.known(["n01", "holiday", "garden"]) == [0, 1, 2]
-    assert found.known(["n01"] * 9 + ["holiday"]) == list(range(9))
-    assert found.known([]) == []
-
-
-def test_thousands_of_labels_take_no_time():
-    import time
-
-    start = time.perf_counter()
-    assert len(parse_labels("\n".join(f"label {k}" for k in range(21_000))).names) == 21_000
-    assert time.perf_counter() - start < 2
-
-
-def test_indices_by_folder():
-    found = parse_labels("n01\tgoldfish\nn02\tshark")
-    assert found.indices(["n02", "n01", "n02"]) == (1, 0, 1)
-    assert found.indices(["n02", "other"]) is None
-    assert found.indices([]) is None
-    assert parse_labels("cat\ndog").indices(["dog"]) == (1,)
-
-
 def test_the_options_forms(tmp_path, pocket):
     (tmp_path / "l.txt").write_text("n1\tcat, tomcat\nn2\tdog\n")
     assert read_label_list(str(tmp_path / "l.txt"), pocket).names == ("cat", "dog")
     assert read_label_list("cat, red fox ,dog,", pocket).names == ("cat", "red fox", "dog")
     listed = read_label_list(None, pocket)
-    assert listed == parse_labels((pocket.folder / "labels.txt").read_text("utf-8"))
+    assert listed == read_label_file(pocket.folder / "labels.txt")
     assert {"goldfish", "dog"} <= set(listed.names)
+
+
+def test_what_the_reader_refuses_is_a_usage_error(tmp_path, pocket):
+    path = tmp_path / "l.txt"
+    for content, words in (
+        (b"T\xfcr\n", r"l\.txt, line 1: expected UTF-8"),
+        (b"cat\ncat\n", "more than once: cat"),
+        (b"", "no label"),
+    ):
+        path.write_bytes(content)
+        for read in (lambda: read_label_list(str(path), pocket), lambda: read_labels_of(path)):
+            with pytest.raises(UsageError, match=words) as refusal:
+                read()
+            assert refusal.value.exit_code == 2
+    with pytest.raises(UsageError, match="--labels names no label"):
+        read_label_list(" , ", pocket)
 
 
 @pytest.mark.parametrize("name", ["nothing.txt", "nothing.tsv", "some/where.csv"])

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from convert.cli import main
-from convert.model.labels import LabelList, embed_labels, read_label_list, read_templates
+from convert.model.labels import embed_labels, read_label_list, read_templates
 from convert.model.load import ClipModel, load_model
 from convert.model.torchvision_ops import open_clip
 from convert.support.errors import EmitError, UnsupportedTower, UsageError
@@ -32,6 +32,7 @@ from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.inference.engine import LiteRtEngine
 from tflite_runtime_app.text.file import read_text, text_path
+from tflite_runtime_app.text.label_list import LabelList
 from tflite_runtime_app.text.label_source import LabelSource
 from tflite_runtime_app.text.tower import TextTower
 

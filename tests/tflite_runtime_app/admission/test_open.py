@@ -66,8 +66,8 @@ def state(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_sound_file_is_opened_without_a_word(service):
-    bundle, told = open_bundle(service)
-    assert (bundle.manifest.name, told) == ("old", "")
+    bundle = open_bundle(service)
+    assert (bundle.manifest.name, bundle.notice) == ("old", "")
 
 
 def test_a_new_model_takes_the_place_and_the_old_one_is_kept(service, new, capsys):
@@ -94,11 +94,11 @@ def test_a_refused_model_changes_nothing(service, new):
 def test_when_the_file_is_refused_the_last_good_one_runs_with_a_loud_notice(service, new):
     put(new, service)
     service.write_bytes(service.read_bytes()[:1000])
-    bundle, told = open_bundle(service)
+    bundle = open_bundle(service)
     assert (bundle.manifest.name, bundle.path) == ("old", previous_path(service))
-    assert "WAS REFUSED" in told
-    assert f"classify install-model NEW --as {service}" in told
-    assert len(told.splitlines()) == 1
+    assert "WAS REFUSED" in bundle.notice
+    assert f"classify install-model NEW --as {service}" in bundle.notice
+    assert len(bundle.notice.splitlines()) == 1
 
 
 def test_without_a_last_good_one_the_refusal_stands(service):
@@ -169,7 +169,7 @@ def test_a_write_that_fails_at_any_step_leaves_a_sound_file(service, new, privat
             put(new, service, public)
         except AppError as error:
             assert "cannot install" in str(error)
-    bundle, _ = open_bundle(service, read_public_key(public))
+    bundle = open_bundle(service, read_public_key(public))
     assert bundle.manifest.name in ("old", "new")
     assert not [name for name in state(service.parent) if name.endswith(".new")]
 
@@ -190,11 +190,11 @@ def test_signatures_go_with_their_files(service, new, private, public):
     signatures = signature_path(service).read_bytes(), signature_path(new).read_bytes()
     put(new, service, public)
     key = read_public_key(public)
-    assert open_bundle(service, key)[1] == ""
+    assert open_bundle(service, key).notice == ""
     assert signature_path(service).read_bytes() == signatures[1]
     assert signature_path(previous_path(service)).read_bytes() == signatures[0]
     service.write_bytes(b"")
-    assert open_bundle(service, key)[0].manifest.name == "old"
+    assert open_bundle(service, key).manifest.name == "old"
 
 
 def test_an_unsigned_model_is_not_installed_where_signatures_are_asked_for(service, new, private, public):

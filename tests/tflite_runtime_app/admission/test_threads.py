@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tflite_runtime_app.admission.threads import sound_threads
+from tflite_runtime_app.admission.threads import valid_threads
 from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.inference.cascade import load_cascade
@@ -45,24 +45,24 @@ def loader(faulty, loaded):
 
 def test_threads_that_change_nothing_are_used_and_asked_once(bundle):
     loaded = []
-    assert sound_threads(bundle, 4, loader(False, loaded)) == (4, "")
+    assert valid_threads(bundle, 4, loader(False, loaded)) == (4, "")
     assert loaded == [1, 4, 4]
-    assert sound_threads(bundle, 4, loader(True, loaded)) == (4, ""), "remembered"
+    assert valid_threads(bundle, 4, loader(True, loaded)) == (4, ""), "remembered"
     assert len(loaded) == 3
 
 
-def test_threads_that_change_codes_are_not_used_and_that_is_told_every_time(bundle):
+def test_threads_that_change_codes_are_not_used_and_every_notice_says_so(bundle):
     loaded = []
     for _ in range(2):
-        threads, told = sound_threads(bundle, 4, loader(True, loaded))
+        threads, notice = valid_threads(bundle, 4, loader(True, loaded))
         assert threads == 1
-        assert "one thread" in told
+        assert "one thread" in notice
     assert loaded == [1, 4], "the first difference is enough"
-    assert sound_threads(bundle, 2, loader(False, loaded)) == (2, ""), "another number is another question"
+    assert valid_threads(bundle, 2, loader(False, loaded)) == (2, ""), "another number is another question"
 
 
 def test_one_thread_is_never_in_question(bundle):
-    assert sound_threads(bundle, 1, loader(True, [])) == (1, "")
+    assert valid_threads(bundle, 1, loader(True, [])) == (1, "")
 
 
 def test_a_cache_that_cannot_be_written_or_is_damaged_is_no_fault(bundle, tmp_path, monkeypatch):
@@ -70,14 +70,14 @@ def test_a_cache_that_cannot_be_written_or_is_damaged_is_no_fault(bundle, tmp_pa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     loaded = []
     for _ in range(2):
-        assert sound_threads(bundle, 4, loader(False, loaded)) == (4, "")
+        assert valid_threads(bundle, 4, loader(False, loaded)) == (4, "")
     assert len(loaded) == 6
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    sound_threads(bundle, 4, loader(False, loaded))
+    valid_threads(bundle, 4, loader(False, loaded))
     (mark,) = (tmp_path / "cache" / "clip-rescue" / "threads").iterdir()
     mark.write_bytes(b"\xff\xfe")
-    assert sound_threads(bundle, 4, loader(True, loaded))[0] == 1
+    assert valid_threads(bundle, 4, loader(True, loaded))[0] == 1
 
 
 def test_this_machine_can_be_trusted(bundle):
-    assert Classifier(bundle, 2).told == ""
+    assert Classifier(bundle, 2).notice == ""

@@ -74,6 +74,17 @@ def test_what_is_no_label_matrix(data, message):
         read_labels(data)
 
 
+@pytest.mark.parametrize("name", ["c\nat", "cat\x1b[2J", "\ufeffcat", "left\u202eright"])
+def test_names_that_no_screen_should_show(name):
+    with pytest.raises(LabelError, match="control characters"):
+        read_labels(npz(names=np.array([name, "dog"])))
+
+
+def test_joiners_and_spaces_of_every_kind_belong_to_names():
+    names = ("می‌خواهم", "👩‍🚒 at\u00a0work")
+    assert read_labels(npz(names=np.array(names))).names == names
+
+
 def test_an_array_file_and_a_missing_file(tmp_path):
     np.save(tmp_path / "x.npy", np.eye(3))
     for name in ("x.npy", "absent.npz"):

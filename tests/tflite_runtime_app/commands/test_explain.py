@@ -10,8 +10,8 @@ from PIL import Image
 from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.cli import main
-from tflite_runtime_app.commands.explain import chance_of, stages_of
 from tflite_runtime_app.inference.preprocess import image_to_tensor, load_image
+from tflite_runtime_app.inference.stage_views import chance_of, stages_of
 
 
 def words(*parts):

@@ -118,7 +118,7 @@ def test_recalibrate_writes_a_bundle_for_this_camera(bundle_path, pictures, tmp_
 def test_recalibrate_with_a_handful_of_pictures_switches_exits_off_and_says_so(bundle_path, pictures, tmp_path, capsys):
     out = tmp_path / "mine.tflite"
     assert main(words("recalibrate", bundle_path, pictures / "00?.png", "--out", out)) == 0
-    assert "exits are off: 10 pictures cannot show it, 153 are the least" in capsys.readouterr().err
+    assert "exits are off: 10 images cannot show it, 153 are the least" in capsys.readouterr().err
     assert read_bundle(out).manifest.policy.name == "never"
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
 from tflite_runtime_app.exits.risk import (
     binomial_p_value,
-    hoeffding_bentkus_p_value,
     learn_then_test,
     least_images,
-    upper_bound,
 )
 
 
@@ -33,22 +29,6 @@ def test_one_hundred_and_fourteen_images_are_the_least():
     assert least_images(0.02, 0.1) == 114
     assert learn_then_test([0], 114, 0.02, 0.1).kept == 0
     assert learn_then_test([0], 113, 0.02, 0.1).kept == -1
-
-
-def test_hoeffding_bentkus_is_the_smaller_of_both_and_never_below_the_exact_one():
-    for losses, images, alpha in ((2, 400, 0.02), (5, 900, 0.02), (90, 1000, 0.12)):
-        mean, exact = losses / images, binomial_p_value(losses, images, alpha)
-        hoeffding = math.exp(-images * (mean * math.log(mean / alpha) + (1 - mean) * math.log((1 - mean) / (1 - alpha))))
-        found = hoeffding_bentkus_p_value(mean, images, alpha)
-        assert found == pytest.approx(min(hoeffding, math.e * exact))
-        assert found >= exact
-    assert hoeffding_bentkus_p_value(0.5, 100, 0.02) == 1.0
-
-
-def test_the_upper_bound_is_clopper_and_pearsons():
-    for losses, images in ((0, 200), (7, 500), (30, 1010)):
-        assert upper_bound(losses, images, 0.1) == pytest.approx(scipy_stats.beta.ppf(0.9, losses + 1, images - losses), abs=1e-9)
-    assert upper_bound(3, 3) == 1.0
 
 
 def test_the_walk_stops_at_the_first_failure_and_looks_no_further():

@@ -102,7 +102,7 @@ def test_kinds_of_picture_that_start_programs_are_not_opened(tmp_path):
 
 
 def test_every_kind_that_folders_list_is_opened(tmp_path):
-    from tflite_runtime_app.sources.folder import SUFFIXES
+    from tflite_runtime_app.inference.preprocess import SUFFIXES
 
     for suffix in SUFFIXES:
         path = tmp_path / f"picture{suffix}"

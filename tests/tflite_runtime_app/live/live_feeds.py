@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
+from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.live.patience import Patience
 from tflite_runtime_app.live.supervised import SupervisedFeed
-from tflite_runtime_app.sources import open_feed
 from tflite_runtime_app.sources.base import CaptureOptions, Frame
 from tflite_runtime_app.sources.feed import Feed
 

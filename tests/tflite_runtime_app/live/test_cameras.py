@@ -9,8 +9,9 @@ import pytest
 
 from tests.tflite_runtime_app.live.live_feeds import LONG, OPTIONS, alive, closing, everything, frames, is_red, shown, until
 from tflite_runtime_app.errors import SourceError
+from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.live.patience import Patience
-from tflite_runtime_app.sources import open_feed, picamera, rpicam
+from tflite_runtime_app.sources import picamera, rpicam
 from tflite_runtime_app.sources.base import CaptureOptions
 
 PROGRAM = f"""#!{sys.executable}
@@ -171,7 +172,7 @@ def test_picamera2_that_repeats_its_last_picture_is_started_anew(camera_library)
     camera_library("stuck")
     with closing(open_feed("picamera2", OPTIONS, Patience(stall=0.5, start=LONG))) as feed:
         frames(feed, 1)
-        until(lambda: "the same picture for 0.5 s" in (feed.next(0.02), feed.health().error)[1])
+        until(lambda: "the same frame for 0.5 s" in (feed.next(0.02), feed.health().error)[1])
         until(lambda: (feed.next(0.02), feed.health().restarts and feed.health().state == "live")[1])
 
 
@@ -180,7 +181,7 @@ def test_picamera2_that_repeats_its_last_picture_is_started_anew(camera_library)
     [
         ("busy", "the camera is busy"),
         ("absent", "expected a camera, found none"),
-        ("silent", "the camera gave no picture for 5 s; check its cable and the power supply"),
+        ("silent", "the camera gave no frame for 5 s; check its cable and the power supply"),
         ("YUV420", "expected pixels as"),
     ],
 )

@@ -107,7 +107,7 @@ def test_every_frame_is_answered_or_reported_and_the_watchdog_hears_of_answers_a
     assert (loop.answered, loop.failed) == (2, 1)
     assert [word for word in told.said if " " not in word] == ["ready", "alive", "alive", "stopping"]
     first = notes.told[0][1]
-    assert (first.source, first.taken, first.picture.size) == ("list", 1e9, (64, 48))
+    assert (first.source, first.taken, first.image.size) == ("list", 1e9, (64, 48))
 
 
 def test_a_source_that_gives_nothing_feeds_no_watchdog(classifier):

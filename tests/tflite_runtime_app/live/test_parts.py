@@ -14,10 +14,10 @@ from PIL import Image
 
 from tflite_runtime_app.errors import SourceError
 from tflite_runtime_app.live import wire
-from tflite_runtime_app.live.liveness import Watch
+from tflite_runtime_app.live.decode import decoded
+from tflite_runtime_app.live.liveness import Liveness
 from tflite_runtime_app.live.notify import Notifier
 from tflite_runtime_app.live.patience import Backoff, Patience
-from tflite_runtime_app.live.picture import picture
 from tflite_runtime_app.live.slot import Slot
 from tflite_runtime_app.sources.address import hide_credentials
 from tflite_runtime_app.sources.base import Frame, Shot
@@ -127,43 +127,43 @@ def test_the_slot_wakes_who_waits_and_gives_the_last_frame_after_the_end():
 
 
 def test_a_stall_is_a_fault_after_its_time_and_not_before():
-    watch = Watch("camera", PATIENCE, now=100)
-    assert (watch.fault(119.9), watch.fault(120)) == ("", "no picture within 20 s of its start")
-    assert watch.see(shot(0, b"a"), 110)
-    assert (watch.fault(114.9), watch.fault(115)) == ("", "no picture for 5 s")
-    assert watch.see(shot(1, b"b"), 114)
-    assert (watch.deadline, watch.fresh_for) == (119, 4)
+    liveness = Liveness("camera", PATIENCE, now=100)
+    assert (liveness.fault(119.9), liveness.fault(120)) == ("", "no frame within 20 s of its start")
+    assert liveness.see(shot(0, b"a"), 110)
+    assert (liveness.fault(114.9), liveness.fault(115)) == ("", "no frame for 5 s")
+    assert liveness.see(shot(1, b"b"), 114)
+    assert (liveness.deadline, liveness.fresh_for) == (119, 4)
 
 
 def test_a_camera_that_repeats_itself_is_at_fault_and_a_stream_is_not():
-    camera, stream = Watch("camera", PATIENCE, 0), Watch("stream", PATIENCE, 0)
+    camera, stream = Liveness("camera", PATIENCE, 0), Liveness("stream", PATIENCE, 0)
     fresh = [(camera.see(shot(now, b"same"), now), stream.see(shot(now, b"same"), now)) for now in range(6)]
     assert fresh == [(True, True)] + [(False, True)] * 5
-    assert camera.fault(5.1) == "the same picture for 5 s"
+    assert camera.fault(5.1) == "the same frame for 5 s"
     assert stream.fault(5.1) == ""
 
 
 def test_the_same_sequence_again_is_not_fresh_whatever_its_bytes():
-    watch = Watch("stream", PATIENCE, 0)
-    assert [watch.see(shot(3, bytes([now])), now) for now in range(3)] == [True, False, False]
+    liveness = Liveness("stream", PATIENCE, 0)
+    assert [liveness.see(shot(3, bytes([now])), now) for now in range(3)] == [True, False, False]
 
 
 def test_an_older_sequence_is_a_fault_at_once():
-    watch = Watch("stream", PATIENCE, 0)
-    watch.see(shot(5), 1)
-    assert not watch.see(shot(4), 1.1)
-    assert watch.fault(1.1) == "frame 4 came after frame 5"
+    liveness = Liveness("stream", PATIENCE, 0)
+    liveness.see(shot(5), 1)
+    assert not liveness.see(shot(4), 1.1)
+    assert liveness.fault(1.1) == "frame 4 came after frame 5"
 
 
 def test_what_a_new_process_sees_again_is_true_until_it_changes():
     stuck = b"lens cap"
-    watch = Watch("camera", PATIENCE, 0, before=stuck)
-    assert [watch.see(shot(now, stuck), now) for now in range(4)] == [True] * 4
-    assert [watch.see(shot(now, b"light"), now) for now in range(4, 7)] == [True, False, False]
+    liveness = Liveness("camera", PATIENCE, 0, before=stuck)
+    assert [liveness.see(shot(now, stuck), now) for now in range(4)] == [True] * 4
+    assert [liveness.see(shot(now, b"light"), now) for now in range(4, 7)] == [True, False, False]
 
 
 def test_what_is_finite_may_wait_for_ever():
-    assert Watch("finite", PATIENCE, 0).fault(1e9) == ""
+    assert Liveness("finite", PATIENCE, 0).fault(1e9) == ""
 
 
 def test_restarts_come_at_once_then_ever_more_slowly_until_all_was_calm():
@@ -184,11 +184,11 @@ def test_a_pace_thins_evenly_and_lets_slower_sources_through(rate):
 
 def test_broken_and_absurd_jpegs_are_source_errors_in_one_line():
     whole = jpeg(size=(64, 64))
-    assert picture(shot(0, whole, kind="jpeg"), "cam").getpixel((5, 5)) == pytest.approx((220, 20, 20), abs=4)
+    assert decoded(shot(0, whole, kind="jpeg"), "cam").getpixel((5, 5)) == pytest.approx((220, 20, 20), abs=4)
     bomb = whole.replace(struct.pack(">HH", 64, 64), struct.pack(">HH", 60000, 60000), 1)
     for data in (whole[: len(whole) // 2], b"no jpeg", bomb):
         with pytest.raises(SourceError, match=r"^cam: [^\n]+$"):
-            picture(shot(0, data, kind="jpeg"), "cam")
+            decoded(shot(0, data, kind="jpeg"), "cam")
 
 
 def cut(data: bytes, size: int) -> list[bytes]:

@@ -37,11 +37,11 @@ def healed(feed, restarts: int = 1) -> None:
     [
         ("die=5", "the camera was unplugged; plug it in again"),
         ("killed=5", "its process was killed by SIGKILL; out of memory?"),
-        ("stall=5", "no picture for 0.5 s"),
-        ("repeat=5", "the same picture for 0.5 s"),
+        ("stall=5", "no frame for 0.5 s"),
+        ("repeat=5", "the same frame for 0.5 s"),
         ("back=5", "frame 0 came after frame 4"),
-        ("garbage=5", "found 1073741824 x 1073741824 in 10 bytes"),
-        ("stall=5,hang-on-term", "no picture for 0.5 s"),
+        ("garbage=5", "found 1073741824 x 1073741824 in 8 bytes"),
+        ("stall=5,hang-on-term", "no frame for 0.5 s"),
     ],
 )
 def test_a_camera_that_fails_is_started_anew_in_time_and_heals(misbehaviour, error):
@@ -79,7 +79,7 @@ def test_a_camera_that_never_starts_is_given_up_with_the_reason():
     with closing(fake("fake:64x48,slow=60", start=0.3, first=0.05, tries=3)) as feed:
         assert everything(feed) == []
         assert feed.health().restarts == 2
-        assert feed.health().error == "fake:64x48,slow=60: no picture within 0.3 s of its start"
+        assert feed.health().error == "fake:64x48,slow=60: no frame within 0.3 s of its start"
 
 
 def test_a_process_that_cannot_be_started_is_told():
@@ -111,14 +111,14 @@ def test_restarts_come_at_once_and_then_ever_more_slowly():
 def test_noise_on_the_pipe_is_refused():
     with closing(running("while True: os.write(1, os.urandom(65536))", tries=2, first=0.05)) as feed:
         assert everything(feed) == []
-        assert "expected a picture on the pipe, found b" in feed.health().error
+        assert "expected a frame on the pipe, found b" in feed.health().error
 
 
 def test_a_process_that_ends_in_the_middle_of_a_picture_is_told():
     code = "frame(0)\nos.write(1, struct.pack('<4sIIIIQd', b'CRF1', 2, 100, 100, 30000, 1, 0.0) + b'x' * 100)"
     with closing(running(code, first=5)) as feed:
         frames(feed, 1)
-        until(lambda: "in the middle of a picture" in feed.health().error)
+        until(lambda: "in the middle of a frame" in feed.health().error)
 
 
 def test_pictures_that_come_in_drips_are_a_stall():

@@ -12,9 +12,10 @@ from PIL import Image
 
 from tests.tflite_runtime_app.live.live_feeds import LONG, OPTIONS, RED, closing, everything, frames, is_red, shown, until
 from tests.tflite_runtime_app.live.live_servers import http_camera, rtsp_camera, silent_server
+from tflite_runtime_app.live.decode import decoded
+from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.live.patience import Patience
-from tflite_runtime_app.live.picture import picture
-from tflite_runtime_app.sources import is_live, libav, live_kind, open_feed, stream
+from tflite_runtime_app.sources import is_live, libav, live_kind, stream
 from tflite_runtime_app.sources.base import CaptureOptions
 
 PATIENT = Patience(start=LONG)
@@ -58,7 +59,7 @@ def test_every_kind_of_file_shows_a_red_card(tmp_path, suffix):
     assert is_live(str(path))
     shots = list(live_kind(str(path)).shots(str(path), OPTIONS))
     assert [shot.sequence for shot in shots] == list(range(12))
-    assert all(is_red(picture(shot, "film")) for shot in shots)
+    assert all(is_red(decoded(shot, "film")) for shot in shots)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "avi"])  # decoded in the source's process, and here
@@ -84,7 +85,7 @@ def test_a_film_of_a_telephone_held_upright_is_upright(tmp_path, degrees, corner
     cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), -90: (0, -1)}[degrees]
     struct.pack_into(">5i", data, at, cos << 16, -sin << 16, 0, sin << 16, cos << 16)
     path.write_bytes(data)
-    turned = picture(next(iter(live_kind(str(path)).shots(str(path), OPTIONS))), "film")
+    turned = decoded(next(iter(live_kind(str(path)).shots(str(path), OPTIONS))), "film")
     assert turned.size == ((32, 64) if degrees % 180 else (64, 32))
     x, y = (8 if corner[0] == 0 else turned.width - 8), (8 if corner[1] == 0 else turned.height - 8)
     assert turned.getpixel((x, y)) == pytest.approx(RED, abs=25)

@@ -147,21 +147,21 @@ def test_chosen_labels_are_kept_and_not_too_often(tmp_path):
     clock = Clock()
     sink = SnapshotSink(tmp_path / "new" / "folder", ("Cat",), clock=clock)
     for label in ("cat", "cat", "dog"):
-        sink.result(result(label, picture=picture(), taken=1e9))
+        sink.result(result(label, image=picture(), taken=1e9))
     folder = tmp_path / "new" / "folder"
     assert kept(folder) == ["clip_20010909T014640.000Z_0001_cat.jpg"]
     clock.now += 6
-    sink.result(result("cat", picture=picture(), taken=1e9))
+    sink.result(result("cat", image=picture(), taken=1e9))
     assert len(kept(folder)) == 2, "the same time of day, another picture"
-    sink.result(result("cat", picture=None))
-    sink.result(result("cat", none=True, picture=picture()))
+    sink.result(result("cat", image=None))
+    sink.result(result("cat", none=True, image=picture()))
     assert len(kept(folder)) == 2
     assert not list(folder.glob("*.tmp"))
 
 
 def test_a_label_cannot_leave_the_folder(tmp_path):
     sink = SnapshotSink(tmp_path / "in")
-    sink.result(result("../../etc/passwd", picture=picture()))
+    sink.result(result("../../etc/passwd", image=picture()))
     assert [path.parent for path in tmp_path.rglob("*.jpg")] == [tmp_path / "in"]
 
 
@@ -172,7 +172,7 @@ def test_the_oldest_go_when_there_are_too_many_and_nobody_elses(tmp_path):
         clock = Clock()
         sink = SnapshotSink(tmp_path, budget=int(size * 3.5), every=0.0, clock=clock)
         for number in range(6):
-            sink.result(result(f"label {number}", picture=picture()))
+            sink.result(result(f"label {number}", image=picture()))
         ours = [name for name in kept(tmp_path) if name.startswith("clip_")]
         assert len(ours) == 3
         assert [name.rsplit("-", 1)[1] for name in sorted(ours, key=lambda n: n.split("_")[2])] == ["3.jpg", "4.jpg", "5.jpg"]
@@ -189,7 +189,7 @@ def test_a_full_disk_makes_room_then_tells_once_and_stops_nothing(tmp_path, monk
     clock = Clock()
     sink = SnapshotSink(tmp_path, every=0.0, clock=clock)
     for label in "ab":
-        sink.result(result(label, picture=picture()))
+        sink.result(result(label, image=picture()))
     tried = []
 
     class Full:
@@ -202,10 +202,10 @@ def test_a_full_disk_makes_room_then_tells_once_and_stops_nothing(tmp_path, monk
                 raise OSError(28, "No space left on device")
             picture().save(path, *rest, **named)
 
-    sink.result(result("c", picture=Full()))
+    sink.result(result("c", image=Full()))
     assert [name.rsplit("_", 1)[1] for name in kept(tmp_path)] == ["b.jpg", "c.jpg"], "the oldest made room"
     for label in "de":
-        sink.result(result(label, picture=Full()))
+        sink.result(result(label, image=Full()))
     err = capsys.readouterr().err
     assert err.count("No space left on device") == 1
     assert not list(tmp_path.glob("*.tmp"))
@@ -242,7 +242,7 @@ def test_statistics_are_the_percentiles_of_what_was_told():
     sink.status(status(restarts=4))
     rows = dict(sink.rows())
     assert rows["answers"] == "100, 1 failed"
-    assert rows["picture to answer"] == "p50 50.5 ms, p90 90.1 ms"
+    assert rows["frame to answer"] == "p50 50.5 ms, p90 90.1 ms"
     assert rows["stage 1"].endswith("50 runs")
     assert rows["source"] == "4 restarts, 3 frames overtaken"
     assert float(rows["start to first answer"].split()[0]) > 0
@@ -251,6 +251,6 @@ def test_statistics_are_the_percentiles_of_what_was_told():
 
 
 def test_snapshots_are_readable_by_their_owner(tmp_path):
-    SnapshotSink(tmp_path).result(result(picture=picture()))
+    SnapshotSink(tmp_path).result(result(image=picture()))
     (path,) = tmp_path.glob("*.jpg")
     assert os.stat(path).st_mode & stat.S_IRUSR

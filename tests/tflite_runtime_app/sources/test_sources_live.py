@@ -10,7 +10,8 @@ import pytest
 from tests.clone import ROOT
 from tests.tflite_runtime_app.live.live_feeds import LONG, OPTIONS, is_red, shown
 from tflite_runtime_app.errors import SourceError, UsageError
-from tflite_runtime_app.sources import fake, is_live, live_kind, open_feed, raw, usb
+from tflite_runtime_app.live.open_feed import open_feed
+from tflite_runtime_app.sources import fake, is_live, live_kind, raw, usb
 
 RED = (220, 20, 20)
 
@@ -83,7 +84,7 @@ def test_without_pyav_the_extra_is_named(word, monkeypatch, tmp_path):
 
 def test_opening_a_source_imports_no_extra_here():
     code = (
-        "import sys; from tflite_runtime_app.sources import open_feed, CaptureOptions\n"
+        "import sys; from tflite_runtime_app.live.open_feed import open_feed, CaptureOptions\n"
         "open_feed('fake:8x8', CaptureOptions()).close(); open_feed('http://127.0.0.1:9/', CaptureOptions()).close()\n"
         "print({'av', 'picamera2', 'ai_edge_litert'} & set(sys.modules))"
     )
@@ -103,7 +104,7 @@ def test_fake_changes_with_every_picture():
 def piped(word: str, data: bytes) -> subprocess.CompletedProcess:
     """The feed of `word` in a program with `data` on its standard input: the colour of each picture, then how it ended."""
     code = (
-        "import sys; from tflite_runtime_app.sources import open_feed, CaptureOptions\n"
+        "import sys; from tflite_runtime_app.live.open_feed import open_feed, CaptureOptions\n"
         "feed = open_feed(sys.argv[1], CaptureOptions())\n"
         "while feed.health().state != 'ended':\n"
         "    frame = feed.next(0.1)\n"
@@ -121,7 +122,7 @@ def test_raw_takes_every_picture_in_the_order_of_colours_that_was_named(word, or
     assert lines == [*(f"{index} (5, 3) {card}" for index, card in enumerate(cards)), "well 0"]
 
 
-@pytest.mark.parametrize(("data", "error"), [(b"x" * 30, "found 6 bytes at the end, after 2 pictures"), (b"", "found it empty")])
+@pytest.mark.parametrize(("data", "error"), [(b"x" * 30, "found 6 bytes at the end, after 2 frames"), (b"", "found it empty")])
 def test_raw_tells_when_its_pictures_are_not_whole(data, error):
     assert error in piped("raw:2x2", data).stdout.decode().splitlines()[-1]
 

@@ -1,4 +1,4 @@
-"""The page as a sink: what the loop tells goes into the state and the picture, and a server shows both."""
+"""The page as a sink: what the loop says goes into the state and the image, and a server shows both."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.sinks.base import Failure, Result, Sink, Status
-from tflite_runtime_app.sinks.web.door import Door, token_for
-from tflite_runtime_app.sinks.web.picture import Picture
+from tflite_runtime_app.sinks.web.access import Access, token_for
+from tflite_runtime_app.sinks.web.newest_image import NewestImage
 from tflite_runtime_app.sinks.web.state import LiveState
 
 EXTRA = ("bottle", "waitress")
@@ -43,17 +43,17 @@ class WebSink(Sink):
                 f"the page needs {error.name}, which is not installed; get it with: pip install 'clip-rescue[web]'"
             ) from None
         self._state = LiveState(names, title, blocks)
-        self._picture = Picture()
+        self._image = NewestImage()
         secret = token_for(bind, token)
         listener = listen(bind, port)
         port = listener.getsockname()[1]
-        site = make_site(self._state, self._picture, Door(bind, secret), change_labels, secret, port)
+        site = make_site(self._state, self._image, Access(bind, secret), change_labels, secret, port)
         self._server = Server(site, listener)
         self.url = f"http://{_reachable(bind)}:{port}/" + (f"?token={secret}" if secret else "")
 
     def result(self, result: Result) -> None:
-        if result.picture is not None:
-            self._picture.show(result.picture)
+        if result.image is not None:
+            self._image.show(result.image)
         self._state.result(result)
 
     def failure(self, failure: Failure) -> None:
@@ -62,8 +62,8 @@ class WebSink(Sink):
     def status(self, status: Status) -> None:
         self._state.status(status)
 
-    def labels(self, names: tuple[str, ...], told: str) -> None:
-        self._state.labels(names, told)
+    def labels(self, names: tuple[str, ...], notice: str) -> None:
+        self._state.labels(names, notice)
 
     def close(self) -> None:
         self._server.close()

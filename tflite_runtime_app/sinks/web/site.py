@@ -12,10 +12,10 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import bottle
 
 from tflite_runtime_app.errors import AppError
-from tflite_runtime_app.sinks.web.door import OWN_HEADER, Door, Knock, check_own_page
+from tflite_runtime_app.sinks.web.access import OWN_HEADER, Access, check_own_page
 from tflite_runtime_app.sinks.web.label_text import label_text
 from tflite_runtime_app.sinks.web.limit import Limit
-from tflite_runtime_app.sinks.web.picture import Picture
+from tflite_runtime_app.sinks.web.newest_image import NewestImage
 from tflite_runtime_app.sinks.web.refused import Refused
 from tflite_runtime_app.sinks.web.state import LiveState
 
@@ -28,7 +28,7 @@ HEADERS = [
     ),
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),  # else any page could show the picture of a page on localhost
+    ("Cross-Origin-Resource-Policy", "same-origin"),  # else any page could show the image of a page on localhost
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
@@ -49,10 +49,10 @@ REFUSED_PAGE = """<!doctype html><html lang="en"><meta name="viewport" content="
 
 
 def make_site(
-    state: LiveState, picture: Picture, door: Door, change_labels: Callable[[str], str], token: str | None, port: int
+    state: LiveState, image: NewestImage, access: Access, change_labels: Callable[[str], str], token: str | None, port: int
 ) -> WSGIApplication:
-    """The application that shows `state` and `picture` to whom `door` admits; `token` goes into the cookie, `port` into its name."""
-    site = _Site(state, picture, door, change_labels, token, f"classify_{port}")
+    """The application that shows `state` and `image` to whom `access` lets in; `token` goes into the cookie, `port` into its name."""
+    site = _Site(state, image, access, change_labels, token, f"classify_{port}")
     app = bottle.Bottle()
     app.default_error_handler = _plain_error
     app.add_hook("before_request", site.admit)
@@ -67,9 +67,15 @@ def make_site(
 
 class _Site:
     def __init__(
-        self, state: LiveState, picture: Picture, door: Door, change_labels: Callable[[str], str], token: str | None, cookie: str
+        self,
+        state: LiveState,
+        image: NewestImage,
+        access: Access,
+        change_labels: Callable[[str], str],
+        token: str | None,
+        cookie: str,
     ) -> None:
-        self._state, self._picture, self._door = state, picture, door
+        self._state, self._image, self._access = state, image, access
         self._change_labels, self._token, self._cookie = change_labels, token, cookie
         self._changes = Limit(CHANGES, CHANGES_SECONDS)
         self._changing = threading.Lock()
@@ -85,7 +91,7 @@ class _Site:
             request.get_cookie(self._cookie, ""),
         )
         try:
-            self._door.admit(Knock(request.get_header("Host", ""), request.remote_addr or "", tokens))
+            self._access.check(request.get_header("Host", ""), request.remote_addr or "", tokens)
         except Refused as refused:
             if refused.status == 401 and request.path == "/":
                 raise bottle.HTTPResponse(REFUSED_PAGE, 401, WWW_Authenticate="Bearer") from None
@@ -104,10 +110,10 @@ class _Site:
         return bottle.HTTPResponse(self._assets[name], 200, Content_Type=KINDS[name])
 
     def state(self) -> Any:
-        return _as_json({"picture": self._picture.newest(), **self._state.snapshot()})
+        return _as_json({"picture": self._image.newest(), **self._state.snapshot()})
 
     def frame(self) -> Any:
-        jpeg = self._picture.jpeg()
+        jpeg = self._image.jpeg()
         if jpeg is None:
             return bottle.HTTPResponse("", 204)
         known = bottle.request.get_header("If-None-Match", "")

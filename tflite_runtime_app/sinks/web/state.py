@@ -1,4 +1,4 @@
-"""What the page shows beside the picture, kept in bounded memory: the last answer, the last points, counts, and the source's health."""
+"""What the page shows beside the image, kept in bounded memory: the last answer, the last points, counts, and the source's health."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LiveState:
     def __init__(self, names: tuple[str, ...], title: str, blocks: tuple[int, ...], clock: Clock = time.monotonic) -> None:
         self._title, self._blocks, self._clock = title, blocks, clock
         self._lock = threading.Lock()
-        self._names, self._told, self._revision = names, "", 0
+        self._names, self._notice, self._revision = names, "", 0
         self._run = secrets.token_hex(4)  # a page may outlive the program, and revision 0 of the next run has other labels
         self._result: Result | None = None
         self._result_at = 0.0
@@ -41,8 +41,8 @@ class LiveState:
         self._celsius_at = float("-inf")
 
     def result(self, result: Result) -> None:
-        """A frame was answered; its picture is not kept here."""
-        kept = replace(result, picture=None)
+        """A frame was answered; its image is not kept here."""
+        kept = replace(result, image=None)
         with self._lock:
             self._result, self._result_at = kept, self._clock()
             self._results += 1
@@ -65,10 +65,10 @@ class LiveState:
                 self._celsius.append(status.celsius)
                 self._celsius_at = now
 
-    def labels(self, names: tuple[str, ...], told: str) -> None:
+    def labels(self, names: tuple[str, ...], notice: str) -> None:
         """These are the labels now. The exits of the last frames were decided for others, so that count starts anew."""
         with self._lock:
-            self._names, self._told = names, told
+            self._names, self._notice = names, notice
             self._revision += 1
             self._recent.clear()
 
@@ -78,7 +78,7 @@ class LiveState:
             return {"revision": self._label_revision(), "count": len(self._names), "names": list(self._names[:SHOWN_LABELS])}
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything the page shows but the picture, as plain values for JSON."""
+        """Everything the page shows but the image, as plain values for JSON."""
         with self._lock:
             now = self._clock()
             return {
@@ -97,7 +97,7 @@ class LiveState:
                 if self._failure is None
                 else {"error": self._failure.error, "ago": round(now - self._failure_at, 1)},
                 "status": None if self._status is None else _status(self._status, now - self._status_at),
-                "labels": {"revision": self._label_revision(), "count": len(self._names), "told": self._told},
+                "labels": {"revision": self._label_revision(), "count": len(self._names), "told": self._notice},
             }
 
     def _label_revision(self) -> str:

@@ -42,7 +42,7 @@ def test_a_foreign_name_for_this_machine_is_refused(host, status):
 def test_with_a_token_nothing_is_seen_without_it():
     with served(token=TOKEN) as page:
         assert page.sink.url.endswith(f"/?token={TOKEN}")
-        page.sink.result(web_client.result(picture=web_client.noise()))
+        page.sink.result(web_client.result(image=web_client.noise()))
         for path in ("/", "/state.json", "/frame.jpg", "/labels", "/app.js", "/absent", f"/state.json?token={TOKEN}"):
             assert page.get(path).status == 401
         assert page.post("newt").status == 401

@@ -42,7 +42,7 @@ def text(browser: Browser, place: str) -> str:
 
 def fill(sink, frames: int = 30, **changes) -> None:
     for frame in range(frames):
-        options = {"exit": frame % 3, "ms": 10.0 + frame % 5, "picture": web_client.noise(seed=frame), **changes}
+        options = {"exit": frame % 3, "ms": 10.0 + frame % 5, "image": web_client.noise(seed=frame), **changes}
         sink.result(web_client.result(frame, **options))
     sink.status(web_client.status(celsius=55.5, restarts=1, dropped=4))
 
@@ -69,7 +69,7 @@ def test_everything_is_drawn_without_a_complaint_of_the_browser(browser):
         assert "source restarted1 time" in text(browser, "#health")
         assert browser.look("document.getElementById('labels-text').value") == "\n".join(web_client.NAMES)
         assert browser.look("document.documentElement.scrollWidth") == 390  # nothing sticks out of a phone
-        page.sink.result(web_client.result(31, picture=web_client.noise(80, 60)))  # and it follows
+        page.sink.result(web_client.result(31, image=web_client.noise(80, 60)))  # and it follows
         browser.wait("document.body.dataset.picture === '80x60'")
     assert browser.complaints == []
 
@@ -224,7 +224,7 @@ def test_nothing_moves_while_it_runs_and_fields_have_names(browser):
         for frame in range(12):
             ms, exit = 10.0 ** (frame % 4), frame % 3
             page.sink.result(
-                web_client.result(frame, exit, ms=ms, none=frame % 2 == 0, picture=web_client.noise(64, 20 + 9 * frame))
+                web_client.result(frame, exit, ms=ms, none=frame % 2 == 0, image=web_client.noise(64, 20 + 9 * frame))
             )
             page.sink.status(
                 web_client.status("stalled" if frame % 3 == 0 else "live", celsius=50.0, error="gone" if frame % 4 == 0 else "")
@@ -243,7 +243,7 @@ def test_words_stand_out_from_their_ground(browser, scheme):
     browser.scheme(scheme)
     with served() as page:
         fill(page.sink, none=True)
-        page.sink.status(web_client.status("stalled", age=9.0, error="no picture came"))
+        page.sink.status(web_client.status("stalled", age=9.0, error="no frame came"))
         browser.open(page.sink.url)
         browser.wait("document.body.dataset.picture")
         worst, words = browser.look(CONTRAST)

@@ -38,9 +38,9 @@ def test_the_page_and_everything_it_needs_comes_from_here():
 def test_the_state_is_what_the_loop_told():
     with served() as page:
         assert page.get("/state.json").json()["answer"] is None
-        page.sink.result(web_client.result(7, exit=1, ms=20.0, steady="cat", picture=web_client.noise()))
+        page.sink.result(web_client.result(7, exit=1, ms=20.0, steady="cat", image=web_client.noise()))
         page.sink.failure(Failure("cam", 8, "frame 8 is torn"))
-        page.sink.status(web_client.status("stalled", celsius=61.5, restarts=2, dropped=3, error="no picture came"))
+        page.sink.status(web_client.status("stalled", celsius=61.5, restarts=2, dropped=3, error="no frame came"))
         page.sink.labels(("newt", "heron"), "The exits are off.")
         shown = page.get("/state.json").json()
         names = page.get("/labels").json()
@@ -54,7 +54,7 @@ def test_the_state_is_what_the_loop_told():
     assert shown["failure"]["error"] == "frame 8 is torn"
     assert shown["celsius"]["points"] == [61.5]
     assert {key: shown["status"][key] for key in ("state", "restarts", "dropped", "error")} == {
-        "state": "stalled", "restarts": 2, "dropped": 3, "error": "no picture came",
+        "state": "stalled", "restarts": 2, "dropped": 3, "error": "no frame came",
     }  # fmt: skip
     assert shown["labels"]["told"] == "The exits are off."
     assert names == {"revision": shown["labels"]["revision"], "count": 2, "names": ["newt", "heron"]}
@@ -64,7 +64,7 @@ def test_the_picture_comes_once_and_then_costs_nothing():
     with served() as page:
         nothing = page.get("/frame.jpg")
         assert (nothing.status, nothing.body, page.get("/state.json").json()["picture"]) == (204, b"", None)
-        page.sink.result(web_client.result(picture=web_client.noise(1920, 1080)))
+        page.sink.result(web_client.result(image=web_client.noise(1920, 1080)))
         whole = page.get("/frame.jpg")
         assert whole.headers["Content-Type"] == "image/jpeg"
         with Image.open(io.BytesIO(whole.body)) as image:
@@ -76,13 +76,13 @@ def test_the_picture_comes_once_and_then_costs_nothing():
             assert (again.status, again.body, again.headers["ETag"]) == (304, b"", etag)
         assert page.get("/frame.jpg", **{"If-None-Match": '"other"'}).status == 200
         time.sleep(0.11)
-        page.sink.result(web_client.result(picture=Image.new("RGB", (8, 8), "red")))
+        page.sink.result(web_client.result(image=Image.new("RGB", (8, 8), "red")))
         newer = page.get("/frame.jpg", **{"If-None-Match": etag})
         assert newer.status == 200
         with Image.open(io.BytesIO(newer.body)) as image:
             assert np.asarray(image)[4, 4, 0] > 240
     with served() as page:  # another run must not take the etag of this one for its own
-        page.sink.result(web_client.result(picture=web_client.noise()))
+        page.sink.result(web_client.result(image=web_client.noise()))
         assert page.get("/frame.jpg", **{"If-None-Match": etag}).status == 200
 
 
@@ -91,7 +91,7 @@ def test_nobody_who_looks_means_no_work(monkeypatch):
     with served() as page:
         start = time.perf_counter()
         for frame in range(2000):
-            page.sink.result(web_client.result(frame, picture=web_client.noise() if frame == 0 else None))
+            page.sink.result(web_client.result(frame, image=web_client.noise() if frame == 0 else None))
         assert (time.perf_counter() - start) / 2000 < 1e-3
         assert page.get("/state.json").json()["frames"] == 2000
 

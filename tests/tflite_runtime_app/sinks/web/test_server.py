@@ -100,7 +100,7 @@ def test_close_ends_within_a_second_whatever_is_going_on():
         socket.create_connection(("127.0.0.1", port))
     with served() as again:  # results after the end harm nobody
         again.sink.close()
-        again.sink.result(web_client.result(picture=web_client.noise()))
+        again.sink.result(web_client.result(image=web_client.noise()))
     with served(port=port) as successor:
         assert successor.port == port
 
@@ -124,7 +124,7 @@ def test_pages_that_come_and_go_leave_no_threads_and_no_files():
 def test_many_viewers_are_served_and_nothing_is_printed(capfd, caplog):
     caplog.set_level(logging.CRITICAL)
     with served() as page:
-        page.sink.result(web_client.result(picture=web_client.noise(1280, 720)))
+        page.sink.result(web_client.result(image=web_client.noise(1280, 720)))
         found: list[int] = []
 
         def look() -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.tflite_runtime_app.sinks.web import web_client
 from tests.tflite_runtime_app.sinks.web.web_client import Clock
 from tflite_runtime_app.sinks.base import Failure
-from tflite_runtime_app.sinks.web.picture import Picture
+from tflite_runtime_app.sinks.web.newest_image import NewestImage
 from tflite_runtime_app.sinks.web.state import LiveState
 
 
@@ -55,12 +55,12 @@ def test_a_hundred_thousand_results_leave_rings_and_counts():
 
 
 def test_only_the_newest_picture_is_kept():
-    live, picture = state(), Picture()
+    live, picture = state(), NewestImage()
     images = [web_client.noise(seed=seed) for seed in range(3)]
     ghosts = [weakref.ref(image) for image in images]
     for image in images:
         picture.show(image)
-        live.result(web_client.result(picture=image))
+        live.result(web_client.result(image=image))
     del image, images
     gc.collect()
     assert [ghost() is not None for ghost in ghosts] == [False, False, True]
@@ -132,7 +132,7 @@ def test_snapshots_are_whole_while_the_loop_writes():
 
 
 def test_a_picture_is_encoded_once_and_ten_times_a_second(clock):
-    picture = Picture(clock)
+    picture = NewestImage(clock)
     picture.show(web_client.noise())
     first = picture.jpeg()
     assert picture.jpeg() is first
@@ -152,7 +152,7 @@ def test_a_picture_is_encoded_once_and_ten_times_a_second(clock):
 )
 def test_pictures_of_any_kind_are_sent_small_and_left_as_they_are(mode, size, sent):
     image = Image.new(mode, size, "white")
-    picture = Picture()
+    picture = NewestImage()
     picture.show(image)
     with Image.open(io.BytesIO(picture.jpeg().data)) as read:
         assert (read.format, read.mode, read.size) == ("JPEG", "RGB", sent)

@@ -7,7 +7,7 @@ import ipaddress
 import re
 import secrets
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from tflite_runtime_app.errors import UsageError
@@ -18,15 +18,6 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]{16,200}")
 GUESSES, GUESSES_SECONDS = 10, 60.0
 # A form or a plain link of another page cannot send it, and a script of another page would have to ask first, which nobody answers.
 OWN_HEADER, OWN_VALUE = "X-Classify", "page"
-
-
-@dataclass(frozen=True, slots=True)
-class Knock:
-    """What a request brings: its Host header, the address it comes from, and the tokens in it, "" for none."""
-
-    host: str
-    address: str
-    tokens: tuple[str, ...]
 
 
 def token_for(bind: str, token: str | None) -> str | None:
@@ -50,7 +41,7 @@ def is_loopback(bind: str) -> bool:
         return False
 
 
-class Door:
+class Access:
     """Lets requests in or raises Refused. `token` None: whoever calls this machine by a name of its loopback."""
 
     def __init__(self, bind: str, token: str | None, clock: Clock = time.monotonic) -> None:
@@ -58,22 +49,22 @@ class Door:
         self._names = {"localhost", "127.0.0.1", "::1", bind}
         self._guesses = Guesses(GUESSES, GUESSES_SECONDS, clock=clock)
 
-    def admit(self, knock: Knock) -> None:
-        """Returns for a request that may come in."""
+    def check(self, host: str, address: str, tokens: Sequence[str]) -> None:
+        """Returns for a request that may come in: its Host header, the address it comes from, and the tokens in it, "" for none."""
         if self._token is None:
             # A foreign page may have its own name lead to 127.0.0.1 (DNS rebinding), but the browser still says the name.
-            if _name(knock.host) not in self._names:
+            if _name(host) not in self._names:
                 raise Refused(
-                    403, f"expected localhost as the address, found {knock.host[:100]!r}; open the address that classify printed"
+                    403, f"expected localhost as the address, found {host[:100]!r}; open the address that classify printed"
                 )
             return
-        if self._guesses.blocked(knock.address):
+        if self._guesses.blocked(address):
             raise Refused(429, f"too many wrong tokens came from this address; wait {GUESSES_SECONDS:.0f} seconds")
-        given = [token for token in knock.tokens if token]
+        given = [token for token in tokens if token]
         if any(_same(token, self._token) for token in given):
             return
         for token in given:
-            self._guesses.wrong(knock.address, token)
+            self._guesses.wrong(address, token)
         raise Refused(401, "expected the token of this run, found none that fits; open the whole address that classify printed")
 
 

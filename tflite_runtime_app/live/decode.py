@@ -1,4 +1,4 @@
-"""A shot as a picture, decoded when it is looked at and not before."""
+"""A shot as an image, decoded when it is looked at and not before."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tflite_runtime_app.sources.base import Shot
 MAX_PIXELS = MAX_BYTES // 3
 
 
-def picture(shot: Shot, source: str) -> Image.Image:
-    """The picture of `shot`, fully decoded. Raises SourceError, naming `source`, when it is broken or far too large."""
+def decoded(shot: Shot, source: str) -> Image.Image:
+    """The image of `shot`, fully decoded. Raises SourceError, naming `source`, when it is broken or far too large."""
     if shot.kind == "rgb":
         return Image.frombytes("RGB", (shot.width, shot.height), shot.data)
     try:

@@ -1,4 +1,4 @@
-"""The newest picture as a JPEG, made only when somebody looks, and for all who look at once."""
+"""The newest image as a JPEG, made only when somebody looks, and for all who look at once."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MAX_SIDE, QUALITY, MIN_SECONDS = 960, 80, 0.1
 
 @dataclass(frozen=True, slots=True)
 class Jpeg:
-    """A picture as it is sent; `etag` (quoted) tells it from every other, those of an earlier run too."""
+    """An image as it is sent; `etag` (quoted) tells it from every other, those of an earlier run too."""
 
     etag: str
     data: bytes
 
 
-class Picture:
-    """`show` from the loop, which costs nothing; `jpeg` from any thread. Holds one picture and one JPEG."""
+class NewestImage:
+    """`show` from the loop, which costs nothing; `jpeg` from any thread. Holds one image and one JPEG."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -41,12 +41,12 @@ class Picture:
             self._newest = (self._newest[0] + 1 if self._newest else 1, image)
 
     def newest(self) -> str | None:
-        """The etag that the newest picture has, or would have; None while there is none."""
+        """The etag that the newest image has, or would have; None while there is none."""
         newest = self._newest
         return self._etag(newest[0]) if newest else None
 
     def jpeg(self) -> Jpeg | None:
-        """The newest picture, its longer side at most 960 pixels, None while there is none.
+        """The newest image, its longer side at most 960 pixels, None while there is none.
 
         Each is encoded once at most, and none within a tenth of a second after another: meanwhile the one before stands.
         """

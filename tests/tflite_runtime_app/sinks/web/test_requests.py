@@ -1,4 +1,4 @@
-"""What the page's door rests on, without a server: limits, tokens, names of the machine, and which labels are taken."""
+"""Which requests the page lets in, without a server: limits, tokens, names of the machine, and which labels are taken."""
 
 import json
 
@@ -6,10 +6,11 @@ import pytest
 
 from tests.tflite_runtime_app.sinks.web.web_client import Clock
 from tflite_runtime_app.errors import UsageError
-from tflite_runtime_app.sinks.web.door import Door, Knock, check_own_page, token_for
-from tflite_runtime_app.sinks.web.label_text import MAX_CHARACTERS, MAX_LABEL, MAX_LABELS, label_text
+from tflite_runtime_app.sinks.web.access import Access, check_own_page, token_for
+from tflite_runtime_app.sinks.web.label_text import MAX_CHARACTERS, MAX_LABELS, label_text
 from tflite_runtime_app.sinks.web.limit import Guesses, Limit
 from tflite_runtime_app.sinks.web.refused import Refused
+from tflite_runtime_app.text.label_list import LONGEST
 
 TOKEN = "a-good-token-of-24-chars"
 
@@ -45,7 +46,7 @@ def test_guesses_are_counted_per_address_and_repetitions_are_none(clock):
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080", "[::1]"])
 def test_without_a_token_this_machine_is_called_by_its_own_names(host):
-    Door("127.0.0.1", None).admit(Knock(host, "127.0.0.1", ()))
+    Access("127.0.0.1", None).check(host, "127.0.0.1", ())
 
 
 @pytest.mark.parametrize(
@@ -53,16 +54,16 @@ def test_without_a_token_this_machine_is_called_by_its_own_names(host):
 )
 def test_without_a_token_other_names_are_refused(host):
     with pytest.raises(Refused) as refused:
-        Door("127.0.0.1", None).admit(Knock(host, "127.0.0.1", ()))
+        Access("127.0.0.1", None).check(host, "127.0.0.1", ())
     assert refused.value.status == 403
 
 
 def test_a_blocked_address_may_try_again_later(clock):
-    door = Door("0.0.0.0", TOKEN, clock)
+    access = Access("0.0.0.0", TOKEN, clock)
 
     def status(*tokens: str, address: str = "10.0.0.9") -> int:
         try:
-            door.admit(Knock("any.name", address, tokens))
+            access.check("any.name", address, tokens)
         except Refused as refused:
             return refused.status
         return 200
@@ -118,8 +119,8 @@ def test_only_our_own_page_changes_things(kind, own, origin, status):
     [
         ("cat\n\n  red fox \r\n", ["cat", "red fox"]),
         ("cat, red fox,,owl ,", ["cat", "red fox", "owl"]),
-        ("cat, kitty,\n,\ndog, puppy", ["cat, kitty", "dog, puppy"]),
-        ("n01\tcat\nn02\tdog\n", ["n01\tcat", "n02\tdog"]),
+        ("cat, kitty,\n,\ndog, puppy", ["cat", "dog"]),
+        ("n01\tcat\nn02\tdog\n", ["cat", "dog"]),
         ("<img src=x onerror=alert(1)>", ["<img src=x onerror=alert(1)>"]),
         ("गिलहरी, 👩‍🚒, می‌خواهم", ["गिलहरी", "👩‍🚒", "می‌خواهم"]),
     ],
@@ -138,12 +139,12 @@ def test_labels_are_one_a_line_or_a_list_with_commas(text, lines):
         (b'{"txt": "cat"}', 400, "expected JSON"),
         (b'{"text": "\\ud800"}', 400, "expected JSON"),
         (b"[" * 100_000, 400, "expected JSON"),
-        (json.dumps({"text": " ,\n, "}).encode(), 422, "found none"),
-        (json.dumps({"text": " \n\t"}).encode(), 422, "found none"),
-        (json.dumps({"text": ",,"}).encode(), 422, "found none"),
+        (json.dumps({"text": " ,\n, "}).encode(), 422, "the list names no label"),
+        (json.dumps({"text": " \n\t"}).encode(), 422, "the list names no label"),
+        (json.dumps({"text": ",,"}).encode(), 422, "the list names no label"),
         (json.dumps({"text": "x" * (MAX_CHARACTERS + 1)}).encode(), 413, "characters"),
-        (json.dumps({"text": "x\n" * (MAX_LABELS + 1)}).encode(), 422, f"at most {MAX_LABELS} labels"),
-        (json.dumps({"text": "cat\n" + "x" * (MAX_LABEL + 1)}).encode(), 422, f"at most {MAX_LABEL} characters"),
+        (json.dumps({"text": "\n".join(f"x{k}" for k in range(MAX_LABELS + 1))}).encode(), 422, f"at most {MAX_LABELS} labels"),
+        (json.dumps({"text": "cat\n" + "x" * (LONGEST + 1)}).encode(), 422, f"at most {LONGEST} characters"),
         (json.dumps({"text": "cat\n\x1b[2Jdog"}).encode(), 422, "control character"),
         (json.dumps({"text": "cat\x00"}).encode(), 422, "control character"),
     ],

@@ -1,4 +1,4 @@
-"""`classify explain` as a picture: what the model saw, and a row of bars per stage."""
+"""`classify explain` as a drawing: what the model saw, and a row of bars per stage."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tflite_runtime_app.commands.explain import StageView
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.exits.thresholds import NEVER
 from tflite_runtime_app.files import write_atomically
+from tflite_runtime_app.inference.stage_views import StageView
 
 WIDTH, MARGIN, SEEN, BAR, LINE = 900, 24, 240, 300, 22
 PAPER, INK, QUIET, RULE, MAIN, ACCENT = "#ffffff", "#1b1f24", "#59636e", "#d5dae0", "#0072b2", "#d55e00"
 
 
-def draw(picture: Image.Image, tensor: np.ndarray, views: list[StageView], policy: str, path: str) -> None:  # type: ignore[type-arg]
+def draw(image: Image.Image, tensor: np.ndarray, views: list[StageView], policy: str, path: str) -> None:  # type: ignore[type-arg]
     """`path` is a PNG of the explanation, whole or not at all."""
     font, bold = _font(14), _font(17)
     heights = [(len(view.top) + 2) * LINE + 14 for view in views]
@@ -27,7 +27,7 @@ def draw(picture: Image.Image, tensor: np.ndarray, views: list[StageView], polic
     )
     canvas.paste(shown, (MARGIN, MARGIN + 30))
     pen.text((MARGIN, MARGIN), "What the model sees", INK, bold)
-    pen.text((MARGIN, MARGIN + SEEN + 38), f"{picture.width} x {picture.height} pixels, policy {policy}", QUIET, font)
+    pen.text((MARGIN, MARGIN + SEEN + 38), f"{image.width} x {image.height} pixels, policy {policy}", QUIET, font)
     left, top = MARGIN + SEEN + 40, MARGIN
     for view, height in zip(views, heights, strict=True):
         _stage(pen, view, views[-1].block, left, top, font, bold, policy)

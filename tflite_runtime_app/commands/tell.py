@@ -1,0 +1,11 @@
+"""What a command says to people, beside its answers."""
+
+from __future__ import annotations
+
+import sys
+
+
+def tell(line: str) -> None:
+    """The line stands on standard error under the program's name; nothing does for an empty one."""
+    if line:
+        print(f"classify: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,199 @@
+"""Label lists as people write them: a file with one label a line, or names typed in. The one reader of both halves.
+
+A label's line is `NAME`, `ID TAB NAME` or `ID,ID TAB NAME`; of names with commas the first counts. A form in which another tool writes its
+labels would be a function beside `_one_a_line`, picked in `_parsed` by what the text begins with.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tflite_runtime_app.bundle.labels import unprintable
+from tflite_runtime_app.errors import LabelError
+from tflite_runtime_app.files import is_file
+
+LONGEST = 200  # characters of a name; what is longer was not meant as a label, and the tokenizer would take its time over it
+SUFFIXES = (".txt", ".tsv", ".csv")  # a word that ends so is meant as a file, whether it is there or not
+_SHOWN = 5  # repeated labels that a message lists
+
+
+@dataclass(frozen=True, slots=True)
+class LabelList:
+    """Names in order, and for each the ids that an image's parent folder may bear: what stands before a TAB, else the name."""
+
+    names: tuple[str, ...]
+    ids: tuple[str, ...]  # several of a label are separated by commas
+
+    def indices(self, folders: Sequence[str]) -> tuple[int, ...] | None:
+        """The label of each image by its folder's name; None unless every folder is a known id."""
+        place = self.place
+        found = tuple(place.get(folder, -1) for folder in folders)
+        return found if found and -1 not in found else None
+
+    def known(self, folders: Sequence[str]) -> list[int]:
+        """The places of those images that show what a label names, by their folders' names.
+
+        All of them where folders are no ids.
+        """
+        place = self.place
+        found = [number for number, folder in enumerate(folders) if folder in place]
+        return found if self.told_by(folders) else list(range(len(folders)))
+
+    def told_by(self, folders: Sequence[str]) -> bool:
+        """Whether folders' names are ids of these labels: at least nine tenths of them must be known."""
+        place = self.place
+        return 10 * sum(folder in place for folder in folders) >= 9 * len(folders)
+
+    @property
+    def place(self) -> dict[str, int]:
+        """The label of every known id, made anew by each call."""
+        return {one: index for index, listed in enumerate(self.ids) for one in _each(listed)}
+
+
+def label_reader(option: str) -> Callable[[], LabelList]:
+    """How to read what --labels means, as often as asked: a label file, or names separated by commas.
+
+    Which of the two is decided here and now, since a file may vanish. Raises LabelError for a file that is not there.
+    """
+    if is_file(option):
+        return partial(read_label_file, option)
+    if option.endswith(SUFFIXES):
+        raise LabelError(f"--labels {option}: no such file; give a file with one label a line, or names separated by commas")
+    return partial(typed_labels, option, "--labels")
+
+
+def read_label_file(path: str | os.PathLike[str]) -> LabelList:
+    """The labels in a text file: UTF-8 with or without byte-order mark, or UTF-16 with one; lines end in LF or CRLF.
+
+    Raises LabelError, in one line that names file, line and encoding, when the file cannot be read, is in another encoding, names no label,
+    holds control characters or a name of more than `LONGEST` characters, or gives a name or an id twice.
+    """
+    where = os.fspath(path)
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise LabelError(
+            f"{where}: expected a text file with one label a line, found: {error.strerror}; check the path"
+        ) from error
+    text, encoding = _decoded(content, where)
+    return _parsed(_Text(where, encoding, _lines(text)))
+
+
+def typed_labels(text: str, where: str) -> LabelList:
+    """The labels that somebody typed: one line cut at its commas, several lines as in a file. Raises LabelError, which calls it `where`."""
+    return _parsed(_Text(where, "", _lines(text)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """Lines, and what messages call them: `where` they are from and, of a file, its `encoding`, "" for what was typed."""
+
+    where: str
+    encoding: str
+    lines: list[str]
+
+    def at(self, line: int | None = None) -> str:
+        """Where a message points to, as in "names.txt, line 3 (UTF-8)"."""
+        place = f", line {line}" if line is not None and (self.encoding or len(self.lines) > 1) else ""
+        return f"{self.where}{place}{f' ({self.encoding})' if self.encoding else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One label, and the number of the line that it stands in, from 1."""
+
+    line: int
+    name: str
+    ids: str
+
+
+def _decoded(content: bytes, where: str) -> tuple[str, str]:
+    """The text and the name of its encoding."""
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        raise LabelError(f"{where}: expected UTF-8, or UTF-16 with a byte-order mark, found UTF-32; save it as UTF-8")
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    codec, encoding = ("utf-16", "UTF-16") if wide else ("utf-8-sig", "UTF-8")
+    try:
+        return content.decode(codec), encoding
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].decode(codec, "replace").count("\n") + 1
+        raise LabelError(
+            f"{where}, line {line}: expected {encoding}, found byte 0x{error.object[error.start]:02x} ({error.reason}); "
+            "save it as UTF-8"
+        ) from error
+
+
+def _lines(text: str) -> list[str]:
+    """Lines without their ends: LF, CRLF, or CR as on old Macintoshes."""
+    return re.split(r"\r\n|\n|\r", text.rstrip("\r\n"))
+
+
+def _parsed(text: _Text) -> LabelList:
+    for number, line in enumerate(text.lines, 1):
+        _check_printable(text, number, line)
+    filled = [line for line in text.lines if line.strip()]
+    one_typed_line = not text.encoding and len(filled) == 1 and "\t" not in filled[0]
+    entries = _separated_by_commas(filled[0]) if one_typed_line else _one_a_line(text.lines)
+    if not entries:
+        raise LabelError(f"{text.at()} names no label; give one label a line in a file, or names separated by commas")
+    for entry in entries:
+        if len(entry.name) > LONGEST:
+            raise LabelError(
+                f"{text.at(entry.line)}: a label has at most {LONGEST} characters, found {len(entry.name)}: {entry.name[:40]!r}…; "
+                "is it a label file?"
+            )
+    _check_different(text, entries)
+    return LabelList(tuple(entry.name for entry in entries), tuple(entry.ids for entry in entries))
+
+
+def _one_a_line(lines: Sequence[str]) -> list[_Entry]:
+    """NAME, ID TAB NAME or ID,ID TAB NAME; of several names separated by commas the first. A line without a name is left out."""
+    found = []
+    for number, line in enumerate(lines, 1):
+        ids, _, synonyms = line.rpartition("\t")
+        name = synonyms.partition(",")[0].strip()
+        if name:
+            found.append(_Entry(number, name, ids.strip() or name))
+    return found
+
+
+def _separated_by_commas(line: str) -> list[_Entry]:
+    return [_Entry(1, name, name) for name in _each(line)]
+
+
+def _each(listed: str) -> list[str]:
+    """What stands between commas, without what is empty."""
+    return [one for part in listed.split(",") if (one := part.strip())]
+
+
+def _check_printable(text: _Text, number: int, line: str) -> None:
+    wrong = unprintable(line.replace("\t", " "))
+    if not wrong:
+        return
+    kind = "control character" if unicodedata.category(wrong) == "Cc" else "character"
+    remedy = "is it UTF-16 without a byte-order mark? save it as UTF-8" if wrong == "\0" else "type the label anew"
+    raise LabelError(
+        f"{text.at(number)}: expected printable characters, found the {kind} U+{ord(wrong):04X} in {line[:40]!r}; {remedy}"
+    )
+
+
+def _check_different(text: _Text, entries: Sequence[_Entry]) -> None:
+    repeated: dict[str, list[int]] = {}
+    for given in ([(entry.name, entry.line) for entry in entries], [(one, e.line) for e in entries for one in _each(e.ids)]):
+        lines: dict[str, list[int]] = {}
+        for word, line in given:
+            lines.setdefault(word, []).append(line)
+        repeated |= {word: found for word, found in lines.items() if len(found) > 1}
+    if repeated:
+        one_line = not text.encoding and len(text.lines) == 1
+        shown = [
+            word if one_line else f"{word} (lines {', '.join(map(str, repeated[word]))})" for word in sorted(repeated)[:_SHOWN]
+        ]
+        raise LabelError(f"{text.at()}: labels must differ from one another; given more than once: {', '.join(shown)}")
