@@ -6,7 +6,7 @@ import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ _REMEDY = "make it with: convert labels FILE --labels LABELS.txt --out labels.np
 _KEYS = ("vectors", "names", "templates", "space_id")
 # Rounding a unit vector to float16 moves its norm by less than 1e-3; anything further off was not a unit vector.
 _NORM_TOLERANCE = 1e-2
+_Float = TypeVar("_Float", np.float32, np.float64)
 _JOINERS = "\u200c\u200d"
 
 
@@ -77,9 +78,9 @@ def check_space(bank: LabelBank, manifest: Manifest) -> None:
         )
 
 
-def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def unit(vectors: npt.NDArray[_Float]) -> npt.NDArray[_Float]:
     """`vectors` [..., E], each divided by its Euclidean norm; one of zeros stays."""
-    lengths: npt.NDArray[np.float32] = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32(1e-12))
+    lengths: npt.NDArray[_Float] = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), vectors.dtype.type(1e-12))
     return vectors / lengths
 
 
