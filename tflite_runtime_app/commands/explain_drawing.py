@@ -15,6 +15,8 @@ from tflite_runtime_app.inference.stage_views import StageView
 WIDTH, MARGIN, SEEN, BAR, LINE = 900, 24, 240, 300, 22
 PAPER, INK, QUIET, RULE, MAIN, ACCENT = "#ffffff", "#1b1f24", "#59636e", "#d5dae0", "#0072b2", "#d55e00"
 
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
+
 
 def draw(image: Image.Image, tensor: np.ndarray, views: list[StageView], policy: str, path: str) -> None:  # type: ignore[type-arg]
     """`path` is a PNG of the explanation, whole or not at all."""
@@ -30,7 +32,9 @@ def draw(image: Image.Image, tensor: np.ndarray, views: list[StageView], policy:
     pen.text((MARGIN, MARGIN + SEEN + 38), f"{image.width} x {image.height} pixels, policy {policy}", QUIET, font)
     left, top = MARGIN + SEEN + 40, MARGIN
     for view, height in zip(views, heights, strict=True):
-        _stage(pen, view, views[-1].block, left, top, font, bold, policy)
+        title = f"Block {view.block} of {views[-1].block}" + _word(view)
+        pen.text((left, top), title, ACCENT if view.stopped else _ink(view), bold)
+        _stage(pen, view, left, top, font, policy)
         top += height
     content = io.BytesIO()
     canvas.save(content, "PNG")
@@ -40,26 +44,22 @@ def draw(image: Image.Image, tensor: np.ndarray, views: list[StageView], policy:
         raise UsageError(f"--out {path} cannot be written: {error.strerror}; name another file") from error
 
 
-def _stage(
-    pen: ImageDraw.ImageDraw,
-    view: StageView,
-    blocks: int,
-    left: int,
-    top: int,
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    bold: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    policy: str,
-) -> None:
-    """One stage: head line, a bar a label, and what the gate said."""
-    ink = QUIET if view.after else INK
-    word = "  leaves here" if view.stopped else "  (had left)" if view.after else ""
-    pen.text((left, top), f"Block {view.block} of {blocks}{word}", ACCENT if view.stopped else ink, bold)
+def _word(view: StageView) -> str:
+    return "  leaves here" if view.stopped else "  (had left)" if view.after else ""
+
+
+def _ink(view: StageView) -> str:
+    return QUIET if view.after else INK
+
+
+def _stage(pen: ImageDraw.ImageDraw, view: StageView, left: int, top: int, font: Font, policy: str) -> None:
+    """One stage below its title: a bar a label, and what the gate said."""
     for number, match in enumerate(view.top):
         y = top + (number + 1) * LINE + 4
         colour = RULE if view.after else MAIN
         pen.rectangle((left, y, left + BAR, y + LINE - 6), outline=RULE)
         pen.rectangle((left, y, left + max(1, int(BAR * match.probability)), y + LINE - 6), fill=colour)
-        pen.text((left + BAR + 10, y - 1), f"{match.probability:.1%}  {_short(match.label)}", ink, font)
+        pen.text((left + BAR + 10, y - 1), f"{match.probability:.1%}  {_short(match.label)}", _ink(view), font)
     if view.score is not None and view.threshold is not None:
         closed = view.threshold >= NEVER or policy == "never"
         said = f"gate {view.score}, " + ("exit closed" if closed else f"leaves from {view.threshold} on")
@@ -70,7 +70,7 @@ def _short(text: str, most: int = 30) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+def _font(size: int) -> Font:
     """Pillow's own font; before Pillow 10.1 it has one size only."""
     try:
         return ImageFont.load_default(size)

@@ -74,7 +74,7 @@ def _run_live(arguments: argparse.Namespace, classifier: Classifier, labels: Lab
     sinks: list[Sink] = []
     try:
         sinks = sinks_of(arguments, classifier, change_labels)
-        loop = Loop(feed, classifier, sinks, control, smoother, labels.changed)
+        loop = Loop(feed, classifier, sinks, control, smoother, changed=labels.changed)
         loop.run(arguments.frames)
         error = feed.health().error
         if error:

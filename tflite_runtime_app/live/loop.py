@@ -36,6 +36,7 @@ class Loop:
         sinks: Sequence[Sink],
         control: Control | None = None,
         smoother: Smoother | None = None,
+        *,
         changed: Callable[[], LabelBank | None] | None = None,
         notifier: Notifier | None = None,
         clock: Callable[[], float] = time.monotonic,

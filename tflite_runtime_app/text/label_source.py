@@ -37,6 +37,7 @@ class LabelSource:
         bank: str | None = None,
         text: str | None = None,
         threads: int = 1,
+        *,
         tell: Callable[[str], None] = lambda line: None,
         cache: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
