@@ -10,6 +10,7 @@ import dataclasses
 import io
 import json
 import lzma
+import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,6 +117,7 @@ def from_bytes(content: bytes) -> Stored:
     """The calibration that `to_bytes` wrote. Raises StoredError for anything else."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            _require_whole(content, arrays.zip)
             facts = json.loads(str(arrays["facts"]))
             if facts["format"] != FORMAT:
                 raise StoredError(f"calibration has format {facts['format']}, this program reads {FORMAT}")
@@ -153,6 +155,18 @@ def from_bytes(content: bytes) -> Stored:
         )
     except Exception as error:  # damaged zips, array headers and JSON fail in a dozen ways; none is a calibration
         raise StoredError(f"no calibration of format {FORMAT}: {error}") from error
+
+
+def _require_whole(content: bytes, archive: zipfile.ZipFile) -> None:
+    """Every member is as it was written, and as many are listed as the zip's last record states; else StoredError.
+
+    Some arrays may be absent: without this, damage to their names would take them away without a word.
+    """
+    stated, found = int.from_bytes(content[-12:-10], "little"), len(archive.namelist())
+    if found != stated:
+        raise StoredError(f"{stated} arrays are expected, {found} are listed; the file is damaged")
+    if (damaged := archive.testzip()) is not None:
+        raise StoredError(f"{damaged} is damaged")
 
 
 def _renamed(value: Any) -> Any:
