@@ -439,13 +439,15 @@ def test_kept_float_files_outputs_equal_the_stages(tiny):
 
 
 def test_the_dynamic_file_has_int8_weights_inside_and_float_signatures(tiny):
-    model = read_model(float_path(tiny.file, "dynamic").read_bytes())
+    model, layers = read_model(float_path(tiny.file, "dynamic").read_bytes()), 0
     assert all(buffer.offset in (0, None) for buffer in model.buffers)
     for _, graph, inputs, outputs in signatures(model):
         for operator in graph.operators:
             if operator_name(model, operator) == "FULLY_CONNECTED":
                 assert constant(model, graph.tensors[operator.inputs[1]]).dtype == np.int8
+                layers += 1
         assert all(graph.tensors[index].type == 0 for index in (*inputs.values(), *outputs.values()))
+    assert layers > 4
     assert dynamic_range(tiny.conversion.float_file) == float_path(tiny.file, "dynamic").read_bytes()
 
 
