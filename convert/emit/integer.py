@@ -37,7 +37,7 @@ def make_integer(
 ) -> IntegerFile:
     """The full-integer file with a residual stream of that kind; `largest` are the largest values seen of every role.
 
-    `weights` are the codes of layers by name (`weights.py`); without them every weight takes its nearest code.
+    `weights` are the codes of layers by name (`convert/stages/layers.py`); without them every weight takes its nearest code.
     """
     model, roles = read_model(float_file), dict(by_name)
     final = with_two_terms(grids, largest) if stream == "two_term" else dict(grids)
@@ -58,7 +58,7 @@ def make_integer(
 
 
 def corrected(integer: IntegerFile, corrections: Mapping[str, NDArray[np.float32]]) -> IntegerFile:
-    """The file with these corrections in the biases of the layers that give the roles (`correction.py`)."""
+    """The file with these corrections in the biases of the layers that give the roles (`convert/calibrate/bias_correction.py`)."""
     if not corrections:
         return integer
     model = read_model(integer.content)
