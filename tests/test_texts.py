@@ -95,6 +95,7 @@ def test_a_name_must_lead_to_one_file() -> None:
     page = ROOT / "convert" / "report" / "page.py"
     for name in ("page.html", "report/page.py", "convert/report/page.py", "xnnpack.py"):
         assert exists(name, page), name
-    for name in ("absent.py", "__init__.py", "tflite/page.py"):
+    for name in ("absent.py", "tflite/page.py"):
         assert not exists(name, page), name
     assert not exists("xnnpack.py", ROOT / "README.md")
+    assert not exists("__main__.py", ROOT / "tools" / "check_torch.py"), "two programs have one"
