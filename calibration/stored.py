@@ -10,6 +10,7 @@ import dataclasses
 import io
 import json
 import lzma
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ def from_bytes(content: bytes) -> Calibrated:
     """The calibration that `to_bytes` wrote. Raises StoredError for anything else."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            _require_whole(content, arrays.zip)
             facts = json.loads(str(arrays["facts"]))
             if facts["format"] != FORMAT:
                 raise StoredError(f"calibration has format {facts['format']}, this program reads {FORMAT}")
@@ -131,6 +133,18 @@ def _exits(facts: dict[str, Any], arrays: Any) -> ExitCalibration:
         evidence=_renamed(facts["evidence"]),
         remembered=Remembered(arrays["embeddings"], arrays["variances"]) if "embeddings" in arrays else None,
     )
+
+
+def _require_whole(content: bytes, archive: zipfile.ZipFile) -> None:
+    """Every member is as it was written, and as many are listed as the zip's last record states; else StoredError.
+
+    Some arrays may be absent: without this, damage to their names would take them away without a word.
+    """
+    stated, found = int.from_bytes(content[-12:-10], "little"), len(archive.namelist())
+    if found != stated:
+        raise StoredError(f"{stated} arrays are expected, {found} are listed; the file is damaged")
+    if (damaged := archive.testzip()) is not None:
+        raise StoredError(f"{damaged} is damaged")
 
 
 def _renamed(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Every step from naive min-max INT8 to the file that `build` makes, measured on the same held-apart images; and which factor earns what.
 
-The ladder: each rewrite added in turn, all with min-max ranges and one int8 stream; then the quantizer's own steps (`recipe.py`).
-The factorial: rotation off and on, every observer, every stream, weights at their nearest codes.
+The ladder: each rewrite added in turn, all with min-max ranges and one int8 stream; then the quantizer's own steps
+(`convert/rewrites/recipe.py`). The factorial: rotation off and on, every observer, every stream, weights at their nearest codes.
 """
 
 from __future__ import annotations

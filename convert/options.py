@@ -8,6 +8,8 @@ from pathlib import Path
 from calibration.families import DEFAULT
 from tflite_runtime_app.exits.risk import ALPHA
 
+STREAMS = ("int8", "two_term")  # the residual streams that a bundle may have
+
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:

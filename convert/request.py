@@ -11,10 +11,9 @@ from calibration.families import DEFAULT, FAMILIES
 from calibration.gates import KINDS
 from calibration.observers import OBSERVERS
 from calibration.search import SEARCH
-from convert.emit.integer import STREAMS
 from convert.model.labels import read_label_list
 from convert.model.load import ClipModel, load_model, models_folder
-from convert.options import BuildOptions, ExitOptions
+from convert.options import STREAMS, BuildOptions, ExitOptions
 from convert.rewrites.recipe import Recipe, prefix
 from convert.stages.cut import default_exits, split
 from convert.support.errors import ModelError, UsageError

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.clone import ROOT
+from tests.end_to_end.programs import build
 from tests.tflite_runtime_app import tiny_bundle
 
 if TYPE_CHECKING:
@@ -87,11 +84,12 @@ def converted(request: pytest.FixtureRequest) -> conversion.Conversion:
 
 
 @pytest.fixture(scope="session")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The embedded model's bundle, built by the command with nothing but defaults."""
+def embedded_build(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The embedded model's bundle, built by the command with nothing but defaults, and what the command printed."""
     path = tmp_path_factory.mktemp("embedded") / "pocket.tflite"
-    command = [sys.executable, "-m", "convert", "build", "--target", "rpi", "--out", str(path)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, check=False)
-    assert done.returncode == 0, done.stderr
-    return path
+    return path, build("pocket", path)
+
+
+@pytest.fixture(scope="session")
+def embedded(embedded_build: tuple[Path, str]) -> Path:
+    return embedded_build[0]

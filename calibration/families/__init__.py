@@ -1,7 +1,7 @@
 """Families of exit policies, one file each: `members(seen, offsets)` gives its policies from the safest to the boldest.
 
-`seen` are images to learn numbers from (mean margins of classes, quantiles of confidence), `offsets` those of the exits (`inr.py`).
-A new family is one file, added to `FAMILIES`.
+`seen` are images to learn numbers from (mean margins of classes, quantiles of confidence), `offsets` those of the exits
+(`calibration/inr.py`). A new family is one file, added to `FAMILIES`.
 """
 
 from __future__ import annotations

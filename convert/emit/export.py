@@ -1,7 +1,7 @@
 """Float stages -> one float TensorFlow Lite file with a signature per stage.
 
-Two processes of their own do it, one stage behind the other: torch's exporter (`onnx_file.py`), then the converter (`stage_file.py`). Their
-files are merged here.
+Two processes of their own do it, one stage behind the other: torch's exporter (`onnx_worker.py`), then the converter
+(`tflite_worker.py`). Their files are merged here.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from calibration.phases import RangeCalibration
 from calibration.ranges import Grid
 from calibration.two_term import with_two_terms
 from convert.emit import quantize
+from convert.options import STREAMS
 from convert.passes import (
     bias_correction,
     gelu_form,
@@ -26,8 +27,7 @@ from convert.passes import (
 from convert.passes.state import Fired, GraphState, Pass
 from convert.tflite.flatbuffer import read_model, write_model
 
-STREAMS = ("int8", "two_term")  # what a bundle may have
-MEASURED_STREAMS = (*STREAMS, "int16")
+MEASURED_STREAMS = (*STREAMS, "int16")  # the last is measured only
 
 PASSES = (
     Pass("key-layout", key_layout.apply),
@@ -63,8 +63,8 @@ def make_integer(
 ) -> IntegerFile:
     """The full-integer file with a residual stream of that kind, for that runtime.
 
-    `weights` are the codes of layers by name (`stages/layers.py`); without them every weight takes its nearest code. `corrections` are what
-    heads' results are off by.
+    `weights` are the codes of layers by name (`convert/stages/layers.py`); without them every weight takes its nearest
+    code. `corrections` are what heads' results are off by.
     """
     state = GraphState(
         read_model(float_file),
@@ -84,7 +84,7 @@ def make_integer(
 
 
 def corrected(integer: IntegerFile, corrections: Mapping[str, NDArray[np.float32]]) -> IntegerFile:
-    """The finished file with these corrections in the biases of the layers that give the roles (`calibrate/bias_correction.py`)."""
+    """The finished file with these corrections in the biases of the layers that give the roles (`convert/calibrate/bias_correction.py`)."""
     given = GraphState(read_model(integer.content), integer.by_name, integer.grids, corrections=corrections)
     state = bias_correction.apply(given)
     passes = tuple(Fired(f.name, state.fired) if f.name == "bias-correction" else f for f in integer.passes)

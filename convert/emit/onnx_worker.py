@@ -1,6 +1,6 @@
 """Float stages -> ONNX, one file each, in a process of its own: what torch's exporter once held goes back when it ends.
 
-`export.py` runs this file as a program and hands its standard output to `stage_file.py`, which takes each file as soon as it is whole.
+`export.py` runs this file as a program and hands its standard output to `tflite_worker.py`, which takes each file as soon as it is whole.
 """
 
 from __future__ import annotations

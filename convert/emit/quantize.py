@@ -1,7 +1,8 @@
 """The pass that quantizes: the float file and the decided grids -> the full-integer file.
 
 The quantizer is Google's ai-edge-quantizer with a calibration result of our own: every computed tensor gets the minimum and maximum
-of its grid, so that the scale and zero point it derives are the ones decided in `calibration/ranges.py` (`audit.py` reads them back).
+of its grid, so that the scale and zero point it derives are the ones decided in `calibration/ranges.py` (`convert/tflite/audit.py` reads
+them back).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Stages as ONNX -> onnx2tf -> a TensorFlow Lite file each, in a process whose memory goes back when it ends.
 
-onnx2tf and TensorFlow keep gigabytes of what they once held; `export.py` runs this file as a program, beside `onnx_file.py`, whose lines it
-reads: while one stage is converted the next is exported. Nothing is downloaded and nothing is written outside the folder that it is given.
+onnx2tf and TensorFlow keep gigabytes of what they once held; `export.py` runs this file as a program, beside `onnx_worker.py`, whose
+lines it reads: while one stage is converted the next is exported. Nothing is downloaded and nothing is written outside the folder that it
+is given.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Whose quantization turns the embedding: the noise that each class of tensors, and each block, adds when it alone is quantized.
 
-Noise is 1 - cosine between the final embedding of the simulated network (`simulate.py`) and of the float one, mean over images. Classes
-are the tensors' kinds (`scores`, `gelu`, `stream`), a norm's taken together, and the weights. Shares do not add up: errors interact.
+Noise is 1 - cosine between the final embedding of the simulated network (`convert/stages/simulate.py`) and of the float one, mean over
+images. Classes are the tensors' kinds (`scores`, `gelu`, `stream`), a norm's taken together, and the weights. Shares do not add up:
+errors interact.
 """
 
 from __future__ import annotations

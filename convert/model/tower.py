@@ -1,6 +1,6 @@
 """An open_clip ViT image tower as plain data: weights and structure, nothing of its modules left.
 
-Rewrites take a `Tower` and give back a `Tower`; `stages.py` runs one. Shapes: D width, T tokens (1 class token and N patch
+Rewrites take a `Tower` and give back a `Tower`; `convert/stages/stage.py` runs one. Shapes: D width, T tokens (1 class token and N patch
 tokens), E embedding, M hidden width of the MLP; a linear layer holds weight [out, in] and bias [out].
 """
 

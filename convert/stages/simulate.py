@@ -52,7 +52,7 @@ def constant_on_grid(values: Tensor) -> Tensor:
 def quantized_weights(tower: Tower, chosen: Chosen = everything, codes: Mapping[str, NDArray[np.int8]] | None = None) -> Tower:
     """The tower with the weights of the chosen roles (`block_03/query/weight`, `embed/patch/weight`) on their grids.
 
-    `codes` are those of the layers that have been rounded already (`weights.py`); the others' weights take their nearest.
+    `codes` are those of the layers that have been rounded already (`convert/stages/layers.py`); the others' weights take their nearest.
     """
 
     def layer(old: Linear, role: str) -> Linear:
@@ -92,8 +92,8 @@ def quantized_weights(tower: Tower, chosen: Chosen = everything, codes: Mapping[
 def quantizing_tap(grids: Mapping[str, Grid], chosen: Chosen = everything) -> Callable[[str, Tensor], Tensor | None]:
     """A tap that rounds the chosen roles to their grids and leaves the others alone.
 
-    A variance is at least one step before RSQRT (`passes/norm_floor.py`), and an energy may have two grids (`passes/two_ranges.py`).
-    A stream in two terms is left out by giving it no grid.
+    A variance is at least one step before RSQRT (`convert/passes/norm_floor.py`), and an energy may have two grids
+    (`convert/passes/two_ranges.py`). A stream in two terms is left out by giving it no grid.
     """
 
     def tap(role: str, x: Tensor) -> Tensor | None:

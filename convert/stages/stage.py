@@ -1,7 +1,7 @@
 """A tower cut at its exits into disjoint stages, as torch modules that run in float and export to ONNX.
 
 Every intermediate result passes through `tap(role, tensor)`: calibration listens there, the simulation puts quantized values in their
-place, and `roles.py` recognises the converted file's tensors by their values. What every linear layer reads passes through
+place, and `convert/emit/roles.py` recognises the converted file's tensors by their values. What every linear layer reads passes through
 `reader(role of its result, rows)`. A role is `block_03/scores`, `stage_1/exit/embedding`,
 `image`; equal roles share one range.
 """

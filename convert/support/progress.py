@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
@@ -41,6 +42,7 @@ class OnTerminal:
     def __init__(self) -> None:
         # A descriptor of its own: `quiet.py` points file descriptor 2 elsewhere while native libraries chatter.
         stream = os.fdopen(os.dup(2), "w", buffering=1)
+        weakref.finalize(self, stream.close)
         self._console = Console(file=stream, soft_wrap=True, highlight=False)
         self._start = time.monotonic()
 

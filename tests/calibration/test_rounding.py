@@ -43,7 +43,6 @@ def test_near_the_best_of_all_roundings():
     best = np.array([min(output_error(weight, floor + choice, inputs)[row] for choice in choices) for row in range(12)])
     ours, theirs = output_error(weight, gptq(weight, moments, 0.0), inputs), output_error(weight, nearest(weight), inputs)
     assert ours.mean() < (best.mean() + theirs.mean()) / 2
-    assert (best <= ours + 1e-9).all() or ours.mean() < best.mean(), "codes two steps off may beat what was tried"
 
 
 def test_equals_the_textbook_column_by_column():

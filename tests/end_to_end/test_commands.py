@@ -15,18 +15,15 @@ import torch
 
 from calibration.samples import load, pixels, samples
 from convert.cli import main
+from convert.model.labels import LabelList, embed_labels
 from convert.model.load import load_model
 from convert.rewrites.recipe import STEPS
 from tests.clone import ROOT
 from tests.convert import model_folder
+from tests.end_to_end.programs import python
 from tflite_runtime_app.bundle.file import pack, read_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes, read_labels
-
-
-def python(module: str, *arguments) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    words = [sys.executable, "-m", module, *(str(argument) for argument in arguments)]
-    return subprocess.run(words, capture_output=True, text=True, env=environment, check=False, stdin=subprocess.DEVNULL)
+from tflite_runtime_app.text.label_source import LabelSource
 
 
 def words(*values) -> list[str]:
@@ -438,3 +435,17 @@ def test_heads_want_more_than_a_handful_of_pictures(built, capsys):
     assert main(words("heads", "--model", built.model, "--images", built.images, "--exits", "1")) == 2
     assert "500 is the least" in capsys.readouterr().err
     assert main(words("heads", "--model", built.model, "--images", built.images, "--exits", "9")) == 2
+
+
+@pytest.mark.slow
+def test_build_with_text_writes_both(tmp_path):
+    model, pictures = model_folder.write(tmp_path / "small"), model_folder.write_pictures(tmp_path / "pictures")
+    out = tmp_path / "out" / "small.tflite"
+    arguments = ("--model", model, "--images", pictures, "--with-text", "--out", out, "--report", tmp_path / "report")
+    done = python("convert", "build", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "text tower with int8 weights" in done.stderr
+    assert done.stdout.splitlines()[-2] == str(out)
+    found = LabelSource(read_bundle(out), "a red mug, green", cache=tmp_path / "cache").read()
+    wanted = embed_labels(LabelList(("a red mug", "green"), ("1", "2")), load_model(str(model), None, None)).vectors
+    assert (found.vectors * wanted).sum(1).min() > 0.999

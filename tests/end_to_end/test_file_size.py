@@ -2,8 +2,6 @@
 
 import zipfile
 
-import pytest
-
 from convert.model.load import load_model
 from convert.tflite.flatbuffer import read_model
 from tests.end_to_end.memory_growth import measure_growth
@@ -28,7 +26,6 @@ def test_constants_are_the_towers_parameters(converted):
     assert 0.85 * (parameters + extra) <= stored <= OVERHEAD * (parameters + extra)
 
 
-@pytest.mark.slow
 def test_the_embedded_models_file(embedded):
     """Beside labels at most a twentieth more than a byte for each parameter of the tower and of its exits' heads."""
     model = load_model(None, None, None)
@@ -41,6 +38,5 @@ def test_the_embedded_models_file(embedded):
     assert embedded.stat().st_size <= OVERHEAD * parameters + labels
 
 
-@pytest.mark.slow
 def test_what_the_embedded_model_costs_the_board(embedded):
     assert measure_growth(embedded).running <= 2.5

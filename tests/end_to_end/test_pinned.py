@@ -8,10 +8,7 @@ A change here is a decision: the commit that makes it says why, and writes the n
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,33 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests.clone import ROOT
+from tests.end_to_end.programs import build, run
 
 PINNED = Path(__file__).parent / "pinned"
 PHOTOGRAPHS = "models/photographs"
 MEASURED = ("left",)  # what LiteRT leaves to its plain kernels depends on the processor
 TIMES = re.compile(r"\d+\.\d ms")
-
-
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    """One of the two programs, from the clone's own folder, as `make demo` calls it."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
-    done = subprocess.run(
-        [sys.executable, "-m", *map(str, words)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def build(model: str, path: Path) -> str:
-    """The bundle of a shipped model from its stored calibration lies at `path`; what the command printed."""
-    return run("convert", "build", "--target", "rpi", "--model", model, "--out", path, "--report", f"{path}-report").stdout
 
 
 def flatbuffer_sha256(path: Path) -> str:
@@ -86,10 +62,10 @@ def keys(path: Path) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
+def built(embedded_build: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
     """Path and printed words of both shipped models' bundles."""
-    folder = tmp_path_factory.mktemp("pinned")
-    return {model: (folder / f"{model}.tflite", build(model, folder / f"{model}.tflite")) for model in ("pocket", "pico")}
+    path = tmp_path_factory.mktemp("pinned") / "pico.tflite"
+    return {"pocket": embedded_build, "pico": (path, build("pico", path))}
 
 
 @pytest.mark.parametrize("model", ["pocket", "pico"])

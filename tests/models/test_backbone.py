@@ -3,7 +3,6 @@
 import io
 
 import onnx
-import pytest
 import torch
 from torch import nn
 
@@ -55,13 +54,12 @@ class Encoder(nn.Module):
     def forward(self, x):
         embeddings = self.backbone.embeddings
         x = embeddings.patch_embeddings.projection(x).flatten(2).transpose(1, 2) + (self.table * 1.0)[:, 1:]
-        x = torch.cat([embeddings.cls_token.expand(len(x), -1, -1) + (self.table * 1.0)[:, :1], x], 1)
+        x = torch.cat([embeddings.cls_token.expand(x.shape[0], -1, -1) + (self.table * 1.0)[:, :1], x], 1)
         for layer in self.backbone.encoder.layer:
             x = layer(x)
         return self.backbone.layernorm(x)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 def test_the_backbone_is_the_exported_network_on_pictures_normalised_clips_way():
     torch.manual_seed(0)
     encoder, file = Encoder().eval(), io.BytesIO()

@@ -1,7 +1,7 @@
 """The door for files from outside: what is asked of a bundle or a label matrix before the program works with it.
 
 A bundle is read to the last byte, its signature is checked where a key is given, and its model is tried in a child process. When a file is
-refused and the last good one lies beside it (`commands/install_model.py`), that one is taken, and its notice says so.
+refused and the last good one lies beside it (`tflite_runtime_app/commands/install_model.py`), that one is taken, and its notice says so.
 """
 
 from __future__ import annotations

@@ -84,8 +84,9 @@ class PolicySpec:
 class Calibration:
     """Where the ranges came from: digest of the image list, number of images, observer; `risk` holds alpha, delta, n.
 
-    `labels` identifies the labels that gates and thresholds were fitted on (`fitted.py`), empty where they were fitted on none.
-    `observers` names the observer of each kind of tensor, where `observer` is a search's choice of them or one for all.
+    `labels` identifies the labels that gates and thresholds were fitted on (`tflite_runtime_app/exits/label_match.py`), empty where they
+    were fitted on none. `observers` names the observer of each kind of tensor, where `observer` is a search's choice of them or one for
+    all.
     """
 
     digest: str

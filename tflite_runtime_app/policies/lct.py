@@ -37,6 +37,6 @@ class Lct:
 
 @dataclass(frozen=True, slots=True)
 class LttLct(Lct):
-    """The same decisions, by thresholds that Learn then Test let pass (`risk.py`): what they cost is bounded."""
+    """The same decisions, by thresholds that Learn then Test let pass (`tflite_runtime_app/exits/risk.py`): what they cost is bounded."""
 
     name: ClassVar[str] = "ltt-lct"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from convert.board.estimate import misses, open_clip_shapes, shape_of
+from convert.board.footprint import measure
 from convert.board.work import work
 from convert.cli import main
 from convert.model.load import load_model
@@ -13,12 +14,9 @@ from convert.stages.cut import default_exits
 from targets import profile as boards
 from targets.memory import EXTRAS, IMPORTS, Shape, file_bytes, flatbuffer_bytes, peak_bytes
 from targets.profile import load
-from tests.clone import ROOT
 from tests.convert import model_folder
 from tests.convert.small import tower_of, vit
 from tflite_runtime_app.bundle.file import read_bundle
-
-DEMO = ROOT / "demo" / "pocket-rpi.tflite"
 
 
 @pytest.fixture(scope="module")
@@ -26,27 +24,13 @@ def shapes() -> dict[str, Shape]:
     return dict(open_clip_shapes())
 
 
-def near_the_estimate(path: Path) -> None:
-    from convert.board.footprint import measure
-
-    bundle = read_bundle(path)
+def test_the_estimate_is_near_the_embedded_models_file_and_memory(embedded):
+    bundle = read_bundle(embedded)
     shape = shape_of(load_model("pocket", None, None).tower(), len(bundle.manifest.stages))
     assert flatbuffer_bytes(shape) == pytest.approx(len(bundle.flatbuffer), rel=0.005)
-    assert file_bytes(shape) == pytest.approx(path.stat().st_size, rel=0.01)
-    found = measure(path)
+    assert file_bytes(shape) == pytest.approx(embedded.stat().st_size, rel=0.01)
     growth = peak_bytes(shape) - IMPORTS
-    assert growth == pytest.approx(found.growth_bytes, rel=0.1), "what the file adds to the libraries, which differ by machine"
-
-
-def test_the_estimate_is_near_the_embedded_models_file_and_memory():
-    if not DEMO.is_file():
-        pytest.skip(f"{DEMO} is not built: run `make demo`, or the slow test below, which builds it")
-    near_the_estimate(DEMO)
-
-
-@pytest.mark.slow
-def test_the_estimate_is_near_a_fresh_build(embedded):
-    near_the_estimate(embedded)
+    assert growth == pytest.approx(measure(embedded).growth_bytes, rel=0.1), "what the file adds to the libraries, which differ"
 
 
 def test_the_estimate_is_near_a_small_models_file(plain_two_term):

@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Iterable
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from tests.clone import ROOT
@@ -60,7 +59,6 @@ def test_the_small_towers(converted):
         compare(found)
 
 
-@pytest.mark.slow
 def test_the_embedded_model(embedded):
     bundle = read_bundle(embedded)
     cascades = {name: load_cascade(bundle, 1, name, Never()) for name in OP_RESOLVERS}

@@ -176,8 +176,10 @@ def test_a_tokenizer_that_cannot_be_fetched_is_told_in_one_line(
 
 
 def test_what_convert_proposes_for_a_board_is_what_it_accepts():
-    """The towers that `fits.py` names when another does not fit are none that would be refused next."""
+    """The towers that `convert/board/estimate.py` names when another does not fit are none that would be refused next."""
     from convert.board.estimate import open_clip_shapes
 
-    for name, _ in open_clip_shapes():
+    names = [name for name, _ in open_clip_shapes()]
+    assert "ViT-B-32" in names
+    for name in names:
         refuse_configuration(open_clip.get_model_config(name))

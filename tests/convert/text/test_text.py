@@ -28,12 +28,10 @@ from tests.clone import ROOT
 from tests.convert import model_folder
 from tests.convert.small import perturb
 from tests.tflite_runtime_app import tiny_bundle
-from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.inference.engine import LiteRtEngine
 from tflite_runtime_app.text.file import read_text, text_path
 from tflite_runtime_app.text.label_list import LabelList
-from tflite_runtime_app.text.label_source import LabelSource
 from tflite_runtime_app.text.tower import TextTower
 
 NAMES = ("a red mug", "my cat", "an empty desk", "goldfish", "O'Brien's café", "snow leopard", "3 wet dogs")
@@ -215,22 +213,6 @@ def test_build_refuses_to_write_over_a_text_tower(tmp_path, capsys):
     arguments = ["build", "--with-text", "--out", str(tmp_path / "pocket.tflite")]
     assert main(arguments) == 2
     assert "pocket.text.tflite exists; write over it with --force" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_build_with_text_writes_both(tmp_path):
-    folder, pictures = model_folder.write(tmp_path / "small"), model_folder.write_pictures(tmp_path / "pictures")
-    out = tmp_path / "out" / "small.tflite"
-    arguments = ["--model", str(folder), "--images", str(pictures), "--with-text", "--out", str(out)]
-    command = [sys.executable, "-m", "convert", "build", *arguments, "--report", str(tmp_path / "report")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, stdin=subprocess.DEVNULL)
-    assert done.returncode == 0, done.stderr
-    assert "text tower with int8 weights" in done.stderr
-    assert done.stdout.splitlines()[-2] == str(out)
-    found = LabelSource(read_bundle(out), "a red mug, green", cache=tmp_path / "cache").read()
-    model = load_model(str(folder), None, None)
-    wanted = embed_labels(LabelList(("a red mug", "green"), ("1", "2")), model).vectors
-    assert (found.vectors * wanted).sum(1).min() > 0.999
 
 
 def test_thousands_of_ready_names_are_a_small_file():

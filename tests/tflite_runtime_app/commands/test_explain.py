@@ -45,7 +45,7 @@ def test_every_stage_is_there_with_its_gate(bundle_path, picture):
     assert [view.stopped for view in views].index(True) == embedding.stage
     assert sum(view.stopped for view in views) == 1
     for view, visit in zip(views, embedding.visits, strict=False):
-        assert view.score == (visit.score if visit.score is not None else view.score)
+        assert view.score == visit.score
         np.testing.assert_allclose(view.features, visit.features, rtol=1e-6)
         assert view.chance == pytest.approx(chance_of(view.score, bundle.manifest.gates[views.index(view)]))
     assert views[-1].score is None

@@ -1,6 +1,7 @@
 """Stages run until the policy stops: nothing later is computed, and what is handed over stays as it is."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -78,7 +79,8 @@ def test_what_is_handed_over_passes_untouched(tensor, two_term):
     subject = cascade(tiny, policy=Never())
     subject.run(tensor, tiny_bundle.bank())
     handed = ["hidden", "hidden_lo"] if two_term else ["hidden"]
-    for (_, _, outputs), (_, inputs, _) in zip(subject.engine.calls, subject.engine.calls[1:], strict=False):
+    assert subject.engine.names == ["stage_0", "stage_1", "stage_2"]
+    for (_, _, outputs), (_, inputs, _) in pairwise(subject.engine.calls):
         assert list(inputs) == handed
         for name in handed:
             assert inputs[name] is outputs[name]

@@ -193,3 +193,4 @@ def test_what_outlives_sigkill_is_left_behind_and_counted(monkeypatch):
     for survivor in started:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(survivor.pid, signal.SIGKILL)
+        survivor._process.wait(5)

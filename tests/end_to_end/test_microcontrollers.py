@@ -22,9 +22,11 @@ from convert.support.progress import Silent
 from convert.tflite.flatbuffer import read_model, write_model
 from targets.memory import arena_bytes, flash_bytes
 from targets.profile import load, names
+from tests.clone import ROOT
 from tests.convert import model_folder
 from tests.convert.micro.test_c import STRICT, compiler
-from tests.end_to_end.test_commands import ROOT, python, words
+from tests.end_to_end.programs import python
+from tests.end_to_end.test_commands import words
 from tests.tflite_runtime_app import tiny_bundle
 from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.bundle.manifest import from_json
