@@ -1,4 +1,4 @@
-"""A representative data set: pictures in folders and tar files, in a fixed order, with the label that their folder names.
+"""A representative data set: images in folders and tar files, in a fixed order, with the label that their folder names.
 
 Order: the sources as given; a tar in its own order, a folder sorted by path. An image's label is its parent folder's name.
 Decoded tensors lie in a file without a name, mapped into memory: the system keeps of them what it has room for, and the file is gone with
@@ -26,7 +26,7 @@ from tflite_runtime_app.inference.preprocess import SUFFIXES, image_to_tensor
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture: where it came from, its parent folder's name, and its encoded bytes."""
+    """One image: where it came from, its parent folder's name, and its encoded bytes."""
 
     name: str
     folder: str
@@ -35,7 +35,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class SampleSet:
-    """Pictures as int8 tensors [n, H, W, 3] (byte - 128), ready for the interpreter; `digest` identifies list and contents.
+    """Images as int8 tensors [n, H, W, 3] (byte - 128), ready for the interpreter; `digest` identifies list and contents.
 
     `images` cannot be written to; it takes disk (TMPDIR's) and hardly any memory of its own, however many there are.
     """
@@ -62,48 +62,48 @@ class SampleSet:
 
 
 def samples(sources: Sequence[Path]) -> Iterator[Sample]:
-    """Every picture of the sources. Raises FileNotFoundError naming a source that does not exist."""
+    """Every image of the sources. Raises FileNotFoundError naming a source that does not exist."""
     for source in sources:
         if source.is_dir():
-            for path in _pictures(source):
+            for path in _images(source):
                 yield Sample(str(path), path.parent.name, path.read_bytes())
         elif source.is_file() and tarfile.is_tarfile(source):
             with tarfile.open(source) as archive:
                 for member in archive:
-                    if _is_picture(member):
+                    if _is_image(member):
                         content = archive.extractfile(member)
                         assert content is not None  # a regular file always has content
                         yield Sample(f"{source}:{member.name}", Path(member.name).parent.name, content.read())
         elif source.is_file():
             yield Sample(str(source), source.parent.name, source.read_bytes())
         else:
-            raise FileNotFoundError(f"--images {source}: no such folder, tar file or picture")
+            raise FileNotFoundError(f"--images {source}: no such folder, tar file or image")
 
 
 def count(sources: Sequence[Path]) -> int:
-    """How many pictures `samples` will give, none of them read; of a source that does not exist none."""
+    """How many images `samples` will give, none of them read; of a source that does not exist none."""
     total = 0
     for source in sources:
         if source.is_dir():
-            total += len(_pictures(source))
+            total += len(_images(source))
         elif source.is_file() and tarfile.is_tarfile(source):
             with tarfile.open(source) as archive:
-                total += sum(_is_picture(member) for member in archive)
+                total += sum(_is_image(member) for member in archive)
         else:
             total += source.is_file()
     return total
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
-def _is_picture(member: tarfile.TarInfo) -> bool:
+def _is_image(member: tarfile.TarInfo) -> bool:
     return member.isfile() and Path(member.name).suffix.lower() in SUFFIXES
 
 
 def load(items: Iterable[Sample], preprocessing: Preprocessing) -> SampleSet:
-    """All pictures preprocessed as the board does it; broken ones are left out and named in `skipped`."""
+    """All images preprocessed as the board does it; broken ones are left out and named in `skipped`."""
     names, folders, skipped = [], [], []
     digest = hashlib.sha256()
     with tempfile.TemporaryFile(prefix="calibration-") as file:

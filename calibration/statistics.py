@@ -48,7 +48,7 @@ def observe(old: Statistics | None, values: NDArray[np.float32], weights: NDArra
     flat = np.ascontiguousarray(values, np.float32).ravel()
     low, high = float(flat.min()), float(flat.max())
     if not np.isfinite(low) or not np.isfinite(high):
-        raise ValueError("a tensor holds values that are not finite; the model or the picture is broken")
+        raise ValueError("a tensor holds values that are not finite; the model or the image is broken")
     needed = 2.0 ** np.ceil(np.log2(max(-low, high, 1e-6) * 1.0001))
     if old is None:
         old = Statistics(low, high, 0, float(needed), np.zeros(BINS), (low, high), 0)

@@ -46,7 +46,7 @@ Target = Annotated[str, typer.Option("--target", help=f"The board: {', '.join(ta
 Exits = Annotated[
     str | None, typer.Option("--exits", help="Blocks done at each exit, as in 4,6,8; default: a third, a half, two thirds.")
 ]
-Images = Annotated[list[Path] | None, typer.Option("--images", help="Folder, tar file or picture; may be given several times.")]
+Images = Annotated[list[Path] | None, typer.Option("--images", help="Folder, tar file or image; may be given several times.")]
 ObserverName = Annotated[
     str | None,
     typer.Option(
@@ -65,8 +65,8 @@ Policy = Annotated[str, typer.Option("--policy", help=f"Who decides when an imag
 Risk = Annotated[float, typer.Option("--risk", help="Share of images that leaving early may harm, held with 90 % confidence.")]
 Budget = Annotated[float | None, typer.Option("--budget", help="Share of the full depth's MACs to aim for, as in 0.75.")]
 GateKind = Annotated[str | None, typer.Option("--gate", help=f"Kind of gate: {', '.join(GATES)}; default: the better one.")]
-SomeImages = Annotated[list[Path], typer.Option("--images", help="Folder, tar file or picture; may be given several times.")]
-Skip = Annotated[int, typer.Option("--skip", help="Leave out the first pictures.", min=0)]
+SomeImages = Annotated[list[Path], typer.Option("--images", help="Folder, tar file or image; may be given several times.")]
+Skip = Annotated[int, typer.Option("--skip", help="Leave out the first images.", min=0)]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over files that exist.")]
 
@@ -161,7 +161,7 @@ def evaluate(
         typer.Option("--imagenet", help="ImageNet-1k's validation folder, a folder per WordNet id, in place of --images."),
     ] = None,
     skip: Skip = 0,
-    out: Annotated[Path, typer.Option("--out", help="Folder for page, figures and pictures; a run cut off goes on.")] = Path(
+    out: Annotated[Path, typer.Option("--out", help="Folder for page, figures and images; a run cut off goes on.")] = Path(
         "evaluation"
     ),
     as_json: AsJson = False,
@@ -182,7 +182,7 @@ def exits(
     model: Model = None,
     pretrained: Pretrained = None,
     labels: Labels = None,
-    count: Annotated[int, typer.Option("--count", help="Held-apart pictures to measure on.", min=1)] = 1000,
+    count: Annotated[int, typer.Option("--count", help="Held-apart images to measure on.", min=1)] = 1000,
     out: Annotated[Path, typer.Option("--out", help="The table as JSON.")] = Path("exits.json"),
     seed: Seed = 0,
     models: Models = None,
@@ -201,7 +201,7 @@ def heads(
     kind: Annotated[
         str, typer.Option("--kind", help="trained: attention and two layers, by gradient; fitted: one, by ridge regression.")
     ] = "trained",
-    views: Annotated[int, typer.Option("--views", help="Random views of every picture to train on.", min=1)] = 8,
+    views: Annotated[int, typer.Option("--views", help="Random views of every image to train on.", min=1)] = 8,
     model: Model = None,
     labels: Annotated[
         list[str] | None,
@@ -212,7 +212,7 @@ def heads(
     seed: Seed = 0,
     models: Models = None,
 ) -> None:
-    """Make heads of the exits' own from pictures, thousands of them, and keep them in the model's folder."""
+    """Make heads of the exits' own from images, thousands of them, and keep them in the model's folder."""
     from convert.commands import heads as command
 
     options = command.HeadOptions(exits, kind, views, seed)
@@ -227,7 +227,7 @@ def culprit(
     exits: Exits = None,
     stream: Stream = None,
     observer: ObserverName = "mse",
-    count: Annotated[int, typer.Option("--count", help="Pictures to measure on.", min=1)] = 64,
+    count: Annotated[int, typer.Option("--count", help="Images to measure on.", min=1)] = 64,
     out: Annotated[Path, typer.Option("--out", help="Folder for the chart and the figures.")] = Path("culprit"),
     seed: Seed = 0,
     models: Models = None,
@@ -253,7 +253,7 @@ def ladder(
     pretrained: Pretrained = None,
     labels: Labels = None,
     exits: Exits = None,
-    count: Annotated[int, typer.Option("--count", help="Held-apart pictures to measure each step on.", min=1)] = 400,
+    count: Annotated[int, typer.Option("--count", help="Held-apart images to measure each step on.", min=1)] = 400,
     out: Annotated[Path, typer.Option("--out", help="Folder for the page and the figures.")] = Path("ladder"),
     factorial: Annotated[bool, typer.Option(help="Also measure rotation x observer x stream, thirty files more.")] = True,
     keep: Annotated[
@@ -319,7 +319,7 @@ def verify(
     file: Path,
     images: SomeImages,
     labels: Annotated[
-        str | None, typer.Option("--labels", help="A file of `id TAB names`; a picture's parent folder is its id.")
+        str | None, typer.Option("--labels", help="A file of `id TAB names`; an image's parent folder is its id.")
     ] = None,
     skip: Skip = 0,
     as_json: AsJson = False,

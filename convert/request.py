@@ -54,7 +54,7 @@ def make_request(options: BuildOptions, progress: Progress) -> Request:
     asked = None if options.exits is None else parse_blocks(options.exits)
     for path in options.images:
         if not path.exists():
-            raise UsageError(f"--images {path}: no such folder, tar file or picture")
+            raise UsageError(f"--images {path}: no such folder, tar file or image")
     model = load_model(options.model.model, options.model.pretrained, options.model.models)
     progress.step(f"model {model.name} loaded")
     return Request(

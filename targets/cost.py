@@ -23,7 +23,7 @@ LEAST_SHARE = 0.1  # of a published time stays with the MACs, whatever the bytes
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A time that somebody else measured: milliseconds for one picture with so many threads."""
+    """A time that somebody else measured: milliseconds for one image with so many threads."""
 
     network: str
     runtime: str
@@ -33,7 +33,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What there is to do for one picture: multiply–accumulates, bytes moved, pieces that XNNPACK gets, and the elements that each
+    """What there is to do for one image: multiply–accumulates, bytes moved, pieces that XNNPACK gets, and the elements that each
     operator left to plain kernels makes.
     """
 

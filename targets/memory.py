@@ -65,7 +65,7 @@ class Shape:
 
     @property
     def arena(self) -> int:
-        """Bytes of activations: in every stage the widest layer's input and output, three attention maps, and the picture."""
+        """Bytes of activations: in every stage the widest layer's input and output, three attention maps, and the image."""
         widest = 2 * self.tokens * self.hidden + 4 * self.tokens * self.width + 3 * self.heads * self.tokens**2
         return self.stages * widest + 3 * self.image_px**2
 
@@ -93,7 +93,7 @@ def flash_bytes(shape: Shape) -> int:
 def arena_bytes(shape: Shape) -> int:
     """Estimated bytes of TensorFlow Lite Micro's arena for the first stage, by default a third of the blocks: the largest.
 
-    Activations at their widest, in the MLP with GELU's two factors and both terms of the stream or in the attention, or the picture cut
+    Activations at their widest, in the MLP with GELU's two factors and both terms of the stream or in the attention, or the image cut
     into patches; and what every operator keeps.
     """
     stream = 2 * shape.tokens * shape.width

@@ -25,7 +25,7 @@ class Profile:
 
     `simd`: what speeds int8 products up: neon, dotprod (Arm's dot product instructions) or x86. `threads`: what `classify` uses there.
     `memory_mb`: the board's, `peak_mb`: what `classify` may take of it, `model_mb`: the largest bundle. `image_px`: the longest side
-    of a model's picture. `latency_ms`: what a picture may take at full depth. `bandwidth_gb_s`: of a plain copy. `stream`: the
+    of a model's image. `latency_ms`: what an image may take at full depth. `bandwidth_gb_s`: of a plain copy. `stream`: the
     residual stream that the ladder's table justifies there. `exits`: shares of the depth, where the board wants others than the
     default. `types` are those of tensors that its kernels take, `forbidden` operators that they lack or compute wrongly.
     `published`: times that others measured on it. `sources`: where each fact comes from, by key.

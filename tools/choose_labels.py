@@ -2,9 +2,9 @@
 
     python tools/choose_labels.py models/pocket models/everyday.tsv --images val.tar --first 3030 --images samples.tar
 
-The candidates are lines `id,id TAB name`, the ids of the pictures that a name is right for. Names that fail are taken away, the worst
-tenth at a time, until every one left is the first answer to at least a quarter of its pictures, is right at least a quarter of the times
-that it is answered to pictures of names on the list, and does so more often than the luck of the draw explains (binomial tail under 1 %).
+The candidates are lines `id,id TAB name`, the ids of the images that a name is right for. Names that fail are taken away, the worst
+tenth at a time, until every one left is the first answer to at least a quarter of its images, is right at least a quarter of the times
+that it is answered to images of names on the list, and does so more often than the luck of the draw explains (binomial tail under 1 %).
 Writes the names that are left with their ids into the model's labels.txt, and all that was found out into labels.csv beside it.
 """
 
@@ -27,14 +27,14 @@ from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal
 from tflite_runtime_app.text.label_list import LabelList, read_label_file
 
-LEAST = 0.25  # of a name's pictures, and of the times that it is answered
+LEAST = 0.25  # of a name's images, and of the times that it is answered
 LUCK = 0.01
 BATCH = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """How a name does among others: its pictures, those answered with it, and how often it is answered to anybody's."""
+    """How a name does among others: its images, those answered with it, and how often it is answered to anybody's."""
 
     pictures: int
     right: int
@@ -50,9 +50,9 @@ class Found:
 
 
 def found(cosines: NDArray[np.float32], of: NDArray[np.int64], kept: NDArray[np.int64]) -> list[Found]:
-    """For every name of `kept`, in order, how it does on their pictures when only these are asked for.
+    """For every name of `kept`, in order, how it does on their images when only these are asked for.
 
-    `of` [n] is each picture's name among all. Pictures of names taken away have no right answer any more, so they are nobody's fault: were
+    `of` [n] is each image's name among all. Images of names taken away have no right answer any more, so they are nobody's fault: were
     they counted, every name that goes would take its neighbours along, until of a weak model's none is left.
     """
     shown = np.isin(of, kept)
@@ -61,7 +61,7 @@ def found(cosines: NDArray[np.float32], of: NDArray[np.int64], kept: NDArray[np.
 
 
 def chosen(cosines: NDArray[np.float32], of: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The names that all pass among one another; pictures [n, names] by their cosines with every candidate."""
+    """The names that all pass among one another; images [n, names] by their cosines with every candidate."""
     kept = np.arange(cosines.shape[1])
     while len(kept):
         seen = found(cosines, of, kept)
@@ -105,7 +105,7 @@ def main() -> None:
     known = np.isin(right, kept)
     first = kept[seen[known][:, kept].argmax(1)] == right[known]
     print(
-        f"{len(kept)} of {len(listed.names)} names; of {known.sum()} pictures of theirs {first.mean():.1%} get the right one first"
+        f"{len(kept)} of {len(listed.names)} names; of {known.sum()} images of theirs {first.mean():.1%} get the right one first"
     )
 
 

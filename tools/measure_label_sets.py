@@ -4,7 +4,7 @@
 
 For each list of labels: how many answers leaving early changes, against full depth under the same labels, and the MACs left. Lists: 10, 100
 and all of the model's own labels, each doubled by a near-synonym ("small dog" beside "dog"), ImageNet's 1,000 names, and 200 of them that
-none of the pictures shows. Prints a Markdown table.
+none of the images shows. Prints a Markdown table.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def label_sets() -> dict[str, tuple[str, ...]]:
         f"all {len(own)} of its own": own,
         "100 and a near-synonym of each": (*some, *(f"small {name}" for name in some)),
         f"ImageNet's {len(imagenet)}": imagenet,
-        "200 that no picture shows": tuple(absent[:200]),
+        "200 that no image shows": tuple(absent[:200]),
     }
 
 
@@ -54,9 +54,9 @@ def main() -> None:
     parser.add_argument("--skip", type=int, default=0)
     arguments = parser.parse_args()
     bundle, model = read_bundle(arguments.file), load_model("pocket", None, CLONE / "models")
-    pictures = load(samples([arguments.images]), bundle.manifest.preprocessing).part(arguments.skip, None)
+    images = load(samples([arguments.images]), bundle.manifest.preprocessing).part(arguments.skip, None)
     cascade = load_cascade(bundle, 2, policy=Never())
-    found = replay(cascade, pictures.images)
+    found = replay(cascade, images.images)
     memory = replayed(bundle.remembered, bundle.manifest)
 
     def measured(manifest: Manifest, bank) -> tuple[float, float]:

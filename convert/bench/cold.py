@@ -34,13 +34,13 @@ class ColdStart:
 
     @property
     def growth_bytes(self) -> int:
-        """What bundle, interpreter and first picture add to the imported libraries."""
+        """What bundle, interpreter and first image add to the imported libraries."""
         return self.peak_bytes - self.import_bytes
 
 
-def cold_start(file: Path, picture: Path, threads: int, starts: int = STARTS) -> ColdStart:
+def cold_start(file: Path, image: Path, threads: int, starts: int = STARTS) -> ColdStart:
     """`classify FILE PICTURE` in `starts` fresh processes. Raises ConvertError when it fails."""
-    answers = [_child("classify", str(file), str(picture), "--json", "--threads", str(threads)) for _ in range(starts)]
+    answers = [_child("classify", str(file), str(image), "--json", "--threads", str(threads)) for _ in range(starts)]
     imports = [_child("import") for _ in range(starts)]
     return ColdStart(
         seconds=median(seconds for seconds, _ in answers),

@@ -14,7 +14,7 @@ LABELS = 1000
 
 
 def decisions_run(cascade: Cascade, image: NDArray[np.int8]) -> Run:
-    """All decisions about one picture that leaves nowhere, with a thousand labels; nothing for a file without gates."""
+    """All decisions about one image that leaves nowhere, with a thousand labels; nothing for a file without gates."""
     manifest = cascade.manifest
     vectors = np.random.default_rng(0).standard_normal((LABELS, manifest.embedding_size)).astype(np.float32)
     vectors = unit(vectors)

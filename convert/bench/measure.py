@@ -88,7 +88,7 @@ def measure(file: Path, trial: Trial, model_of: Callable[[Bundle], ClipModel], p
     peers.require(against)
     bundle = read_bundle(file)
     manifest = bundle.manifest
-    chosen, first = _pictures(trial.images, bundle)
+    chosen, first = _chosen(trial.images, bundle)
     cold = _cold_start(file, first, threads)
     progress.step("cold start and peak memory, in fresh processes")
     with quiet():  # LiteRT tells once that it uses XNNPACK
@@ -162,7 +162,7 @@ def floor_run(content: bytes, threads: int) -> Run:
 
 
 def peer_run(peer: Peer) -> Run:
-    """The peer's embedding of its first picture."""
+    """The peer's embedding of its first image."""
 
     def run() -> tuple[float, ...]:
         peer.embed(peer.inputs[0])
@@ -171,19 +171,19 @@ def peer_run(peer: Peer) -> Run:
     return run
 
 
-def _pictures(images: tuple[Path, ...], bundle: Bundle) -> tuple[SampleSet, Sample]:
-    """The first readable pictures as tensors, and the very first as the file that it was."""
+def _chosen(images: tuple[Path, ...], bundle: Bundle) -> tuple[SampleSet, Sample]:
+    """The first readable images as tensors, and the very first as the file that it was."""
     preprocessing = bundle.manifest.preprocessing
     readable = [sample for sample in islice(samples(images), 2 * MOST_IMAGES) if len(load([sample], preprocessing))][:MOST_IMAGES]
     if not readable:
-        raise UsageError("no readable pictures to run on; give some with --images FOLDER|TAR")
+        raise UsageError("no readable images to run on; give some with --images FOLDER|TAR")
     return load(readable, preprocessing), readable[0]
 
 
-def _cold_start(file: Path, picture: Sample, threads: int) -> ColdStart:
+def _cold_start(file: Path, image: Sample, threads: int) -> ColdStart:
     with tempfile.TemporaryDirectory(prefix="clip-rescue-") as folder:
-        path = Path(folder) / f"picture{Path(picture.name).suffix}"
-        path.write_bytes(picture.content)
+        path = Path(folder) / f"image{Path(image.name).suffix}"
+        path.write_bytes(image.content)
         return cold_start(file, path, threads)
 
 

@@ -50,7 +50,7 @@ def notes(result: Result) -> list[str]:
         f" peak memory {formats.megabytes(cold.peak_bytes)}, {formats.megabytes(cold.growth_bytes)} of it above the imports.",
     ]
     if result.lines[0].cosine_mean is not None:
-        lines.append(f"cosine: with open_clip in float32, mean over {result.images} pictures.")
+        lines.append(f"cosine: with open_clip in float32, mean over {result.images} images.")
     lines += [f"{line.name}: {line.what}" for line in result.lines if line.name not in NAMES]
     return lines + verdict_lines(result.verdicts)
 
@@ -79,7 +79,7 @@ def chart(result: Result) -> str:
         axes.annotate(f"{median:.{DIGITS}g}", (max(median, high), place), (5, 0), textcoords="offset points", va="center")
     axes.set_yticks(places, names)
     axes.invert_yaxis()
-    axes.set(xlim=(0, 1.15 * max(p90)), xlabel=f"ms for one picture: bar p50, mark p90, of {result.runs} runs")
+    axes.set(xlim=(0, 1.15 * max(p90)), xlabel=f"ms for one image: bar p50, mark p90, of {result.runs} runs")
     axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(_heading(result), fontsize=11)
     text = io.StringIO()

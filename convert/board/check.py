@@ -80,14 +80,14 @@ def _stage(key: str, found: Work, cost: CostModel | None) -> StageTime:
 
 def _verdicts(bundle: Bundle, profile: Profile, footprint: Footprint, ms: float | None) -> tuple[Verdict, ...]:
     lacking = unfit(bundle.flatbuffer, profile.types, profile.forbidden)
-    picture = bundle.manifest.preprocessing
-    side = max(picture.height, picture.width)
+    preprocessing = bundle.manifest.preprocessing
+    side = max(preprocessing.height, preprocessing.width)
     unknown = f"nothing was published for {profile.name}; measure with: convert bench"
     return (
         none_lacking(lacking),
         at_most("file", bundle.path.stat().st_size / MB, profile.model_mb, "MB"),
         at_most("peak memory, measured here", footprint.peak_bytes / MB, profile.peak_mb, "MB"),
-        at_most("longest side of a picture", side, profile.image_px, "px"),
+        at_most("longest side of an image", side, profile.image_px, "px"),
         at_most("latency, predicted", ms, profile.latency_ms, "ms", unknown),
     )
 

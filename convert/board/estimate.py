@@ -50,7 +50,7 @@ def misses(shape: Shape, profile: Profile) -> tuple[str, ...]:
             ("about", flash_bytes(shape) / MB, "MB of flash", profile.model_mb),
             ("an arena of about", arena_bytes(shape) / 1024, "KB", profile.arena_kb),
         )
-    estimates = (*sizes, ("pictures of", shape.image_px, "pixels", profile.image_px))
+    estimates = (*sizes, ("images of", shape.image_px, "pixels", profile.image_px))
     return tuple(f"{what} {found:.0f} {unit}, at most {limit}" for what, found, unit, limit in estimates if found > limit)
 
 

@@ -19,7 +19,7 @@ from convert.request import Request
 from convert.stages.layers import codes_of
 from convert.stages.stage import Stage
 from convert.support.errors import CalibrationError
-from convert.support.images import load_pictures
+from convert.support.images import load_images
 from convert.support.progress import Progress
 from tflite_runtime_app.bundle.labels import LabelBank
 
@@ -31,7 +31,7 @@ def stored_calibration(request: Request) -> Calibrated:
     model = request.model
     path = model.folder / FILE if model.folder is not None else None
     if path is None or not path.is_file():
-        raise CalibrationError(f"{model.name} has no {FILE}; give pictures to calibrate on: --images FOLDER|TAR")
+        raise CalibrationError(f"{model.name} has no {FILE}; give images to calibrate on: --images FOLDER|TAR")
     try:
         stored = from_bytes(path.read_bytes())
     except StoredError as error:
@@ -71,7 +71,7 @@ class FolderCalibration:
         folder = self.request.photographs
         if folder is None or not folder.is_dir():
             return None
-        found = load_pictures([folder], self.request.model.preprocessing, self.progress)
+        found = load_images([folder], self.request.model.preprocessing, self.progress)
         return found if len(found) else None
 
     def rewrite_inputs(self) -> RewriteInputs:

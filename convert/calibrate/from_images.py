@@ -27,7 +27,7 @@ from convert.request import Request
 from convert.stages.layers import steps_off
 from convert.stages.stage import Stage
 from convert.support.errors import CalibrationError
-from convert.support.images import load_pictures
+from convert.support.images import load_images
 from convert.support.progress import Progress
 from tflite_runtime_app.bundle.labels import LabelBank
 
@@ -37,10 +37,10 @@ LEAST_IMAGES = 64  # of the ranges; from fewer, weights and biases would learn w
 
 def read_shares(request: Request, progress: Progress) -> Shares:
     """The request's images, decoded and shared out. Raises CalibrationError when they are too few for anything."""
-    found = load_pictures(request.images, request.model.preprocessing, progress)
+    found = load_images(request.images, request.model.preprocessing, progress)
     if len(found) < FEWEST:
         raise CalibrationError(
-            f"--images holds {len(found)} readable pictures ({len(found.skipped)} broken); "
+            f"--images holds {len(found)} readable images ({len(found.skipped)} broken); "
             f"calibration needs at least {FEWEST} and should have 500"
         )
     progress.step(f"{len(found)} images read, {len(found.skipped)} skipped")
@@ -97,7 +97,7 @@ class ImageCalibration:
         recipe, profile = self.request.recipe, self.request.profile
         if not self._enough and (recipe.rounding or recipe.correction):
             self.progress.step(
-                f"weights and biases stay as they are: {len(self._images)} pictures for the ranges, rounding wants {LEAST_IMAGES}"
+                f"weights and biases stay as they are: {len(self._images)} images for the ranges, rounding wants {LEAST_IMAGES}"
             )
         rounding = steps_off(graph.stages, self.codes(graph.stages, ranges))
         plain = integer_file(graph, ranges, WeightCalibration(rounding), recipe.stream, profile.runtime)

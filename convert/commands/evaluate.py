@@ -40,7 +40,7 @@ from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.exits.refit import for_other_labels
 from tflite_runtime_app.text.label_list import LabelList
 
-FEW = 8  # pictures that the float network is timed on
+FEW = 8  # images that the float network is timed on
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,11 @@ class EvaluationImages:
     def sources(self) -> tuple[Path, ...]:
         """Where they lie. Raises UsageError for none, for both, and for what is not there."""
         if (self.imagenet is None) == (not self.images):
-            raise UsageError("give pictures by --images FOLDER|TAR, or ImageNet's validation folder by --imagenet DIR, not both")
+            raise UsageError("give images by --images FOLDER|TAR, or ImageNet's validation folder by --imagenet DIR, not both")
         found = (self.imagenet,) if self.imagenet is not None else self.images
         for path in found:
             if not path.exists():
-                raise UsageError(f"{path}: no such folder, tar file or picture")
+                raise UsageError(f"{path}: no such folder, tar file or image")
         return found
 
 
@@ -71,7 +71,7 @@ def evaluate(file: Path, given: EvaluationImages, labels: str | None, out: Path,
     manifest = _usable(bundle, bank, progress)
     total = count(sources) - skip
     if total <= 0:
-        raise UsageError(f"the sources hold {total + skip} pictures, --skip {skip} leaves none")
+        raise UsageError(f"the sources hold {total + skip} images, --skip {skip} leaves none")
     key = hashlib.sha256(
         f"{bundle.manifest.flatbuffer_sha256} {_states(sources)} {skip} {loaded.weights_sha256}".encode()
     ).hexdigest()
@@ -80,7 +80,7 @@ def evaluate(file: Path, given: EvaluationImages, labels: str | None, out: Path,
     networks = Networks(manifest.preprocessing, cascade, _float_stages(loaded, manifest))
     seen = through_both(items, total, networks, out / "seen", key, progress)
     if not seen.names:
-        raise UsageError(f"none of {total} pictures could be read, the first: {seen.skipped[0]}")
+        raise UsageError(f"none of {total} images could be read, the first: {seen.skipped[0]}")
     places = named_places(listed, seen.folders, progress)
     seen = seen if len(places) == len(seen.names) else seen.chosen(places)
     known = listed.indices(seen.folders)
@@ -110,7 +110,7 @@ def evaluate(file: Path, given: EvaluationImages, labels: str | None, out: Path,
 
 
 def _first_tensors(sources: Sequence[Path], names: Sequence[str], manifest: Manifest) -> list[NDArray[np.int8]]:
-    """The pictures of these names as tensors; no more is read than it takes to find them."""
+    """The images of these names as tensors; no more is read than it takes to find them."""
     found = (tensor_of(item, manifest.preprocessing) for item in samples(sources) if item.name in names)
     return list(islice(found, len(names)))
 
@@ -180,7 +180,7 @@ def _show(data: dict[str, Any], title: str) -> None:
             _filled(title, list(zip(page.QUADRANTS, *page.quadrant_rows(data), strict=True)))
         )  # upright: eighty columns
     console.print(_filled("" if data["quadrants"] else title, [page.EXITS, *page.exit_rows(data)]))
-    console.print(f"Float on this machine, PyTorch, one picture at a time: {data['float_ms']:.1f} ms")
+    console.print(f"Float on this machine, PyTorch, one image at a time: {data['float_ms']:.1f} ms")
 
 
 def _filled(title: str, rows: Sequence[Sequence[str]]) -> Table:

@@ -1,4 +1,4 @@
-"""`convert heads`: train exits' own heads on pictures, best on labelled ones, and keep them in the model's folder."""
+"""`convert heads`: train exits' own heads on images, best on labelled ones, and keep them in the model's folder."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from convert.request import parse_blocks
 from convert.stages.run import batches
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
-from convert.support.images import load_pictures
+from convert.support.images import load_images
 from convert.support.progress import OnTerminal, Progress
 from tflite_runtime_app.bundle.labels import LabelBank
 
-HELD = 10  # every tenth picture is kept apart
+HELD = 10  # every tenth image is kept apart
 LEAST = 500
 HEADS = ("fitted", "trained")
 
@@ -59,16 +59,16 @@ def heads(images: tuple[Path, ...], model: ModelOptions, labels: tuple[str, ...]
         raise UsageError(f"{loaded.name} is not a model folder; give one with --model DIR")
     lists = [read_label_list(given, loaded) for given in labels or (None,)]
     banks = [embed_labels(names, loaded) for names in lists]
-    pictures = load_pictures(images, loaded.preprocessing, progress)
-    if len(pictures) < LEAST:
-        raise UsageError(f"--images holds {len(pictures)} readable pictures; heads learn from thousands, {LEAST} is the least")
-    order = np.random.default_rng(seed).permutation(len(pictures))
+    samples = load_images(images, loaded.preprocessing, progress)
+    if len(samples) < LEAST:
+        raise UsageError(f"--images holds {len(samples)} readable images; heads learn from thousands, {LEAST} is the least")
+    order = np.random.default_rng(seed).permutation(len(samples))
     held, rest = np.sort(order[: len(order) // HELD]), np.sort(order[len(order) // HELD :])
-    rights = [np.array([names.place.get(folder, -1) for folder in pictures.folders]) for names in lists]
+    rights = [np.array([names.place.get(folder, -1) for folder in samples.folders]) for names in lists]
     tower = loaded.tower_without_heads()
     chosen = _blocks(options.exits, len(tower.blocks))
-    means, embeddings = mean_tokens(tower, chosen, pictures.images, progress)
-    bank, known = banks[0], lists[0].told_by(pictures.folders)
+    means, embeddings = mean_tokens(tower, chosen, samples.images, progress)
+    bank, known = banks[0], lists[0].told_by(samples.folders)
     target = rights[0] if known else (embeddings @ bank.vectors.T).argmax(1)
     held = held[target[held] >= 0]
     found = {done: ridge.fit(means[rest, k], embeddings[rest])[0] for k, done in enumerate(chosen)}
@@ -80,15 +80,15 @@ def heads(images: tuple[Path, ...], model: ModelOptions, labels: tuple[str, ...]
     ]
     if kind == "trained":
         lists_of_names = tuple(Names(one.vectors, right[rest]) for one, right in zip(banks, rights, strict=True))
-        examples = TrainingSet(pictures.images, rest, lists_of_names, loaded.logit_scale)
+        examples = TrainingSet(samples.images, rest, lists_of_names, loaded.logit_scale)
         found = train(tower, chosen, examples, Schedule(views=options.views), seed, progress, kept)
-        for row, embedded in zip(scores, _of_tokens(found, tower, pictures.images[held], progress), strict=True):
+        for row, embedded in zip(scores, _of_tokens(found, tower, samples.images[held], progress), strict=True):
             row.append(_share_right(embedded, bank, target[held]))
     path = loaded.folder / files.FILE
     write_atomically(path, files.to_bytes(found))
     kept.unlink(missing_ok=True)
     table = _table(dict(zip(chosen, scores, strict=True)), "top-1" if known else "the whole tower's answer")
-    table.title = f"Heads of {loaded.name}, on {len(held)} pictures kept apart"
+    table.title = f"Heads of {loaded.name}, on {len(held)} images kept apart"
     console = Console(highlight=False)
     console.print(table)
     console.print("a calibration made before no longer fits: convert calibrate")

@@ -18,7 +18,7 @@ from convert.report.ladder_page import render, table
 from convert.request import make_request
 from convert.support.errors import CalibrationError, UsageError
 from convert.support.files import write_atomically
-from convert.support.images import load_pictures
+from convert.support.images import load_images
 from convert.support.progress import OnTerminal
 
 FEWEST = 20  # images
@@ -31,12 +31,10 @@ def ladder(options: BuildOptions, count: int, out: Path, factorial: bool, keep: 
     model = request.model
     if keep and model.folder is None:
         raise UsageError(f"--keep: {model.name} is not a model folder; name one with --model DIR")
-    everything = load_pictures(request.images, model.preprocessing, progress)
+    everything = load_images(request.images, model.preprocessing, progress)
     shares = share_out(everything, named_places(request.labels, everything.folders, progress))
     if len(everything) < FEWEST:
-        raise CalibrationError(
-            f"--images holds {len(everything)} readable pictures; measuring the ladder needs at least {FEWEST}"
-        )
+        raise CalibrationError(f"--images holds {len(everything)} readable images; measuring the ladder needs at least {FEWEST}")
     held = shares.report.part(0, count)
     reference = parity.float_embeddings(model, held.images, progress)
     bank = embed_labels(request.labels, model)

@@ -38,7 +38,7 @@ def table(profiles: list[Profile]) -> Table:
             ),
         )
     shown.caption = (
-        f"{DEFAULT} is the default. Peak, file, side of a picture and ms are limits. GMAC/s: all threads,\n"
+        f"{DEFAULT} is the default. Peak, file, side of an image and ms are limits. GMAC/s: all threads,\n"
         "from times that others published. A board is a file: docs/targets.md."
     )
     return shown

@@ -17,7 +17,7 @@ from convert.measure.parity import Parity, float_embeddings, measure
 from convert.model.labels import named_places
 from convert.options import ModelOptions
 from convert.support.errors import LimitMissed, UsageError
-from convert.support.images import load_pictures
+from convert.support.images import load_images
 from convert.support.progress import OnTerminal, Progress
 from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.exits.refit import for_other_labels
@@ -29,10 +29,10 @@ def verify(file: Path, images: tuple[Path, ...], labels: str | None, skip: int, 
     bundle = read_bundle(file)
     progress = OnTerminal()
     loaded = matching_model(bundle.manifest, file, model)
-    found = load_pictures(images, bundle.manifest.preprocessing, progress)
+    found = load_images(images, bundle.manifest.preprocessing, progress)
     part = found.part(skip, None)
     if not len(part):
-        raise UsageError(f"--images holds {len(found)} readable pictures, --skip {skip} leaves none")
+        raise UsageError(f"--images holds {len(found)} readable images, --skip {skip} leaves none")
     listed, bank = matching_labels(bundle, labels, loaded)
     part, truth = _known(part, listed, labels, progress)
     progress.step(f"{len(part)} images read, {len(found.skipped)} broken ones skipped, {len(bank.names)} labels")
@@ -72,13 +72,13 @@ def table(result: Parity) -> Table:
 
 
 def _known(part: SampleSet, listed: LabelList, option: str | None, progress: Progress) -> tuple[SampleSet, Sequence[int] | None]:
-    """The pictures that show what a label names, and the label of each where their folders tell."""
+    """The images that show what a label names, and the label of each where their folders tell."""
     places = named_places(listed, part.folders, progress)
     part = part if len(places) == len(part) else part.chosen(places)
     truth = listed.indices(part.folders)
     if truth is None and option is not None:
         unknown = next(folder for folder in part.folders if folder not in listed.place)
-        raise UsageError(f"--labels {option}: no line has the id {unknown!r}, the parent folder of a picture")
+        raise UsageError(f"--labels {option}: no line has the id {unknown!r}, the parent folder of an image")
     return part, truth
 
 

@@ -83,7 +83,7 @@ def _to_keras(work: Work, folder: Path) -> Any:
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     import onnx2tf
 
-    # For a single picture-shaped input onnx2tf fetches sample pictures from the network to compare outputs; ours are compared in roles.py.
+    # For a single image-shaped input onnx2tf fetches sample images from the network to compare outputs; ours are compared in roles.py.
     module = sys.modules["onnx2tf.onnx2tf"]
     module.download_test_image_data = lambda: np.random.default_rng(0).random((20, 128, 128, 3), np.float32)  # type: ignore[attr-defined]
     return onnx2tf.convert(

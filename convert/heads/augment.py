@@ -1,6 +1,6 @@
-"""What training pictures go through: a random crop, mirror and colours, and mixing in pairs.
+"""What training images go through: a random crop, mirror and colours, and mixing in pairs.
 
-Everything random comes from the generator handed in, so a run that goes on where it stopped sees the pictures it would have seen.
+Everything random comes from the generator handed in, so a run that goes on where it stopped sees the images it would have seen.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 RATIOS = (3 / 4, 4 / 3)
-ERASED = 0.25  # share of pictures with a grey rectangle
+ERASED = 0.25  # share of images with a grey rectangle
 GREY = 0.1
 
 
 def views(pixels: Tensor, size: tuple[int, int], mean: Tensor, deviation: Tensor, smallest: float, source: Generator) -> Tensor:
-    """Pixels uint8 [n, h, w, 3] as normalised crops [n, 3, *size], each of `smallest` to all of the picture's area."""
+    """Pixels uint8 [n, h, w, 3] as normalised crops [n, 3, *size], each of `smallest` to all of the image's area."""
     n = len(pixels)
     x = pixels.permute(0, 3, 1, 2).float() / 255
     x = F.grid_sample(x, _crops(n, size, smallest, source), "bilinear", "reflection", align_corners=False)
@@ -30,7 +30,7 @@ def views(pixels: Tensor, size: tuple[int, int], mean: Tensor, deviation: Tensor
 
 
 def mixed(x: Tensor, targets: Tensor, source: Generator) -> tuple[Tensor, Tensor]:
-    """Every picture mixed with another one: half of the calls blend (mixup), half paste a rectangle (CutMix); targets [n, classes] too."""
+    """Every image mixed with another one: half of the calls blend (mixup), half paste a rectangle (CutMix); targets [n, classes] too."""
     other = torch.randperm(len(x), generator=source)
     share = float(torch.rand(1, generator=source)) * 0.5
     if float(torch.rand(1, generator=source)) < 0.5:
@@ -58,7 +58,7 @@ def _crops(n: int, size: tuple[int, int], smallest: float, source: Generator) ->
 
 
 def _erased(x: Tensor, source: Generator) -> Tensor:
-    """Some of the pictures with a rectangle at the mean colour (random erasing, arXiv 1708.04896)."""
+    """Some of the images with a rectangle at the mean colour (random erasing, arXiv 1708.04896)."""
     n, size = len(x), torch.tensor(x.shape[-2:])
     part = _uniform((n, 2), 0.15, 0.5, source) * size
     start = _uniform((n, 2), 0, 1, source) * (size - part)

@@ -1,11 +1,11 @@
-"""Heads trained on pictures: attention over the patch tokens and two layers, towards the right names and the whole tower's answers.
+"""Heads trained on images: attention over the patch tokens and two layers, towards the right names and the whole tower's answers.
 
-The tower stays as it is, so what it makes of a picture is computed once and read several times: every round takes a fresh view of every
-picture (a crop, mirrored or not, other colours; half of them mixed in pairs) and goes over its patch tokens a few times. The loss is the
+The tower stays as it is, so what it makes of an image is computed once and read several times: every round takes a fresh view of every
+image (a crop, mirrored or not, other colours; half of them mixed in pairs) and goes over its patch tokens a few times. The loss is the
 mean of two cross entropies over the labels, one with the right name, one with the distribution that the final embedding gives of the same
 view (distillation: Hinton et al., arXiv 1503.02531), summed over all lists of names, and the distance to that embedding: a head speaks the
 tower's language, so its embedding is compared with the same label vectors, and with those of names that it was not trained on. Views count
-for more than passes: with one view alone a head learns the pictures by heart.
+for more than passes: with one view alone a head learns the images by heart.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from convert.support.precision import fast
 from convert.support.progress import Progress
 
 ROOM = 2 << 30  # bytes of patch tokens at a time
-CHUNK = 1024  # pictures hashed at a time
+CHUNK = 1024  # images hashed at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def train(
 ) -> dict[int, Head]:
     """A head for each of the blocks, of a tower that no rewrite has touched.
 
-    After every round the state is kept at `kept`; a call that finds one there of the same tower, pictures, plan and seed goes on with it,
+    After every round the state is kept at `kept`; a call that finds one there of the same tower, images, plan and seed goes on with it,
     and gives what it would have given without a break.
     """
     torch.manual_seed(seed)
@@ -133,7 +133,7 @@ class _Learner:
 
 
 def _loss(heads: nn.ModuleList, tower: Tower, seen: Seen, chosen: Tensor, examples: TrainingSet, plan: Schedule) -> Tensor:
-    """The sum of what each of the heads loses on the pictures chosen, by each of the lists of names."""
+    """The sum of what each of the heads loses on the images chosen, by each of the lists of names."""
     final, total = seen.final[chosen], torch.zeros(())
     rights = torch.split(seen.right[chosen], [len(names.vectors) for names in examples.lists], 1)
     for head, tokens in zip(heads, seen.tokens[chosen].float().unbind(1), strict=True):
@@ -156,13 +156,13 @@ def _steps(count: int, plan: Schedule) -> int:
 
 
 def _batches(count: int, plan: Schedule, source: Generator) -> Iterator[Tensor]:
-    """All of `count` in batches that differ by one picture at most, so that none is small, and again for every pass."""
+    """All of `count` in batches that differ by one image at most, so that none is small, and again for every pass."""
     for _ in range(plan.passes):
         yield from torch.randperm(count, generator=source).tensor_split(max(count // plan.batch, 1))
 
 
 def _parts(count: int, size: int) -> tuple[int, ...]:
-    """How many pictures are read at a time: equal parts of all, patch tokens of `size` bytes each, that fit into the room."""
+    """How many images are read at a time: equal parts of all, patch tokens of `size` bytes each, that fit into the room."""
     return tuple(len(part) for part in np.array_split(np.arange(count), -(-count * size // ROOM)))
 
 

@@ -55,7 +55,7 @@ def measure(
     progress: Progress,
     codes: Mapping[str, NDArray[np.int8]] | None = None,
 ) -> Culprits:
-    """The shares over batches of pictures [n, H, W, 3] in 0..1; `codes` are the weights of layers that are rounded already."""
+    """The shares over batches of images [n, H, W, 3] in 0..1; `codes` are the weights of layers that are rounded already."""
     tower, exits = stages[0].tower, tuple(stage.part.blocks_done for stage in stages[:-1])
     exact = simulate.run(stages, batches, None)
 

@@ -1,4 +1,4 @@
-"""What one picture costs the float network on this machine: open_clip's own tower, one picture at a time."""
+"""What one image costs the float network on this machine: open_clip's own tower, one image at a time."""
 
 from __future__ import annotations
 

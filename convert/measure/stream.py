@@ -1,6 +1,6 @@
 """Any number of labelled images through the integer file and the float stages, in chunks, so that a run that was cut off goes on.
 
-Only what comes out is kept, a kilobyte or two an image; pictures are read again where some are to be shown.
+Only what comes out is kept, a kilobyte or two an image; images are read again where some are to be shown.
 """
 
 from __future__ import annotations

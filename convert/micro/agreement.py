@@ -18,7 +18,7 @@ from convert.support.quiet import quiet
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How many int8 values were compared, on how many pictures, how many differ, and by how many codes at most."""
+    """How many int8 values were compared, on how many images, how many differ, and by how many codes at most."""
 
     pictures: int
     values: int
@@ -28,7 +28,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StageRun:
-    """A stage on some pictures: what LiteRT gives by name (int8 [pictures, bytes]), TensorFlow Lite Micro's arena, and their agreement."""
+    """A stage on some images: what LiteRT gives by name (int8 [images, bytes]), TensorFlow Lite Micro's arena, and their agreement."""
 
     outputs: Mapping[str, Codes]
     arena: Arena
@@ -49,7 +49,7 @@ def run_stages(stages: Sequence[StageFile], images: NDArray[np.int8]) -> tuple[S
 
 
 def litert(content: bytes, inputs: Sequence[Codes]) -> tuple[Codes, ...]:
-    """What LiteRT's reference kernels give for the file: int8 [pictures, bytes] for each output, in the file's order."""
+    """What LiteRT's reference kernels give for the file: int8 [images, bytes] for each output, in the file's order."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     with quiet():
@@ -57,9 +57,9 @@ def litert(content: bytes, inputs: Sequence[Codes]) -> tuple[Codes, ...]:
         interpreter.allocate_tensors()
     takes, gives = interpreter.get_input_details(), interpreter.get_output_details()
     outputs: list[list[Codes]] = [[] for _ in gives]
-    for picture in range(len(inputs[0])):
+    for image in range(len(inputs[0])):
         for detail, values in zip(takes, inputs, strict=True):
-            interpreter.set_tensor(detail["index"], values[picture].reshape(detail["shape"]))
+            interpreter.set_tensor(detail["index"], values[image].reshape(detail["shape"]))
         interpreter.invoke()
         for detail, kept in zip(gives, outputs, strict=True):
             kept.append(interpreter.get_tensor(detail["index"]).reshape(-1))

@@ -22,12 +22,12 @@ from convert.micro.measure import Measured, measure
 from convert.micro.split import StageFile, io_bytes, operators, stage_files
 from convert.request import Request
 from convert.support.errors import UsageError
-from convert.support.images import load_pictures
+from convert.support.images import load_images
 from convert.support.progress import Progress, Silent
 from tflite_runtime_app.bundle.manifest import Manifest
 
 POLICIES = ("ltt-lct", "lct", "never", "always")  # whose decisions the C code takes
-PICTURES = 9  # that stages are run on: TensorFlow Lite Micro's reference kernels take a second a picture
+IMAGES = 9  # that stages are run on: TensorFlow Lite Micro's reference kernels take a second an image
 
 
 def require(request: Request) -> None:
@@ -71,16 +71,16 @@ def missed(micro: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _images(request: Request) -> NDArray[np.int8]:
-    """Some pictures: the photographs that the clone ships, or the first that were given; noise where there are none."""
+    """Some images: the photographs that the clone ships, or the first that were given; noise where there are none."""
     preprocessing = request.model.preprocessing
     if request.photographs is not None and request.photographs.is_dir():
         found = load(samples([request.photographs]), preprocessing).images
     elif request.images:
-        found = load_pictures(request.images, preprocessing, Silent()).images
+        found = load_images(request.images, preprocessing, Silent()).images
     else:
         random = np.random.default_rng(request.seed)
         found = random.integers(-128, 128, (1, preprocessing.height, preprocessing.width, 3)).astype(np.int8)
-    some: NDArray[np.int8] = found[:PICTURES]
+    some: NDArray[np.int8] = found[:IMAGES]
     return some
 
 

@@ -34,7 +34,7 @@ def gelu_cost(
 
 
 def stage_cosines(runs: Sequence[StageRun], manifest: Manifest, exact: NDArray[np.float32]) -> list[float]:
-    """Mean cosine with float of the embeddings that each stage gave on the pictures."""
+    """Mean cosine with float of the embeddings that each stage gave on the images."""
     specs = [next(tensor for tensor in stage.outputs if tensor.name == "embedding") for stage in manifest.stages]
     found = [dequantize(run.outputs["embedding"], spec) for run, spec in zip(runs, specs, strict=True)]
     return mean_cosines(np.stack(found, 1), exact)

@@ -1,4 +1,4 @@
-"""Whether C's integers decide as the board's program does: the same exit and the same label, on what the stages gave for some pictures."""
+"""Whether C's integers decide as the board's program does: the same exit and the same label, on what the stages gave for some images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tflite_runtime_app.policies import policy_from_manifest
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """How many pictures were decided, and on how many of them C takes another exit or names another label than `classify`."""
+    """How many images were decided, and on how many of them C takes another exit or names another label than `classify`."""
 
     pictures: int
     other_exit: int
@@ -28,7 +28,7 @@ class Decisions:
 
 
 class _Recorded:
-    """An engine whose stages give what was recorded of one picture; gates are run."""
+    """An engine whose stages give what was recorded of one image; gates are run."""
 
     def __init__(self, engine: Engine, outputs: Mapping[str, Codes]) -> None:
         self.engine, self.outputs = engine, outputs
@@ -42,13 +42,13 @@ def compare(flatbuffer: bytes, manifest: Manifest, bank: LabelBank, numbers: Num
     engine, policy = LiteRtEngine(flatbuffer), policy_from_manifest(manifest)
     image = np.zeros((1, manifest.preprocessing.height, manifest.preprocessing.width, 3), np.int8)
     exits = labels = 0
-    pictures = list(_pictures(manifest, runs))
-    for outputs in pictures:
+    images = list(_each(manifest, runs))
+    for outputs in images:
         theirs = Cascade(_Recorded(engine, outputs), manifest, policy).run(image, bank)
         ours = answer(outputs, manifest, numbers)
         exits += ours.stage != theirs.stage
         labels += ours.stage == theirs.stage and ours.top[0] != theirs.scores.top1
-    return Decisions(len(pictures), exits, labels)
+    return Decisions(len(images), exits, labels)
 
 
 def answer(outputs: Mapping[str, Codes], manifest: Manifest, numbers: Numbers, top: int = 1) -> Answer:
@@ -58,9 +58,9 @@ def answer(outputs: Mapping[str, Codes], manifest: Manifest, numbers: Numbers, t
     return classify([one["embedding"].reshape(-1) for one in found], variances, numbers, top)
 
 
-def _pictures(manifest: Manifest, runs: Sequence[StageRun]) -> Iterator[dict[str, Codes]]:
-    for picture in range(runs[0].agreement.pictures):
+def _each(manifest: Manifest, runs: Sequence[StageRun]) -> Iterator[dict[str, Codes]]:
+    for image in range(runs[0].agreement.pictures):
         yield {
-            stage.signature: {name: values[picture] for name, values in run.outputs.items()}
+            stage.signature: {name: values[image] for name, values in run.outputs.items()}
             for stage, run in zip(manifest.stages, runs, strict=True)
         }

@@ -59,7 +59,7 @@ def check(path: Path, profile: Profile) -> MicroChecked:
         *(_on_cpu(stages) if profile.vela and stages else ()),
         at_most("flash, without the program", size / MB, profile.model_mb, "MB"),
         at_most("arena", _arena(stages) / 1024 if stages else None, profile.arena_kb, "KB", "a stage was not run"),
-        *_picture(plain, profile),
+        *_longest_side(plain, profile),
         at_most("latency, predicted", ms, profile.latency_ms, "ms", f"nothing was published for {profile.name}"),
     )
     return MicroChecked(profile.name, verdicts, stages, ms, predicted_by(profile), trust(profile))
@@ -101,11 +101,11 @@ def _on_cpu(stages: tuple[StageFigures, ...]) -> tuple[Verdict, ...]:
     return (Verdict("operators that the Ethos-U leaves to the CPU", left, 0, "", left == 0),)
 
 
-def _picture(plain: dict[str, bytes], profile: Profile) -> tuple[Verdict, ...]:
-    """The longest side of a picture, of a stage that takes one."""
+def _longest_side(plain: dict[str, bytes], profile: Profile) -> tuple[Verdict, ...]:
+    """The longest side of an image, of a stage that takes one."""
     for content in plain.values():
         (graph,) = read_model(content).subgraphs[:1]
         shape = [int(n) for n in graph.tensors[int(graph.inputs[0])].shape]
         if len(shape) == 4 and shape[-1] == 3:
-            return (at_most("longest side of a picture", max(shape[1:3]), profile.image_px, "px"),)
+            return (at_most("longest side of an image", max(shape[1:3]), profile.image_px, "px"),)
     return ()

@@ -47,7 +47,7 @@ class StageFigures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """All stages' figures; `runs` are what they gave on the pictures, `compiled` Vela's files where the target has an Ethos-U."""
+    """All stages' figures; `runs` are what they gave on the images, `compiled` Vela's files where the target has an Ethos-U."""
 
     stages: tuple[StageFigures, ...]
     runs: tuple[StageRun, ...]
@@ -83,7 +83,7 @@ class Measured:
 def measure(stages: Sequence[StageFile], images: NDArray[np.int8], profile: Profile, progress: Progress) -> Measured:
     """The figures of all stages on `images`, int8 [n, H, W, 3], for that part. Raises ConvertError when a stage does not run."""
     runs = run_stages(stages, images)
-    progress.step(f"every stage run by TensorFlow Lite Micro and by LiteRT's reference kernels, {len(images)} pictures")
+    progress.step(f"every stage run by TensorFlow Lite Micro and by LiteRT's reference kernels, {len(images)} images")
     compiled: tuple[Compiled, ...] = ()
     if profile.vela:
         compiled = tuple(vela.compile_stage(stage.content, profile.vela) for stage in stages)

@@ -41,7 +41,7 @@ def _notes(micro: dict[str, Any]) -> list[str]:
     if agreements:
         values = sum(found["values"] for found in agreements)
         notes.append(
-            f"differs: of {values} int8 values on {agreements[0]['pictures']} pictures, TFLM's reference kernels against LiteRT's."
+            f"differs: of {values} int8 values on {agreements[0]['pictures']} images, TFLM's reference kernels against LiteRT's."
         )
     if "flash" in micro:
         flash = micro["flash"]
@@ -52,16 +52,16 @@ def _notes(micro: dict[str, Any]) -> list[str]:
     if micro.get("decisions"):
         found = micro["decisions"]
         notes.append(
-            f"C against classify on {found['pictures']} pictures: {found['other_exit']} leave elsewhere, "
+            f"C against classify on {found['pictures']} images: {found['other_exit']} leave elsewhere, "
             f"{found['other_label']} get another label."
         )
         values = ", ".join(formats.number(value, 4) for value in micro["cosines"])
-        notes.append(f"Cosine with float, stage by stage, by TFLM's kernels on the same pictures: {values}.")
+        notes.append(f"Cosine with float, stage by stage, by TFLM's kernels on the same images: {values}.")
     if micro.get("gelu"):
         found = micro["gelu"]
         notes.append(
             f"GELU as {found['form']} form: cosine with float {formats.number(found['form_cosines'][-1], 4)}, as operator "
-            f"{formats.number(found['operator_cosines'][-1], 4)} ({found['images']} pictures); recorded figures are the operator's."
+            f"{formats.number(found['operator_cosines'][-1], 4)} ({found['images']} images); recorded figures are the operator's."
         )
     if micro["ms"] is None:
         return [*notes, "ms: not predicted, no time was published for this runtime on this part."]

@@ -41,7 +41,7 @@ class Arena:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ran:
-    """Outputs in the file's order, int8 [pictures, bytes] each, and the arena."""
+    """Outputs in the file's order, int8 [images, bytes] each, and the arena."""
 
     outputs: tuple[Codes, ...]
     arena: Arena
@@ -54,7 +54,7 @@ def require_installed() -> None:
 
 
 def run(content: bytes, inputs: Sequence[Codes], arena_bytes: int = 0) -> Ran:
-    """What the file gives for `inputs`, int8 [pictures, bytes] for each of its inputs in order; `arena_bytes` 0 sets no limit.
+    """What the file gives for `inputs`, int8 [images, bytes] for each of its inputs in order; `arena_bytes` 0 sets no limit.
 
     Raises ConvertError when TensorFlow Lite Micro refuses the file, or the arena is too small.
     """

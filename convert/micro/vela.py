@@ -19,7 +19,7 @@ REMEDY = "install it with: pip install -c constraints.txt '.[mcu]'"
 
 @dataclass(frozen=True, slots=True)
 class VelaFigures:
-    """Vela's estimates for one picture: not measured on a part. `clock_mhz` is that of the system it compiled for.
+    """Vela's estimates for one image: not measured on a part. `clock_mhz` is that of the system it compiled for.
 
     `sram_bytes` are for activations, `flash_bytes` for compressed weights and commands.
     """

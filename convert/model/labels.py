@@ -21,10 +21,10 @@ TEMPLATES = "templates.txt"  # in a model folder
 
 
 def named_places(labels: LabelList, folders: Sequence[str], progress: Progress) -> list[int]:
-    """`labels.known`, and how many pictures are left aside is told."""
+    """`labels.known`, and how many images are left aside is told."""
     places = labels.known(folders)
     if len(places) < len(folders):
-        progress.step(f"{len(folders) - len(places)} pictures left aside: they show what no label names")
+        progress.step(f"{len(folders) - len(places)} images left aside: they show what no label names")
     return places
 
 

@@ -14,7 +14,7 @@ Activation = Literal["gelu", "quick_gelu"]
 
 SUPPORTED = (
     "open_clip's VisionTransformer with the default block, exact or quick GELU, with or without ln_pre and LayerScale, "
-    "pooled by class token or average, any patch size and any picture that holds a patch, "
+    "pooled by class token or average, any patch size and any image that holds a patch, "
     "its patches, with or without the class token, not as many as its channels"
 )
 
@@ -61,7 +61,7 @@ def refuse(visual: nn.Module) -> None:
         raise _unsupported("a tower that puts out its tokens beside the embedding (output_tokens)")
     if v.positional_embedding.shape[0] < 2:
         (height, width), (down, across) = v.image_size, v.patch_size
-        raise _unsupported(f"a tower for pictures of {height} x {width}, which hold no patch of {down} x {across}")
+        raise _unsupported(f"a tower for images of {height} x {width}, which hold no patch of {down} x {across}")
     tokens, width = v.positional_embedding.shape
     if width in (tokens - 1, tokens):  # onnx2tf takes one axis of a square [rows, channels] for the other
         raise _unsupported(f"a tower of {tokens - 1} patches and a class token on {width} channels, which the converter mixes up")

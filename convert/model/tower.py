@@ -110,7 +110,7 @@ class Head:
 class Tower:
     """A whole image tower. `patch` is the patch convolution's [D, 3, ph, pw] with a bias [D].
 
-    `pixel_mean` and `pixel_deviation` normalise a picture in 0..1 before `patch`; None once they are folded into it.
+    `pixel_mean` and `pixel_deviation` normalise an image in 0..1 before `patch`; None once they are folded into it.
     `attention_scale` multiplies the scores; 1.0 once it is folded into the queries.
     `after_norm_pre`, [D, D], takes the place of norm_pre's weight and bias once the stream is centred or rotated behind it.
     `projection` maps the normed, pooled token to the embedding; exits share it, but for those that have a head of their own in

@@ -1,4 +1,4 @@
-"""Contact sheets: the pictures that leaving early rescued or harmed, each with its label and what was answered."""
+"""Contact sheets: the images that leaving early rescued or harmed, each with its label and what was answered."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def contact_sheet(images: NDArray[np.int8], captions: Sequence[tuple[str, ...]],
     for k in range(count):
         row, column = divmod(k, ACROSS)
         left, top = GAP + column * (SIDE + GAP), 36 + row * (SIDE + lines * LINE + 2 * GAP)
-        picture = Image.fromarray((images[k].astype(np.int16) + 128).astype(np.uint8))
-        scale = SIDE / max(picture.size)
+        image = Image.fromarray((images[k].astype(np.int16) + 128).astype(np.uint8))
+        scale = SIDE / max(image.size)
         sheet.paste(
-            picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC), (left, top)
+            image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC), (left, top)
         )
         for number, text in enumerate(captions[k]):
             draw.text((left, top + SIDE + 2 + number * LINE), _fitting(draw, text, font), "black", font)
@@ -38,7 +38,7 @@ def contact_sheet(images: NDArray[np.int8], captions: Sequence[tuple[str, ...]],
 
 
 def _fitting(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The text, cut so that it fits under a picture."""
+    """The text, cut so that it fits under an image."""
     while text and draw.textlength(text, font) > SIDE:
         text = text[:-2].rstrip("…") + "…"
     return text

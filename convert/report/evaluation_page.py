@@ -1,4 +1,4 @@
-"""The page of `convert evaluate`: quadrants in float and INT8, accuracy over cost, where images leave, and the pictures."""
+"""The page of `convert evaluate`: quadrants in float and INT8, accuracy over cost, where images leave, and the images."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The integer network in float arithmetic: every result is rounded to its grid, every weight to eight bits, a batch at a time.
 
 Not bit for bit what the file computes (the file rounds accumulators once more), but close enough to tell which choice is better: its
-noise is compared with the file's in the tests. It runs a batch of pictures in the time that the file takes for a few.
+noise is compared with the file's in the tests. It runs a batch of images in the time that the file takes for a few.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def quantized_weights(tower: Tower, chosen: Chosen = everything, codes: Mapping[
         values = torch.from_numpy(found.astype(np.float32) * steps(weight.flatten(1).numpy()))
         if weight.dim() == 2:
             return values
-        colours_last = weight.permute(0, 2, 3, 1)  # the patch layer reads its pixels in the order of the picture
+        colours_last = weight.permute(0, 2, 3, 1)  # the patch layer reads its pixels in the order of the image
         return values.reshape(colours_last.shape).permute(0, 3, 1, 2).contiguous()
 
     given = codes or {}

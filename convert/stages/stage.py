@@ -97,7 +97,7 @@ class Stage(nn.Module):
         return x
 
     def _patches(self, image: Tensor) -> Tensor:
-        """The pixels of every patch in a row: [B * N, ph * pw * 3], pixels in the order of the picture; what no patch covers is cut off."""
+        """The pixels of every patch in a row: [B * N, ph * pw * 3], pixels in the order of the image; what no patch covers is cut off."""
         (down, across), (height, width) = self.tower.grid, self.tower.patch_size
         for axis, length in ((1, down * height), (2, across * width)):
             image = image.narrow(axis, 0, length)

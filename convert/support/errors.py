@@ -35,7 +35,7 @@ class UnsupportedTower(ModelError):
 
 
 class DoesNotFit(ModelError):
-    """The model's file, memory or picture would be too large for the board."""
+    """The model's file, memory or image would be too large for the board."""
 
 
 class CalibrationError(ConvertError):

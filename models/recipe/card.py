@@ -21,11 +21,11 @@ from models.recipe.score import Score
 from tflite_runtime_app.text.label_list import LabelList, read_label_file
 
 EXITS = (2, 4, 6, 8, 10, 12)
-REPORTED = 3030  # pictures of the validation tar before those that nothing is chosen by
+REPORTED = 3030  # images of the validation tar before those that nothing is chosen by
 
 
 def scored(model: ClipModel, shown: SampleSet, listed: LabelList, bank: Tensor, exits: Sequence[int] = ()) -> Score:
-    """The score over pictures whose folders are ids of the list."""
+    """The score over images whose folders are ids of the list."""
     place = listed.place
     of = [place[folder] for folder in shown.folders]
     mean, deviation = torch.tensor(model.mean), torch.tensor(model.deviation)
@@ -33,7 +33,7 @@ def scored(model: ClipModel, shown: SampleSet, listed: LabelList, bank: Tensor, 
 
 
 def marked(shown: SampleSet, which: Sequence[bool]) -> SampleSet:
-    """The pictures that are marked."""
+    """The images that are marked."""
     return shown.chosen([place for place, wanted in enumerate(which) if wanted])
 
 
@@ -52,7 +52,7 @@ def main() -> None:
     own = read_label_file(model.folder / "classes.tsv")
     bank = torch.from_numpy(embed_labels(own, model).vectors)
     shown = load(samples([given.validation]), model.preprocessing)
-    row(f"zero-shot over {len(own.names)} names, {len(shown):,} validation pictures", scored(model, shown, own, bank, EXITS))
+    row(f"zero-shot over {len(own.names)} names, {len(shown):,} validation images", scored(model, shown, own, bank, EXITS))
     if len(shown) > REPORTED:
         last = shown.part(REPORTED, None)
         row(f"the last {len(last):,} of them", scored(model, last, own, bank, EXITS))
@@ -72,11 +72,11 @@ def main() -> None:
 
 
 def left_out(model: ClipModel, shown: SampleSet, own: LabelList, bank: Tensor, trained: Collection[str]) -> None:
-    """Rows for the pictures of classes that were not trained on: told from all names, and from one another's."""
+    """Rows for the images of classes that were not trained on: told from all names, and from one another's."""
     new = [place for place, wnid in enumerate(own.ids) if wnid not in trained]
     ids = {own.ids[place] for place in new}
     unseen = marked(shown, [folder in ids for folder in shown.folders])
-    row(f"{len(unseen)} pictures of {len(new)} classes left out, over {len(own.names)} names", scored(model, unseen, own, bank))
+    row(f"{len(unseen)} images of {len(new)} classes left out, over {len(own.names)} names", scored(model, unseen, own, bank))
     few = LabelList(tuple(own.names[k] for k in new), tuple(own.ids[k] for k in new))
     row(f"the same over these {len(new)} names", scored(model, unseen, few, bank[new]))
 

@@ -29,14 +29,14 @@ class Kinds:
 
 @dataclass(frozen=True, slots=True)
 class Taught:
-    """What the teacher says of the same pictures: its embedding [n, E] and its patch tokens behind the last norm [n, N, D']."""
+    """What the teacher says of the same images: its embedding [n, E] and its patch tokens behind the last norm [n, N, D']."""
 
     embedding: Tensor
     tokens: Tensor
 
 
 def right_names(classes: Tensor, count: int) -> Tensor:
-    """The right class of each picture as a smoothed distribution [n, classes]."""
+    """The right class of each image as a smoothed distribution [n, classes]."""
     return F.one_hot(classes, count).float() * (1 - SMOOTHING) + SMOOTHING / count
 
 

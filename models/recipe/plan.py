@@ -18,7 +18,7 @@ class RecipeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """An open_clip folder that is learned from, its pictures `image_size` wide (its position table is stretched to that)."""
+    """An open_clip folder that is learned from, its images `image_size` wide (its position table is stretched to that)."""
 
     folder: str
     image_size: int = 0  # 0: its own
@@ -26,7 +26,7 @@ class Teacher:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One run of the cosine schedule over `samples` pictures.
+    """One run of the cosine schedule over `samples` images.
 
     `rate` is the peak of AdamW's learning rate for the last block; every block before it has `layer_decay` times the next one's.
     With `relative`, parameters that start smaller than weights usually are move by as much less (Adafactor's scale, arXiv 1804.04235): a
@@ -37,8 +37,8 @@ class Phase:
     the names of the kinds of thing that a class is ("fish, animal"), so that words never trained as labels find their place.
     `noise` is the deviation of the noise put on the residual stream behind every block, relative to each token's root mean square:
     what int8 will do. `outliers` weighs the logarithm of the strongest channel's share of the stream's power. `drop` is the share of
-    a batch that passes by each branch (stochastic depth); `mix` the share of batches whose pictures are mixed in pairs. `image_size`
-    is the side of the pictures in this phase, 0 for the model's own: training on smaller ones than are looked at later costs less and
+    a batch that passes by each branch (stochastic depth); `mix` the share of batches whose images are mixed in pairs. `image_size`
+    is the side of the images in this phase, 0 for the model's own: training on smaller ones than are looked at later costs less and
     loses little (FixRes, arXiv 1906.06423). `average` is the decay of the weights' running average, which is what counts at the end.
     """
 
@@ -94,11 +94,11 @@ class Recipe:
 
     @property
     def side(self) -> int:
-        """Of the model's pictures."""
+        """Of the model's images."""
         return int(self.vision["image_size"])
 
     def configuration(self, side: int = 0) -> dict[str, Any]:
-        """open_clip's model_cfg, for pictures of another side where one is given."""
+        """open_clip's model_cfg, for images of another side where one is given."""
         named = {"quick_gelu": True} if self.quick_gelu else {}
         vision = {**self.vision, "image_size": side or self.side}
         return {"embed_dim": self.embed_dim, **named, "vision_cfg": vision, "text_cfg": dict(self.text)}

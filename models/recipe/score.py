@@ -43,7 +43,7 @@ class Score:
 
 @torch.no_grad()
 def score(visual: Any, batches: Iterator[tuple[Tensor, Tensor]], bank: Tensor, exits: Collection[int]) -> Score:
-    """Over batches of normalised pictures and their classes."""
+    """Over batches of normalised images and their classes."""
     device, source = bank.device, Generator()
     right, among, count = 0, 0, 0
     early = dict.fromkeys(sorted(exits), 0)
@@ -62,7 +62,7 @@ def score(visual: Any, batches: Iterator[tuple[Tensor, Tensor]], bank: Tensor, e
 def batches(
     shown: SampleSet, classes: Sequence[int], mean: Tensor, deviation: Tensor, size: int = 101
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pictures as the board prepares them, normalised, with their classes."""
+    """Images as the board prepares them, normalised, with their classes."""
     for i in range(0, len(shown), size):
         x = torch.from_numpy(pixels(shown.images[i : i + size])).permute(0, 3, 1, 2)
         yield (x - mean.view(1, 3, 1, 1)) / deviation.view(1, 3, 1, 1), torch.tensor(classes[i : i + size])

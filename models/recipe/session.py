@@ -21,17 +21,17 @@ from convert.model.torchvision_ops import open_clip
 from convert.model.tower import tower_from_open_clip
 from convert.support import precision
 from convert.support.progress import OnTerminal
-from models.recipe import names, narrow, pack, pictures, score, start, text, tower, train
+from models.recipe import images, names, narrow, pack, score, start, text, tower, train
 from models.recipe.losses import Taught
 from models.recipe.plan import START, Phase, Recipe, RecipeError
 from models.recipe.soup import soup
 from models.recipe.vocabulary import vocabulary
 from tflite_runtime_app.bundle.manifest import Preprocessing
 
-JUDGED = 1010  # the first pictures of the validation tar: the others are left for reports
+JUDGED = 1010  # the first images of the validation tar: the others are left for reports
 LOG = "log.jsonl"  # in the work folder
-STORED = 64  # side of the stored training pictures
-FITTED = 1000  # pictures that a narrower tower is fitted to
+STORED = 64  # side of the stored training images
+FITTED = 1000  # images that a narrower tower is fitted to
 HYPERNYMS = Path(__file__).parent / "hypernyms.tsv"
 EXITS = (2, 4, 6, 8, 10, 12)
 
@@ -61,7 +61,7 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
     log = places.work / LOG
     classes = names.read(places.classes)
     given = start.weights(places.start)
-    seen = pictures.read(places.train, classes.ids, STORED, places.work)
+    seen = images.read(places.train, classes.ids, STORED, places.work)
     state = _begun(recipe, places, given, seen)
     templates = parse_templates(places.start / TEMPLATES)
     speaker, tokenizer = start.build(recipe.configuration(), state).eval(), _tokenizer(recipe)
@@ -82,7 +82,7 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
             train.load(going, checkpoint)
         ahead = going.step < setting.steps
         finished = not ahead or train.train(
-            setting, going, checkpoint, log, deadline, _shown(f"{phase.name}, steps of {phase.batch} pictures")
+            setting, going, checkpoint, log, deadline, _shown(f"{phase.name}, steps of {phase.batch} images")
         )
         model.visual.load_state_dict(going.average)
         model.logit_scale.data.fill_(float(going.scale.detach()))
@@ -101,7 +101,7 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
     return True
 
 
-def _begun(recipe: Recipe, places: Places, state: dict[str, Tensor], seen: pictures.Pictures) -> dict[str, Tensor]:
+def _begun(recipe: Recipe, places: Places, state: dict[str, Tensor], seen: images.TrainingImages) -> dict[str, Tensor]:
     """The weights to start from: the folder's as they are, or those of a narrower tower made from its."""
     configuration, width = start.configuration(places.start, recipe.side), int(recipe.vision["width"])
     if int(configuration["vision_cfg"]["width"]) == width:
@@ -141,12 +141,12 @@ def _tokenizer(recipe: Recipe) -> Any:
 
 
 def _judge(recipe: Recipe, places: Places, classes: names.Classes, bank: Tensor) -> Callable[[Any], score.Score]:
-    """Scores a tower on the first pictures of the validation tar."""
+    """Scores a tower on the first images of the validation tar."""
     place = {wnid: number for number, wnid in enumerate(classes.ids)}
     first = itertools.islice(samples([places.validation]), JUDGED)
     shown = load((sample for sample in first if sample.folder in place), Preprocessing(recipe.side, recipe.side))
     if not len(shown):
-        raise RecipeError(f"{places.validation} holds no picture of the classes of {places.classes}")
+        raise RecipeError(f"{places.validation} holds no image of the classes of {places.classes}")
     of = [place[folder] for folder in shown.folders]
     exits = [done for done in EXITS if done <= int(recipe.vision["layers"])]
     mean, deviation = torch.tensor(pack.MEAN), torch.tensor(pack.DEVIATION)

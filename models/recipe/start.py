@@ -1,4 +1,4 @@
-"""Where a tower starts: another open_clip folder's weights, its position table stretched to the pictures' new size."""
+"""Where a tower starts: another open_clip folder's weights, its position table stretched to the images' new size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POSITIONS = "visual.positional_embedding"
 
 
 def configuration(folder: Path, side: int = 0) -> dict[str, Any]:
-    """A model folder's model_cfg, for pictures of another side where one is given. Raises RecipeError where there is none."""
+    """A model folder's model_cfg, for images of another side where one is given. Raises RecipeError where there is none."""
     path = folder / CONFIG
     if not path.is_file():
         raise RecipeError(f"{path} does not exist; expected an open_clip model folder, as models/pocket is one")

@@ -28,7 +28,7 @@ class Seen:
 
 
 def run(visual: Any, x: Tensor, exits: Collection[int], source: Generator, noise: float = 0.0, drop: float = 0.0) -> Seen:
-    """One pass over normalised pictures [n, 3, side, side]; with `noise` and `drop` 0 the embedding is open_clip's.
+    """One pass over normalised images [n, 3, side, side]; with `noise` and `drop` 0 the embedding is open_clip's.
 
     Noise: x <- x + noise rms(x) z behind every block, z standard normal, rms per token: int8 steps on a rotated stream spread like this.
     Drop: each branch is run on a random share 1 - drop of the batch only and its result divided by that share, as DINOv2 does it, so

@@ -22,8 +22,8 @@ from convert.heads import augment
 from convert.support import precision
 from convert.support.kept import checkpoint, restored
 from models.recipe import losses, tower
+from models.recipe.images import TrainingImages
 from models.recipe.names import Bank
-from models.recipe.pictures import Pictures
 from models.recipe.plan import Phase
 
 HEAD = ("ln_post", "proj")
@@ -44,7 +44,7 @@ class Setting:
     deviation: Tensor
     bank: Bank
     kinds: losses.Kinds | None
-    pictures: Pictures
+    images: TrainingImages
     device: torch.device
     teach: Callable[[Tensor], losses.Taught] | None = None
 
@@ -115,13 +115,13 @@ def train(setting: Setting, state: State, kept: Path, log: Path, deadline: float
 
 
 def step(setting: Setting, state: State) -> tuple[float, float]:
-    """One step; the loss and the share of pictures whose strongest target the last block answers."""
+    """One step; the loss and the share of images whose strongest target the last block answers."""
     phase, source = setting.phase, Generator().manual_seed(_seed(setting, state.step))
     _set_rates(setting, state)
     chosen = _batch(setting, state.step)
-    pixels = torch.from_numpy(setting.pictures.pixels[chosen.numpy()])
+    pixels = torch.from_numpy(setting.images.pixels[chosen.numpy()])
     x = augment.views(pixels, (setting.side, setting.side), setting.mean, setting.deviation, phase.smallest_crop, source)
-    targets = losses.right_names(torch.from_numpy(setting.pictures.classes[chosen.numpy()]), len(setting.bank.starts) - 1)
+    targets = losses.right_names(torch.from_numpy(setting.images.classes[chosen.numpy()]), len(setting.bank.starts) - 1)
     if float(torch.rand(1, generator=source)) < phase.mix:
         x, targets = augment.mixed(x, targets, source)
     bank = setting.bank.drawn(source)
@@ -179,10 +179,10 @@ def _set_rates(setting: Setting, state: State) -> None:
 
 
 def _batch(setting: Setting, step: int) -> Tensor:
-    """The pictures of a step: every pass goes through all of them once, in an order of its own; what is left at a pass's end is dropped."""
+    """The images of a step: every pass goes through all of them once, in an order of its own; what is left at a pass's end is dropped."""
     batch = setting.phase.batch
-    a_pass = len(setting.pictures) // batch
-    order = torch.randperm(len(setting.pictures), generator=Generator().manual_seed(_seed(setting, -1 - step // a_pass)))
+    a_pass = len(setting.images) // batch
+    order = torch.randperm(len(setting.images), generator=Generator().manual_seed(_seed(setting, -1 - step // a_pass)))
     first = step % a_pass * batch
     return order[first : first + batch]
 

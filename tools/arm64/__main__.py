@@ -24,7 +24,7 @@ FAILED, CANNOT = 1, 3
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many pictures: `many` on the host and one processor, for decisions, `few` wherever else, `exact` by the reference kernels and
+    """How many images: `many` on the host and one processor, for decisions, `few` wherever else, `exact` by the reference kernels and
     on the `threads` asked for. `everywhere`: every processor with both Pythons by both kernels, else those that differ most."""
 
     many: int
@@ -42,14 +42,14 @@ class Bench:
     """What is run on what."""
 
     bundle: Path
-    pictures: Path
+    images: Path
     host: Machine
     bookworm: dict[str, Machine]
     trixie: dict[str, Machine]
 
     def run(self, machine: Machine, count: int, kernels: str = "xnnpack", threads: int = 1, untried: bool = False) -> Run:
-        run = probe(machine, self.bundle, self.pictures, count, kernels, threads, untried)
-        told = f"{run.machine}, Python {run.versions['python']}, {kernels}, {run.threads} threads, {len(run.seen)} pictures"
+        run = probe(machine, self.bundle, self.images, count, kernels, threads, untried)
+        told = f"{run.machine}, Python {run.versions['python']}, {kernels}, {run.threads} threads, {len(run.seen)} images"
         print(f"arm64: {told}: {run.wall:.0f} s", file=sys.stderr, flush=True)
         return run
 
@@ -65,7 +65,7 @@ def measure(bench: Bench, plan: Plan) -> tuple[list[Claim], list[Run]]:
     untried = {machine: bench.run(machine, plan.exact, threads=2, untried=True) for machine in (a72, a76)}
     exact = [bench.run(machine, plan.exact, "reference") for machine in (bench.host, *(arm if plan.everywhere else [a53]), a76)]
     counts = {
-        machine.name: dot_products(machine, bench.bundle, bench.pictures)
+        machine.name: dot_products(machine, bench.bundle, bench.images)
         for machine in (arm if plan.everywhere else [a53, bench.bookworm["cortex-a76"]])
     }
     photograph = PHOTOGRAPHS / "cat.jpg"
@@ -74,7 +74,7 @@ def measure(bench: Bench, plan: Plan) -> tuple[list[Claim], list[Run]]:
     answers = {f"{machine.name}, {suite}": classify(machine, bench.bundle, photograph) for suite, machine in suites}
     runs = [*here, *there, *asked, *untried.values(), *exact]
     found = [
-        claims.equal("pictures become the same image tensor everywhere", runs, "tensor"),
+        claims.equal("images become the same image tensor everywhere", runs, "tensor"),
         claims.equal("x86-64 under XNNPACK: the same outputs in another run and on 1, 2 and 4 threads", here, "outputs"),
         claims.equal("the three processors and both Pythons under XNNPACK: the same outputs", there, "outputs"),
         claims.equal("and on the threads that the application takes when it is asked for more", [there[0], *asked], "outputs"),
@@ -93,8 +93,8 @@ def measure(bench: Bench, plan: Plan) -> tuple[list[Claim], list[Run]]:
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.arm64", description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path, help="the .tflite that convert build wrote")
-    parser.add_argument("--short", action="store_true", help=f"{SHORT.many} pictures instead of {LONG.many}: minutes less")
-    parser.add_argument("--images", type=Path, default=PHOTOGRAPHS, help="folder of pictures; when they run out, parts of them")
+    parser.add_argument("--short", action="store_true", help=f"{SHORT.many} images instead of {LONG.many}: minutes less")
+    parser.add_argument("--images", type=Path, default=PHOTOGRAPHS, help="folder of images; when they run out, parts of them")
     parser.add_argument("--cache", type=Path, default=cache_folder("arm64"), help="where the emulation lies; 350 MB")
     arguments = parser.parse_args(words)
     for path, there in ((arguments.bundle, arguments.bundle.is_file()), (arguments.images, arguments.images.is_dir())):

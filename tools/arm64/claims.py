@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from tools.arm64.probe import Seen
 from tools.arm64.runs import HOST, Run
 
-# What was measured on 207 parts of photographs, and a little more: 14 codes, 0.0196, and 18 pictures.
+# What was measured on 207 parts of photographs, and a little more: 14 codes, 0.0196, and 18 images.
 NEAR_SCORE = 16  # codes of the gate's int8 score: so far apart may the two scores be that lie on both sides of a threshold
 NEAR_LEAD = 0.025  # of cosine: so close is the second label where the best one may change
-SHARE = 0.1  # of the pictures may be near ties that are decided otherwise; of few pictures, two
+SHARE = 0.1  # of the images may be near ties that are decided otherwise; of few images, two
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Claim:
 
 
 def equal(sentence: str, runs: Sequence[Run], part: str) -> Claim:
-    """Every run has the same digest `part` ("tensor" or "outputs") for each picture that it shares with the first run."""
+    """Every run has the same digest `part` ("tensor" or "outputs") for each image that it shares with the first run."""
     first = {one.name: getattr(one, part) for one in runs[0].seen}
     pairs = [(first[one.name], getattr(one, part)) for run in runs[1:] for one in run.seen if one.name in first]
     different = sum(wanted != found for wanted, found in pairs)
@@ -42,7 +42,7 @@ def shown(sentence: str, runs: Sequence[Run], part: str) -> Claim:
 
 
 def decisions(here: Run, there: Run) -> Claim:
-    """Both take the same exits and give the same labels, but for near ties in at most SHARE of the pictures."""
+    """Both take the same exits and give the same labels, but for near ties in at most SHARE of the images."""
     pairs = list(zip(here.seen, there.seen, strict=True))
     exits = [pair for pair in pairs if pair[0].exit != pair[1].exit]
     labels = [pair for pair in pairs if pair[0].exit == pair[1].exit and pair[0].top1 != pair[1].top1]

@@ -1,4 +1,4 @@
-"""What one processor makes of a bundle and pictures, as one JSON object on standard output.
+"""What one processor makes of a bundle and images, as one JSON object on standard output.
 
 It runs on both sides, the host's and the emulated one, with what a board has: the runtime application, numpy, Pillow and LiteRT.
 """
@@ -29,12 +29,12 @@ from tflite_runtime_app.inference.engine import OP_RESOLVERS, Codes, Engine
 from tflite_runtime_app.inference.preprocess import image_to_tensor, load_image
 from tflite_runtime_app.sources import folder
 
-SHARES = ((1.0, 1), (0.8, 2), (0.6, 3), (0.45, 4))  # of a picture's sides, and how many places a side: 30 views
+SHARES = ((1.0, 1), (0.8, 2), (0.6, 3), (0.45, 4))  # of an image's sides, and how many places a side: 30 views
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One picture: SHA-256 of its image tensor and of all stages' int8 outputs, and what the application decides on them.
+    """One image: SHA-256 of its image tensor and of all stages' int8 outputs, and what the application decides on them.
 
     `scores` are the gates' that were asked, the last one's let the image go unless it went to full depth; `lead` is by how much the
     best label's cosine is above the second's where it left. `seconds` are for all stages.
@@ -51,7 +51,7 @@ class Seen:
 
 
 class Once:
-    """An engine on which each signature runs once a picture, so that exits are decided on the very outputs that were hashed."""
+    """An engine on which each signature runs once an image, so that exits are decided on the very outputs that were hashed."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -63,16 +63,16 @@ class Once:
         return self.outputs[signature]
 
 
-def views(pictures: Path) -> Iterator[tuple[str, Image.Image]]:
-    """Every picture of the folder whole; then, round after round, each picture's next part."""
-    names = [frame.source for frame in folder.frames(str(pictures))]
+def views(images: Path) -> Iterator[tuple[str, Image.Image]]:
+    """Every image of the folder whole; then, round after round, each image's next part."""
+    names = [frame.source for frame in folder.frames(str(images))]
     for number, (share, left, top) in enumerate(parts()):
         for name in names:
-            picture = load_image(name)
-            width, height = picture.size
+            image = load_image(name)
+            width, height = image.size
             corner = (round(left * width), round(top * height))
             box = (*corner, corner[0] + round(share * width), corner[1] + round(share * height))
-            yield f"{os.path.basename(name)} part {number}", picture.crop(box)
+            yield f"{os.path.basename(name)} part {number}", image.crop(box)
 
 
 def parts() -> Iterator[tuple[float, float, float]]:
@@ -82,11 +82,11 @@ def parts() -> Iterator[tuple[float, float, float]]:
         yield from ((share, float(left), float(top)) for top in offsets for left in offsets)
 
 
-def look(name: str, picture: Image.Image, bundle: Bundle, cascade: Cascade) -> Seen:
-    """All stages' outputs of one picture, and the decision that the bundle's own policy takes on them."""
+def look(name: str, image: Image.Image, bundle: Bundle, cascade: Cascade) -> Seen:
+    """All stages' outputs of one image, and the decision that the bundle's own policy takes on them."""
     if bundle.labels is None:
         sys.exit(f"{bundle.path}: expected a bundle with labels, found none; build it with: convert build")
-    tensor = image_to_tensor(picture, bundle.manifest.preprocessing)
+    tensor = image_to_tensor(image, bundle.manifest.preprocessing)
     once = Cascade(Once(cascade.engine), cascade.manifest, cascade.policy)
     start = time.perf_counter()
     outputs = list(once.stage_outputs(tensor))
@@ -116,7 +116,7 @@ def digest(tensors: Mapping[str, npt.NDArray[np.int8]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("pictures", type=Path, help="a folder of pictures")
+    parser.add_argument("images", type=Path, help="a folder of images")
     parser.add_argument("--count", type=int, required=True, help="how many views of them")
     parser.add_argument("--kernels", choices=OP_RESOLVERS, default="xnnpack")
     parser.add_argument("--threads", type=int, default=1, help="to ask for: the application takes them if they change nothing")
@@ -125,7 +125,7 @@ def main() -> None:
     bundle = read_bundle(arguments.bundle)
     threads = arguments.threads if arguments.untried else valid_threads(bundle, arguments.threads)[0]
     cascade = load_cascade(bundle, threads, arguments.kernels)
-    seen = [look(name, picture, bundle, cascade) for name, picture in islice(views(arguments.pictures), arguments.count)]
+    seen = [look(name, image, bundle, cascade) for name, image in islice(views(arguments.images), arguments.count)]
     versions = {"machine": platform.machine(), "python": platform.python_version()}
     versions |= {name: version(name) for name in ("numpy", "pillow", "ai-edge-litert")}
     print(json.dumps({"versions": versions, "threads": threads, "seen": [asdict(one) for one in seen]}))

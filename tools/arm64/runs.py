@@ -36,7 +36,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one machine made of the pictures: `asked` for so many threads, `threads` taken; `wall` is in seconds, start included."""
+    """What one machine made of the images: `asked` for so many threads, `threads` taken; `wall` is in seconds, start included."""
 
     machine: str
     kernels: str
@@ -52,33 +52,33 @@ def host(cache: Path) -> Machine:
 
 
 def probe(
-    machine: Machine, bundle: Path, pictures: Path, count: int, kernels: str = "xnnpack", threads: int = 1, untried: bool = False
+    machine: Machine, bundle: Path, images: Path, count: int, kernels: str = "xnnpack", threads: int = 1, untried: bool = False
 ) -> Run:
-    """The first `count` views of the pictures, on these kernels and on as many threads as the application takes when it is asked for
+    """The first `count` views of the images, on these kernels and on as many threads as the application takes when it is asked for
     `threads`, on just as many if `untried`. Raises DidNotRun."""
     options = ["--count", str(count), "--kernels", kernels, "--threads", str(threads), *(["--untried"] if untried else [])]
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:  # nothing is remembered there, so threads are tried
-        words = ["tools.arm64.probe", str(bundle), str(pictures), *options]
+        words = ["tools.arm64.probe", str(bundle), str(images), *options]
         found = json.loads(_output(machine, words, {"XDG_CACHE_HOME": folder}))
     seen = tuple(Seen(**{**one, "scores": tuple(one["scores"])}) for one in found["seen"])
     return Run(machine.name, kernels, threads, found["threads"], found["versions"], time.monotonic() - start, seen)
 
 
-def dot_products(machine: Machine, bundle: Path, pictures: Path) -> int:
-    """How many `sdot` instructions are in the code that one picture made QEMU translate. Raises DidNotRun."""
+def dot_products(machine: Machine, bundle: Path, images: Path) -> int:
+    """How many `sdot` instructions are in the code that one image made QEMU translate. Raises DidNotRun."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "in_asm"
-        words = ["tools.arm64.probe", str(bundle), str(pictures), "--count", "1"]
+        words = ["tools.arm64.probe", str(bundle), str(images), "--count", "1"]
         _output(machine, words, {"QEMU_LOG": "in_asm", "QEMU_LOG_FILENAME": str(log)})
         with log.open(encoding="ascii", errors="replace") as lines:
             return sum(1 for line in lines if DOT.search(line))
 
 
-def classify(machine: Machine, bundle: Path, picture: Path) -> tuple[str, int]:
+def classify(machine: Machine, bundle: Path, image: Path) -> tuple[str, int]:
     """Label and exit that the program `classify` answers, the trial of the model in its child process included. Raises DidNotRun."""
     with tempfile.TemporaryDirectory() as folder:  # nothing is remembered there, so the model is tried
-        words = ["tflite_runtime_app", str(bundle), str(picture), "--json"]
+        words = ["tflite_runtime_app", str(bundle), str(image), "--json"]
         answer = json.loads(_output(machine, words, {"XDG_CACHE_HOME": folder}))
     if "error" in answer:
         raise DidNotRun(f"classify on {machine.name}: {answer['error']}")

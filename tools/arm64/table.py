@@ -15,7 +15,7 @@ def of_claims(claims: Iterable[Claim]) -> str:
 
 
 def of_runs(runs: Iterable[Run]) -> str:
-    """Seconds a picture are medians of all stages' time; wall time includes the start of Python and the reading of the bundle."""
+    """Seconds an image are medians of all stages' time; wall time includes the start of Python and the reading of the bundle."""
     rows = []
     for run in runs:
         board = f" ({CPUS[run.machine]})" if run.machine in CPUS else ""
@@ -24,7 +24,7 @@ def of_runs(runs: Iterable[Run]) -> str:
         threads = str(run.threads) if run.threads == run.asked else f"{run.threads}, asked for {run.asked}"
         size = [run.kernels, threads, str(len(times)), f"{times[len(times) // 2]:.3f}", f"{run.wall:.0f}"]
         rows.append((run.machine + board, *versions, *size))
-    heads = ("processor", "Python", "numpy", "Pillow", "LiteRT", "kernels", "threads", "pictures", "s a picture", "wall, s")
+    heads = ("processor", "Python", "numpy", "Pillow", "LiteRT", "kernels", "threads", "images", "s an image", "wall, s")
     return _table(heads, rows)
 
 

@@ -20,25 +20,25 @@ from tools.cortex_m.playback import Case, different, expected, random_case, with
 from tools.cortex_m.toolchain import CPUS, DidNotRun, Toolchain, set_up
 
 FAILED, CANNOT = 1, 3
-PICTURES = 200
+IMAGES = 200
 OPTIMISED = ("-O0", "-O2", "-Os")
 
 
 def cases(bundle: Path) -> list[Case]:
-    """The bundle's own numbers on what it remembers of its calibration pictures, and random ones. Raises AppError or ValueError."""
+    """The bundle's own numbers on what it remembers of its calibration images, and random ones. Raises AppError or ValueError."""
     found = read_bundle(bundle)
-    if found.labels is None or found.remembered is None or len(found.remembered.embeddings) < PICTURES:
-        raise ValueError(f"{bundle}: expected labels and {PICTURES} remembered pictures; build it with more --images")
+    if found.labels is None or found.remembered is None or len(found.remembered.embeddings) < IMAGES:
+        raise ValueError(f"{bundle}: expected labels and {IMAGES} remembered images; build it with more --images")
     numbers = numbers_of(found.flatbuffer, found.manifest, found.labels)
     memory = found.remembered
     own = Case(
-        f"{found.manifest.name}: {len(numbers.names)} labels", numbers, memory.embeddings[:PICTURES], memory.variances[:PICTURES]
+        f"{found.manifest.name}: {len(numbers.names)} labels", numbers, memory.embeddings[:IMAGES], memory.variances[:IMAGES]
     )
     return [with_edges(own), with_edges(random_case(1, 7, 24, 100)), with_edges(random_case(2, 1, 9, 20))]
 
 
 def prove(toolchain: Toolchain, case: Case, folder: Path) -> list[tuple[str, str, int]]:
-    """(processor, optimisation, how many pictures differ) for every way the program is compiled. Raises DidNotRun."""
+    """(processor, optimisation, how many images differ) for every way the program is compiled. Raises DidNotRun."""
     sources, wanted, found = write(case, folder), expected(case), []
     for cpu in CPUS:
         for optimised in OPTIMISED:
@@ -63,7 +63,7 @@ def main(words: list[str] | None = None) -> int:
     try:
         toolchain = set_up(arguments.cache.resolve())
         print(f"cortex-m: the emulation is ready, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-        print("| numbers | pictures | processor | compiled | equal to Python's, to the bit |\n| --- | --- | --- | --- | --- |")
+        print("| numbers | images | processor | compiled | equal to Python's, to the bit |\n| --- | --- | --- | --- | --- |")
         for case in given:
             with tempfile.TemporaryDirectory() as name:
                 for cpu, optimised, wrong in prove(toolchain, case, Path(name)):

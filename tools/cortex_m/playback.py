@@ -25,21 +25,21 @@ PROGRAM = """\
 
 #include "clip_rescue.h"
 
-#define PICTURES {pictures}
+#define IMAGES {images}
 
-static const int8_t embeddings[PICTURES][CLIP_RESCUE_STAGES][CLIP_RESCUE_EMBEDDING] = {{
+static const int8_t embeddings[IMAGES][CLIP_RESCUE_STAGES][CLIP_RESCUE_EMBEDDING] = {{
 {embeddings}
 }};
-static const int8_t variances[PICTURES][CLIP_RESCUE_STAGES] = {{
+static const int8_t variances[IMAGES][CLIP_RESCUE_STAGES] = {{
 {variances}
 }};
-static int picture, runs;
+static int image, runs;
 
 int clip_rescue_run_stage(int stage, const int8_t *in[], int8_t *out[]) {{
   if (stage != runs++ || in[0] == NULL) return 1;
-  memcpy(out[0], embeddings[picture][stage], CLIP_RESCUE_EMBEDDING);
+  memcpy(out[0], embeddings[image][stage], CLIP_RESCUE_EMBEDDING);
   if (stage < CLIP_RESCUE_STAGES - 1) {{
-    *out[1] = variances[picture][stage];
+    *out[1] = variances[image][stage];
     memset(out[2], stage, CLIP_RESCUE_HIDDEN_BYTES);
     memset(out[3], stage, CLIP_RESCUE_HIDDEN_BYTES);
   }}
@@ -50,7 +50,7 @@ int main(void) {{
   static const int8_t image[CLIP_RESCUE_IMAGE_BYTES];
   clip_rescue_answer answer;
   int k;
-  for (picture = 0; picture < PICTURES; picture++) {{
+  for (image = 0; image < IMAGES; image++) {{
     runs = 0;
     if (clip_rescue_classify(image, &answer) != 0 || runs != answer.stage + 1) return 1;
     printf("%d %d", answer.stage, answer.none);
@@ -81,7 +81,7 @@ def write(case: Case, folder: Path) -> list[Path]:
     del files["tflm_stages.cc"]
     padded = np.concatenate([case.variances, np.zeros((len(case.variances), 1), np.int8)], 1)
     files["playback.c"] = PROGRAM.format(
-        pictures=len(case.embeddings), embeddings=_braces(case.embeddings), variances=_braces(padded)
+        images=len(case.embeddings), embeddings=_braces(case.embeddings), variances=_braces(padded)
     )
     for name, text in files.items():
         (folder / name).write_text(text)
@@ -116,8 +116,8 @@ def with_edges(case: Case) -> Case:
     )
 
 
-def random_case(seed: int, labels: int, width: int, pictures: int, hidden: int = 6) -> Case:
-    """A model of three stages whose numbers are drawn at random, its gates of one layer and of two, its pictures near its labels."""
+def random_case(seed: int, labels: int, width: int, images: int, hidden: int = 6) -> Case:
+    """A model of three stages whose numbers are drawn at random, its gates of one layer and of two, its images near its labels."""
     random = np.random.default_rng(seed)
     codes = random.integers(-127, 128, (labels, width)).astype(np.int8)
     gates = (_gate(random, 0), _gate(random, hidden))
@@ -125,10 +125,10 @@ def random_case(seed: int, labels: int, width: int, pictures: int, hidden: int =
     names = tuple(f'label {k} ?? "é\\' for k in range(labels))
     scale = 1 / (73 * width**0.5)  # rows of such codes have norm 1, more or less
     numbers = Numbers(names, codes, scale, zeros, gates, round(25 * scale * 1.4427 * 2**32), round(0.2 / scale * 2**16))
-    near = codes[random.integers(0, labels, (pictures, 3))] * random.uniform(0, 0.8, (pictures, 3, 1))
+    near = codes[random.integers(0, labels, (images, 3))] * random.uniform(0, 0.8, (images, 3, 1))
     noisy = near + random.normal(0, 30, near.shape) + np.array(zeros)[None, :, None]
     embeddings = np.clip(np.rint(noisy), -128, 127).astype(np.int8)
-    return Case(f"random numbers {seed}", numbers, embeddings, random.integers(-128, 128, (pictures, 2)).astype(np.int8))
+    return Case(f"random numbers {seed}", numbers, embeddings, random.integers(-128, 128, (images, 2)).astype(np.int8))
 
 
 def _gate(random: np.random.Generator, hidden: int) -> GateNumbers:
@@ -162,7 +162,7 @@ def _braces(values: NDArray[np.int8]) -> str:
 
 
 def different(wanted: str, found: str) -> Sequence[int]:
-    """The pictures on which two outputs differ, all where one of them is shorter."""
+    """The images on which two outputs differ, all where one of them is shorter."""
     ours, theirs = wanted.splitlines(), found.splitlines()
     if len(ours) != len(theirs):
         return range(len(ours))

@@ -17,7 +17,7 @@ LIBRARIES = ("onnxruntime",)
 
 
 def prepare(subject: Subject) -> Peer:
-    """Static int8 in QDQ form, per channel, min-max over the pictures.
+    """Static int8 in QDQ form, per channel, min-max over the images.
 
     Activations are uint8 and weights int8, the pair that ONNX Runtime's kernels favour on x86; without VNNI weights have 7 bits,
     as its documentation advises, since 8-bit products would saturate there.
@@ -28,8 +28,8 @@ def prepare(subject: Subject) -> Peer:
 
     images = subject.normalised()
 
-    class Pictures(CalibrationDataReader):  # type: ignore[misc]
-        """One picture at a time, by the graph's input name."""
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        """One image at a time, by the graph's input name."""
 
         def __init__(self) -> None:
             self._left: Iterator[NDArray[np.float32]] = iter(images)
@@ -45,7 +45,7 @@ def prepare(subject: Subject) -> Peer:
         quantize_static(
             str(prepared),
             str(path),
-            Pictures(),
+            Reader(),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,

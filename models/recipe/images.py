@@ -1,7 +1,7 @@
-"""Training pictures as one array on disk: read once from mosaics, tars or folders, then mapped into memory.
+"""Training images as one array on disk: read once from mosaics, tars or folders, then mapped into memory.
 
 A source is a folder of sheets `WNID.jpg` (tiles of 64 x 64, row-major, 20 to a row), a tar of `WNID/name.png`, or a folder of
-`WNID/name.jpg`. Pictures come out square: the centre of what is not, scaled to the side asked for.
+`WNID/name.jpg`. Images come out square: the centre of what is not, scaled to the side asked for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TILE, ACROSS = 64, 20
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class TrainingImages:
     """`pixels` uint8 [n, side, side, 3], `classes` int64 [n]: the position of each one's WordNet id in the list of classes."""
 
     pixels: NDArray[np.uint8]
@@ -34,8 +34,8 @@ class Pictures:
         return len(self.classes)
 
 
-def read(sources: Sequence[Path], ids: Sequence[str], side: int, cache: Path) -> Pictures:
-    """All pictures of the classes named, in the sources' order; kept under `cache`, so that a second call takes no time.
+def read(sources: Sequence[Path], ids: Sequence[str], side: int, cache: Path) -> TrainingImages:
+    """All images of the classes named, in the sources' order; kept under `cache`, so that a second call takes no time.
 
     Raises RecipeError for a source that holds none of them.
     """
@@ -49,27 +49,27 @@ def read(sources: Sequence[Path], ids: Sequence[str], side: int, cache: Path) ->
         of: list[int] = []
         for source in sources:
             before = len(of)
-            for wnid, picture in each(source):
+            for wnid, image in each(source):
                 if wnid in place:
-                    found.append(np.asarray(ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.BICUBIC)))
+                    found.append(np.asarray(ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC)))
                     of.append(place[wnid])
             if len(of) == before:
                 raise RecipeError(
-                    f"{source} holds no picture of the {len(ids)} classes; expected WNID.jpg sheets, or WNID/name.jpg"
+                    f"{source} holds no image of the {len(ids)} classes; expected WNID.jpg sheets, or WNID/name.jpg"
                 )
         kept.array(pixels, np.stack(found))
         kept.array(classes, np.asarray(of, np.int64))
-    return Pictures(np.load(pixels, mmap_mode="r"), np.load(classes))
+    return TrainingImages(np.load(pixels, mmap_mode="r"), np.load(classes))
 
 
 def each(source: Path) -> Iterator[tuple[str, Image.Image]]:
-    """Every picture of a source with its WordNet id."""
+    """Every image of a source with its WordNet id."""
     for sample in samples([source]):
-        with Image.open(io.BytesIO(sample.content)) as picture:
+        with Image.open(io.BytesIO(sample.content)) as image:
             if source.is_dir() and Path(sample.name).parent == source:
-                yield from ((Path(sample.name).stem, tile) for tile in _tiles(picture))
+                yield from ((Path(sample.name).stem, tile) for tile in _tiles(image))
             else:
-                yield sample.folder, picture
+                yield sample.folder, image
 
 
 def _tiles(sheet: Image.Image) -> Iterator[Image.Image]:
