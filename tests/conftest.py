@@ -1,4 +1,4 @@
-"""What many tests share: a tiny tower with its bundle and a picture, and conversions that are made once."""
+"""What many tests share: a tiny tower with its bundle and an image, and conversions that are made once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures from folders and tars: always in the same order, broken ones named, contents identified."""
+"""Images from folders and tars: always in the same order, broken ones named, contents identified."""
 
 import io
 import tarfile
@@ -23,12 +23,12 @@ def picture(seed: int, size: tuple[int, int] = (10, 9), kind: str = "PNG") -> by
 
 @pytest.fixture
 def folder(tmp_path):
-    """Written in an order that is not theirs, with a file that is no picture."""
+    """Written in an order that is not theirs, with a file that is no image."""
     for name, seed in (("dog/2.png", 0), ("cat/9.PNG", 1), ("cat/10.png", 2), ("top.png", 3), ("cat/deep/1.jpeg", 4)):
         path = tmp_path / "pictures" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture(seed, kind="JPEG" if name.endswith("jpeg") else "PNG"))
-    (tmp_path / "pictures" / "notes.txt").write_text("no picture")
+    (tmp_path / "pictures" / "notes.txt").write_text("no image")
     return tmp_path / "pictures"
 
 
@@ -77,7 +77,7 @@ def test_compressed_tars(tmp_path, compression):
 
 
 def test_a_source_that_does_not_exist_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere: no such folder, tar file or picture"):
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder, tar file or image"):
         list(samples([tmp_path / "nowhere"]))
 
 
@@ -100,7 +100,7 @@ def test_loaded_as_the_board_does_it(folder):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("text.png", b"this is no picture"),
+        ("text.png", b"this is no image"),
         ("cut.png", picture(1)[:60]),
         ("cut.jpg", picture(1, (64, 64), "JPEG")[:400]),
         ("empty.png", b""),
@@ -123,7 +123,7 @@ def test_the_digest_tells_contents_and_order(tmp_path):
         return load(samples([path]), SMALL).digest
 
     base = digest(0, 1, 2)
-    assert digest(0, 1, 2, name="y") == base, "where the pictures lie does not matter"
+    assert digest(0, 1, 2, name="y") == base, "where the images lie does not matter"
     assert len({base, digest(0, 1), digest(0, 1, 3), digest(1, 0, 2), digest()}) == 5
 
 
@@ -142,7 +142,7 @@ def anonymous() -> int:
 
 
 def test_memory_does_not_grow_with_the_images():
-    """2,000 pictures of 38 KB decoded: 75 MB if they were kept, 16 MB allowed."""
+    """2,000 images of 38 KB decoded: 75 MB if they were kept, 16 MB allowed."""
     content = [picture(seed, (112, 112), "BMP") for seed in range(8)]
     preprocessing = Preprocessing(112, 112)
 

@@ -52,7 +52,7 @@ class Conversion:
 
 
 def images(visual, count: int, seed: int) -> np.ndarray:
-    """Pictures with structure of several sizes, int8 [n, H, W, 3]: noise alone would make all of them look alike to a ViT."""
+    """Images with structure of several sizes, int8 [n, H, W, 3]: noise alone would make all of them look alike to a ViT."""
     random = np.random.default_rng(seed)
     height, width = visual.image_size
     found = np.zeros((count, height, width, 3))

@@ -1,7 +1,7 @@
 """A family of CLIP models with random weights, as model folders: small ones that between them have every feature, and the usual shapes.
 
 Two of the stream's channels carry a large constant, as those of trained towers do (`stress.py`), so that naive quantization hurts; and
-closeness is judged with what all pictures have in common taken out, of which random weights make most of an embedding.
+closeness is judged with what all images have in common taken out, of which random weights make most of an embedding.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def write_pictures(folder: Path, count: int, size: tuple[int, int], seed: int) -
 
 
 def closeness(found: NDArray[Any], wanted: NDArray[Any]) -> float:
-    """Mean cosine between embeddings [n, E], both less the mean of `wanted` over the pictures."""
+    """Mean cosine between embeddings [n, E], both less the mean of `wanted` over the images."""
     a, b = found - wanted.mean(0), wanted - wanted.mean(0)
     return float(((a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))).mean())
 

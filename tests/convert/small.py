@@ -23,8 +23,8 @@ VARIANTS = {
     "average, norm before": {"pool_type": "avg"},
     "average, norm after": {"pool_type": "avg", "final_ln_after_pool": True},
     "class token, norm after": {"final_ln_after_pool": True},
-    "picture not square": {"image_size": (24, 40)},
-    "patch does not divide the picture": {"image_size": (30, 45), "patch_size": 7},
+    "image not square": {"image_size": (24, 40)},
+    "patch does not divide the image": {"image_size": (30, 45), "patch_size": 7},
     "patch not square": {"image_size": 24, "patch_size": (6, 8)},
     "one head": {"heads": 1},
     "six heads, width 48, narrow MLP": {"heads": 6, "width": 48, "mlp_ratio": 2.5},
@@ -62,7 +62,7 @@ def perturb(module: nn.Module, seed: int) -> nn.Module:
 
 
 def pictures(visual: nn.Module, count: int, seed: int = 0) -> Tensor:
-    """Random pictures [n, H, W, 3] in 0..1."""
+    """Random images [n, H, W, 3] in 0..1."""
     return torch.rand((count, *visual.image_size, 3), generator=torch.Generator().manual_seed(seed + 100))
 
 

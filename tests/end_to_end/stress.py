@@ -25,7 +25,7 @@ from convert.model.load import ClipModel
 
 LOUDNESS = 1.25  # what the planted channel carries, in norms of the token: a channel tens of times the median one
 HIGH_NORM = 10.0  # times the median token's norm, a hundred times its variance
-SINK = 1  # the picture's upper left corner, where little is lost
+SINK = 1  # the image's upper left corner, where little is lost
 TAG = 4.0  # times what ln_pre puts out: more would be an outlier in the table of positions, and it is no test of weights
 SLOPE, FIRST = 0.8, 2  # of the hidden units that make a high-norm token grow, and the block from which on they do
 

@@ -1,4 +1,4 @@
-"""The workshop's commands as their users meet them: one tiny model from its folder to classified pictures."""
+"""The workshop's commands as their users meet them: one tiny model from its folder to classified images."""
 
 import dataclasses
 import json
@@ -46,7 +46,7 @@ class Built:
 def built(tmp_path_factory) -> Built:
     folder = tmp_path_factory.mktemp("commands")
     model, images = model_folder.write(folder / "small"), model_folder.write_pictures(folder / "pictures")
-    (images / "red" / "broken.png").write_bytes(b"no picture")
+    (images / "red" / "broken.png").write_bytes(b"no image")
     bundle, report = folder / "out" / "small.tflite", folder / "out" / "report"
     arguments = ("--model", model, "--images", images, "--target", "rpi", "--out", bundle, "--report", report)
     return Built(folder, model, images, bundle, report, python("convert", "build", *arguments))
@@ -79,11 +79,9 @@ def test_the_bundle_is_what_was_asked_for(built):
     assert "softmax" not in manifest.calibration.observers, "its grid is prescribed"
     assert bundle.labels.names == model_folder.LABELS
     assert bundle.labels.templates == model_folder.TEMPLATES
-    assert [gate.threshold for gate in manifest.gates] == [128, 128], "so few pictures cannot show that leaving early is safe"
+    assert [gate.threshold for gate in manifest.gates] == [128, 128], "so few images cannot show that leaving early is safe"
     assert manifest.policy.name == "never"
-    assert manifest.ladder == STEPS[: STEPS.index("two-term-stream") + 1], (
-        "so few pictures round no weights and correct no biases"
-    )
+    assert manifest.ladder == STEPS[: STEPS.index("two-term-stream") + 1], "so few images round no weights and correct no biases"
     assert set(manifest.limits) == {"cosine_mean", "agreement"}
     assert bundle.report == json.loads((built.report / "report.json").read_text())
 
@@ -129,9 +127,9 @@ def test_classify(built):
 
 
 def test_classify_agrees_with_open_clip(built):
-    """The most probable label by the board's program and by open_clip alone, over all pictures."""
+    """The most probable label by the board's program and by open_clip alone, over all images."""
     done = python("tflite_runtime_app", built.bundle, *sorted(built.images.iterdir()), "--json")
-    assert done.returncode == 1, "one picture is broken"
+    assert done.returncode == 1, "one image is broken"
     answers = {a["source"]: a for a in map(json.loads, done.stdout.splitlines()) if "top" in a}
     loaded = load_model(str(built.model), None, None)
     found = load(samples([built.images]), loaded.preprocessing)
@@ -159,7 +157,7 @@ def test_verify_passes_within_the_limits(built):
 
 
 def test_verify_measures_what_build_measured(built, capsys):
-    """On the same pictures the same figures: those that the report gives were not fitted to others."""
+    """On the same images the same figures: those that the report gives were not fitted to others."""
     assert verify(built, built.bundle, "--skip", 12, "--json") == 0
     found, reported = json.loads(capsys.readouterr().out), read_bundle(built.bundle).report["parity"]
     assert found["cosine_mean"] == pytest.approx(reported["cosine_mean"], abs=1e-6)
@@ -311,7 +309,7 @@ def test_too_few_pictures(built, tmp_path, capsys):
     pictures = sorted((built.images / "red").glob("?.png"))[:4]
     options = [word for picture in pictures for word in ("--images", picture)]
     assert main(words("build", "--model", built.model, *options, "--out", tmp_path / "x.tflite")) == 2
-    assert "4 readable pictures" in capsys.readouterr().err
+    assert "4 readable images" in capsys.readouterr().err
 
 
 def test_a_calibration_of_other_weights_is_refused(built, tmp_path, capsys):
@@ -407,9 +405,7 @@ def test_odd_wishes_for_exits_are_refused(built, tmp_path, option, value):
     arguments = ("--model", built.model, "--images", built.images, "--out", tmp_path / "x.tflite")
     assert main(words("build", *arguments, option, value)) == 2
     assert not (tmp_path / "x.tflite").exists()
-    assert main(words("build", "--model", built.model, "--budget", "0.7", "--out", tmp_path / "x.tflite")) == 2, (
-        "without pictures"
-    )
+    assert main(words("build", "--model", built.model, "--budget", "0.7", "--out", tmp_path / "x.tflite")) == 2, "without images"
 
 
 @pytest.mark.parametrize("kind", ["trained", "fitted"])

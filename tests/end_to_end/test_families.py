@@ -47,7 +47,7 @@ from tflite_runtime_app.inference.cascade import load_cascade
 from tflite_runtime_app.policies import Lct, Never
 
 LOUDNESS = 8.0
-CALIBRATION, HELD = 30, 24  # pictures
+CALIBRATION, HELD = 30, 24  # images
 BAR = 0.92  # closeness; the worst of the six has 0.94, the best 0.994
 SHARE = 0.8  # of the noise of the mildest fault: 0.3 to 0.7 were found
 
@@ -60,7 +60,7 @@ def test_every_two_features_meet_in_all_four_ways():
 
 @dataclass(frozen=True)
 class Made:
-    """A model of the family as it lies on disk, and pictures to calibrate on and to test on."""
+    """A model of the family as it lies on disk, and images to calibrate on and to test on."""
 
     member: Member
     folder: Path
@@ -71,7 +71,7 @@ class Made:
 
     @cached_property
     def wanted(self) -> NDArray[np.float32]:
-        """open_clip's own embeddings of the held pictures."""
+        """open_clip's own embeddings of the held images."""
         return self.model.encode(torch.from_numpy(pixels(self.held.images))).numpy()
 
 

@@ -169,7 +169,7 @@ def test_limits_that_are_missed_are_told_with_their_numbers(built, report):
     assert [verdict.what for verdict in found.missed] == [
         "flash, without the program",
         "arena",
-        "longest side of a picture",
+        "longest side of an image",
         "latency, predicted",
     ]
 

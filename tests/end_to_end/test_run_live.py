@@ -83,7 +83,7 @@ def test_a_signal_ends_it_within_a_second_and_nothing_is_left(bundle_path, numbe
 
 
 def test_a_camera_that_is_pulled_out_comes_back(bundle_path):
-    """Every life of it ends after 20 pictures; the frames of three lives are answered."""
+    """Every life of it ends after 20 images; the frames of three lives are answered."""
     with start(bundle_path, "fake:64x48,rate=200,die=20", "--json", "--frames", 30, "--stats") as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode in (0, 1)
@@ -155,7 +155,7 @@ def test_a_finite_source_ends_and_its_faults_end_in_one(bundle_path, capfd):
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["frame"] for line in done.stdout.splitlines()] == [0, 1, 2, 3]
     done = subprocess.run(command, input=pictures[:-7], capture_output=True, check=False, timeout=60)
-    assert done.returncode == 1, "the last picture was cut short"
+    assert done.returncode == 1, "the last image was cut short"
     assert main(words(bundle_path, "no-such-film.mp4", "--json")) == 1
     assert "no-such-film.mp4" in "".join(capfd.readouterr())
 

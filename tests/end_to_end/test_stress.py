@@ -1,7 +1,7 @@
 """Stress: on planted outlier channels and high-norm tokens naive INT8 collapses, and the whole ladder recovers.
 
 Collapse is shown by cosine and by the answers, not by the noise-to-signal ratio: a planted outlier is signal and would hide it.
-Nothing planted is known to the ladder; it sees a model and pictures, as ever.
+Nothing planted is known to the ladder; it sees a model and images, as ever.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def crops(model: ClipModel) -> NDArray[np.int8]:
 
 @dataclass(frozen=True)
 class Planted:
-    """The embedded model under stress: the float baseline, what the ladder gets, pictures to calibrate on and to test on."""
+    """The embedded model under stress: the float baseline, what the ladder gets, images to calibrate on and to test on."""
 
     baseline: ClipModel
     model: ClipModel
@@ -155,7 +155,7 @@ def test_a_high_norm_token_is_ten_times_as_long_from_block_two_to_the_last(pocke
 
 
 def simulated_embeddings(found: Planted, recipe: Recipe) -> torch.Tensor:
-    """The held pictures' embeddings from the simulated integer network of a recipe, its weights at their nearest codes."""
+    """The held images' embeddings from the simulated integer network of a recipe, its weights at their nearest codes."""
     measured = channels.measure(found.model.tower(), EXITS, found.images, Silent())
     stages, _ = rewritten_stages(found.model, recipe.rewrites, EXITS, measured)
     observer = OBSERVERS["min-max" if recipe is NAIVE else "mse"]
@@ -170,7 +170,7 @@ def test_naive_collapses_and_the_ladder_recovers(kind, request):
     wanted = encode(planted.model, planted.held)
     naive, final = (cosine(simulated_embeddings(planted, recipe), wanted) for recipe in (NAIVE, FINAL))
     assert naive < 0.85
-    assert final > 0.98, f"naive {naive:.4f}"  # two dozen pictures to calibrate on; the files below get 0.99
+    assert final > 0.98, f"naive {naive:.4f}"  # two dozen images to calibrate on; the files below get 0.99
 
 
 # Real files. -------------------------------------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_the_embedded_model_under_stress(pocket, validation, kind):
 def test_vit_b_32_shaped_weights_under_stress(kind):
     """Width 768, 12 blocks, 50 tokens, ln_pre, random weights: which photograph is it a view of? Within a point of float, cosine 0.99.
 
-    Random weights embed all pictures alike but for little, so the naive file's own cosine stays high; its answers tell.
+    Random weights embed all images alike but for little, so the naive file's own cosine stays high; its answers tell.
     """
     torch.manual_seed(0)
     model = load_model("ViT-B-32", "random", ROOT / "models")
@@ -257,7 +257,7 @@ def test_vit_b_32_shaped_weights_under_stress(kind):
     bank, truth = likenesses(model, images), np.array([int(name) for name in held.folders])
     naive, final = (measure(model, bank, recipe, images, held, truth) for recipe in (NAIVE, FINAL))
     print(f"{kind}: naive {naive}; ladder {final}")
-    assert final.float_top1 > 0.6, "the pictures can be told apart"
+    assert final.float_top1 > 0.6, "the images can be told apart"
     assert naive.top1 < naive.float_top1 - 0.1, f"naive {naive}"
     assert final.cosine >= 0.99 and final.top1 >= final.float_top1 - 0.01, f"naive {naive}; ladder {final}"
 

@@ -1,4 +1,4 @@
-"""A recipe that trains in seconds, and pictures of three colours to train it on."""
+"""A recipe that trains in seconds, and images of three colours to train it on."""
 
 import io
 import itertools

@@ -1,4 +1,4 @@
-"""The backbone out of an ONNX file: the same function as the network that was exported, on pictures normalised CLIP's way."""
+"""The backbone out of an ONNX file: the same function as the network that was exported, on images normalised CLIP's way."""
 
 import io
 

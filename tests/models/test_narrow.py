@@ -27,7 +27,7 @@ def loaded(state, **changed):
 
 
 def closeness(found, wanted):
-    """Mean cosine, what all pictures have in common taken out."""
+    """Mean cosine, what all images have in common taken out."""
     return F.cosine_similarity(found - found.mean(0), wanted - wanted.mean(0), dim=-1).mean().item()
 
 

@@ -75,7 +75,7 @@ def test_one_command_trains_packs_and_scores_and_goes_on_where_it_stopped(tmp_pa
     assert program.main() == 0
     told = [json.loads(line) for line in (tmp_path / "work" / "log.jsonl").read_text().splitlines()]
     last = [row["score"] for row in told if "score" in row and "top1" in row["score"]][-1]
-    assert last["top1"]["right"] >= 24, "30 pictures of three colours"
+    assert last["top1"]["right"] >= 24, "30 images of three colours"
     assert last["exits"]["2"]["right"] >= 20
     model, _, prepare = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'made'}")
     assert prepare(Image.new("RGB", (40, 30))).shape == (3, 16, 16)

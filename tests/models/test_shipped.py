@@ -51,7 +51,7 @@ def test_the_default_labels_are_those_of_the_candidates_that_passed(name):
 def test_the_default_labels_are_found_on_pictures_that_nothing_was_chosen_by():
     """The last 2,020 of the validation tar, some ten of a class; without it there is nothing to look at."""
     if not VALIDATION.is_file():
-        pytest.skip(f"needs {VALIDATION.name}: these pictures may not be copied into the repository")
+        pytest.skip(f"needs {VALIDATION.name}: these images may not be copied into the repository")
     model = load_model(None, None, None)
     listed = read_label_list(None, model)
     shown = load(samples([VALIDATION]), model.preprocessing).part(3030, None)

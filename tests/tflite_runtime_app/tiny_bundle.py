@@ -1,6 +1,6 @@
 """A real bundle of a few kilobytes: three full-integer stages and two gates, written with LiteRT's own schema.
 
-Stage 0 cuts an 8 x 8 picture into 4 rows of 48 numbers and maps them to width 8; each later stage maps width 8 to width 8.
+Stage 0 cuts an 8 x 8 image into 4 rows of 48 numbers and maps them to width 8; each later stage maps width 8 to width 8.
 Heads map the mean over tokens to an embedding of 6 and a variance of 1. Nothing of the workshop is needed.
 """
 

@@ -49,12 +49,12 @@ NEAR = (claims.NEAR_SCORE, claims.NEAR_LEAD)
     ],
 )
 def test_another_exit_or_label_is_a_near_tie_or_a_fault(there, holds):
-    many = [seen(f"picture {n}") for n in range(20)]
+    many = [seen(f"image {n}") for n in range(20)]
     assert claims.decisions(run(*many, seen()), run(*many, there)).holds is holds
 
 
 def test_near_ties_are_few_or_the_claim_fails():
-    here = [seen(f"picture {n}", lead=NEAR[1] / 2) for n in range(100)]
+    here = [seen(f"image {n}", lead=NEAR[1] / 2) for n in range(100)]
     there = [dataclasses.replace(one, top1=4) for one in here]
     allowed = int(claims.SHARE * 100)
     for different, holds in ((allowed, True), (allowed + 1, False)):

@@ -31,7 +31,7 @@ def test_luck_is_no_evidence():
 def test_a_name_that_cries_wolf_goes_and_its_victims_stay():
     of = np.repeat(np.arange(20), 10)
     answers = of.copy()
-    answers[(of < 10) & (np.arange(200) % 10 < 6)] = 19  # takes most pictures of ten others
+    answers[(of < 10) & (np.arange(200) % 10 < 6)] = 19  # takes most images of ten others
     answers[of == 18] = 17  # is never found
     seen = cosines(answers, 20)
     seen[np.arange(200), of] += 0.5 * (of != 18)  # second, where not first

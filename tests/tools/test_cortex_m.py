@@ -77,7 +77,7 @@ def test_a_bundle_that_remembers_no_pictures_is_told(bundle, monkeypatch, capsys
     with pytest.raises(SystemExit) as stop:
         tool.main([str(bundle)])
     assert stop.value.code == 2
-    assert "expected labels and 200 remembered pictures" in capsys.readouterr().err
+    assert "expected labels and 200 remembered images" in capsys.readouterr().err
 
 
 def test_another_machine_is_refused_by_name(tmp_path, monkeypatch):

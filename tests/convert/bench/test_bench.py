@@ -540,7 +540,7 @@ def test_a_missed_bar_is_exit_code_1_only_when_it_is_checked(built, monkeypatch,
     [
         (("--against", "tvm"), "is none of dynamic, float"),
         (("--images", "/none"), "no such folder"),
-        (("--models", "/none"), "no pictures to run on"),
+        (("--models", "/none"), "no images to run on"),
     ],
 )
 def test_what_does_not_exist_is_exit_code_2(built, words, message, capsys):

@@ -90,7 +90,7 @@ def test_a_limit_that_is_missed_ends_with_1_and_its_numbers(file, tmp_path, monk
 def test_a_file_too_large_and_a_time_too_long_are_missed(file):
     bundle, profile = read_bundle(file), load("rpi")
     found = check(bundle, replace(profile, model_mb=0, image_px=4, latency_ms=0))
-    assert [verdict.what for verdict in found.missed] == ["file", "longest side of a picture", "latency, predicted"]
+    assert [verdict.what for verdict in found.missed] == ["file", "longest side of an image", "latency, predicted"]
     assert found.to_dict()["missed"] == [verdict.what for verdict in found.missed]
 
 
@@ -123,7 +123,7 @@ def test_an_unknown_target_is_a_usage_error(file, capsys):
 
 
 def test_work_is_counted_operator_by_operator(tiny):
-    """Reference: by hand, from the shapes in tiny_bundle: 4 tokens of 8, read as 48 numbers from the picture, in two terms."""
+    """Reference: by hand, from the shapes in tiny_bundle: 4 tokens of 8, read as 48 numbers from the image, in two terms."""
     found = work(tiny.flatbuffer)
     assert found["stage_0"].macs == 2 * 4 * 8 * 48 + 8 * 6 + 8
     assert found["stage_1"].macs == 2 * 4 * 8 * 8 + 8 * 6 + 8

@@ -72,7 +72,7 @@ def test_what_is_known_to_run_fits_and_what_is_too_large_does_not(shapes):
     assert missed[0] == "a file of about 294 MB, at most 128"
     assert missed[1].startswith("peak memory of about ")
     assert misses(shapes["ViT-L-14"], load("host")) == ()
-    assert misses(replace(shapes["ViT-B-32"], image_px=448), load("rpi")) == ("pictures of 448 pixels, at most 384",)
+    assert misses(replace(shapes["ViT-B-32"], image_px=448), load("rpi")) == ("images of 448 pixels, at most 384",)
 
 
 def test_the_estimates_grow_with_the_tower(shapes):
@@ -140,7 +140,7 @@ def test_a_picture_too_large_and_a_smaller_model_are_named(shapes, tmp_path, mon
     large = {"image_size": 448, "patch_size": 64, "width": 64, "layers": 2, "head_width": 16}
     assert build(model_folder.write(tmp_path / "large", vision=large), "rpi") == 3
     told = capsys.readouterr().err
-    assert "pictures of 448 pixels, at most 384" in told
+    assert "images of 448 pixels, at most 384" in told
     proposed = told.split("--model ")[1].split()[0]
     assert misses(shapes[proposed], load("rpi")) == ()
     assert "would fit --target host" in told

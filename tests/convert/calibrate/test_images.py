@@ -1,4 +1,4 @@
-"""How pictures are cut into shares: by position, and without those that show what no label names."""
+"""How images are cut into shares: by position, and without those that show what no label names."""
 
 import numpy as np
 
@@ -35,4 +35,4 @@ def test_pictures_that_no_label_names_leave_gaps_and_move_no_other():
     assert shares.gates.images.ravel().tolist() == [6, 7, 9, 10, 11]
     assert shares.thresholds.images.ravel().tolist() == list(range(12, 18))
     assert shares.report.names == tuple(map(str, range(18, 29)))
-    assert told == ["2 pictures left aside: they show what no label names"]
+    assert told == ["2 images left aside: they show what no label names"]

@@ -24,7 +24,7 @@ from tests.convert.small import random_inputs, tower_of, vit
 
 @dataclass(frozen=True)
 class Network:
-    """A small tower after the whole ladder, in float, and pictures."""
+    """A small tower after the whole ladder, in float, and images."""
 
     visual: Any
     stages: tuple[Stage, ...]

@@ -348,7 +348,7 @@ def test_the_manifest_describes_the_file(converted):
 
 
 def test_the_integer_file_follows_open_clip(converted):
-    """A sanity bound: with ranges taken on such pictures, int8 keeps these towers' embeddings close to open_clip's."""
+    """A sanity bound: with ranges taken on such images, int8 keeps these towers' embeddings close to open_clip's."""
     manifest = manifest_of(converted, (128,) * len(converted.gates))
     cascade = Cascade(LiteRtEngine(converted.integer_file), manifest, Never())
     chosen = images(converted.visual, 16, 7)

@@ -1,4 +1,4 @@
-"""One file, three sets of kernels, real pictures: XNNPACK's, LiteRT's plain ones and its plain loops give the same embeddings.
+"""One file, three sets of kernels, real images: XNNPACK's, LiteRT's plain ones and its plain loops give the same embeddings.
 
 Every operator of one set is within one step of the other's; what remains at the end of a tower is those single steps, carried on.
 """
@@ -21,10 +21,10 @@ from tflite_runtime_app.policies import Never
 PHOTOGRAPHS = sorted((ROOT / "models" / "photographs").glob("*.jpg"))
 
 # Measured between any two of the three sets, over nine photographs and every exit: cosines from 0.9984, differences of at most 6 steps and
-# on a picture's average 1.9 on the small towers; 0.9971, 8 and 1.5 on the embedded model of twelve blocks.
+# on an image's average 1.9 on the small towers; 0.9971, 8 and 1.5 on the embedded model of twelve blocks.
 COSINE, STEPS, MEAN_STEPS = 0.995, 12, 2.5
 
-Embeddings = dict[str, list[tuple[np.ndarray, float, int]]]  # by kernels: codes, scale and zero point, picture by picture
+Embeddings = dict[str, list[tuple[np.ndarray, float, int]]]  # by kernels: codes, scale and zero point, image by image
 
 
 def pictures(preprocessing: Preprocessing) -> Iterable[np.ndarray]:
@@ -43,7 +43,7 @@ def compare(found: Embeddings) -> None:
             assert difference.max() <= STEPS, (one, other)
             assert difference.mean() <= MEAN_STEPS, (one, other)
     first = next(iter(found.values()))
-    assert any((codes != first[0][0]).any() for codes, _, _ in first[1:]), "pictures that all look alike would prove nothing"
+    assert any((codes != first[0][0]).any() for codes, _, _ in first[1:]), "images that all look alike would prove nothing"
 
 
 def test_the_small_towers(converted):

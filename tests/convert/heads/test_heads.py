@@ -108,7 +108,7 @@ LEARNED = Schedule(views=3, passes=4, batch=32, rate=3e-3)
 
 @pytest.fixture(scope="module")
 def examples():
-    """Pictures of four kinds, told by which quarter is bright and in which colour; the labels' vectors lie where the tower's answers do."""
+    """Images of four kinds, told by which quarter is bright and in which colour; the labels' vectors lie where the tower's answers do."""
     visual, random = vit(), np.random.default_rng(3)
     labels = random.integers(0, 4, 128)
     pictures_ = random.integers(60, 140, (128, 32, 32, 3)).astype(np.uint8)
@@ -171,7 +171,7 @@ def test_training_comes_close_to_the_towers_embedding_whatever_the_names(example
 
 def test_training_goes_on_where_it_was_broken_off_as_if_it_had_not_been(examples, tmp_path, monkeypatch):
     tower, labelled = examples
-    monkeypatch.setattr(training, "ROOM", 100 * 2 * 2 * 16 * 64)  # a hundred pictures at a time
+    monkeypatch.setattr(training, "ROOM", 100 * 2 * 2 * 16 * 64)  # a hundred images at a time
     plan, kept = dataclasses.replace(LEARNED, passes=1), tmp_path / "heads.state"
     whole = train(tower, (1, 2), labelled, plan, 0, Silent())
 

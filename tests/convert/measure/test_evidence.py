@@ -91,7 +91,7 @@ def test_families_are_compared_by_what_they_choose_elsewhere():
 def test_a_contact_sheet_shows_pictures_and_captions():
     random = np.random.default_rng(0)
     images = random.integers(-128, 128, (MOST + 9, 8, 8, 3), np.int8)
-    content = contact_sheet(images, [("a very long name that cannot fit under a picture", "b")] * len(images), "Title")
+    content = contact_sheet(images, [("a very long name that cannot fit under an image", "b")] * len(images), "Title")
     with Image.open(io.BytesIO(content)) as sheet:
         assert sheet.width == 8 * 128 + 8
         assert sheet.height > 6 * 128

@@ -118,6 +118,6 @@ def test_a_coarser_stream_is_noisier(rotated):
 
 
 def test_two_terms_are_less_noisy_than_one(rotated, two_term):
-    """What they are for; both files run on the same pictures."""
+    """What they are for; both files run on the same images."""
     chosen = images(rotated.visual, 3, 13)
     assert measured(two_term, chosen).nsr[-1] < measured(rotated, chosen).nsr[-1]

@@ -40,7 +40,7 @@ def test_c_answers_what_python_does_to_the_bit(tmp_path, seed, labels, width):
     assert not different(expected(case), found)
     assert len(found.splitlines()) == 65
     if labels > 5:
-        assert len({line.split()[0] for line in found.splitlines()}) > 1, "pictures that all leave at one exit would prove little"
+        assert len({line.split()[0] for line in found.splitlines()}) > 1, "images that all leave at one exit would prove little"
 
 
 @pytest.mark.parametrize("optimised", ["-O0", "-O3"])

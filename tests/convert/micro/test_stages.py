@@ -122,7 +122,7 @@ def test_tensorflow_lite_micro_agrees_with_litert_to_the_bit(stages, runs):
     for stage, run in zip(stages, runs, strict=True):
         assert run.agreement.different == 0, stage.key
         assert run.agreement.values == 6 * sum(io_bytes(stage.content)[1])
-        assert len(np.unique(run.outputs["embedding"], axis=0)) > 1, "pictures that all look alike would prove nothing"
+        assert len(np.unique(run.outputs["embedding"], axis=0)) > 1, "images that all look alike would prove nothing"
 
 
 def test_a_difference_is_counted():

@@ -226,7 +226,7 @@ def test_the_embedded_model_loads_without_a_word(pocket, capfd):
 
 
 def test_the_embedded_models_stages_equal_open_clip_on_photographs(pocket):
-    """The whole ladder, on real pictures as the board preprocesses them."""
+    """The whole ladder, on real images as the board preprocesses them."""
     from convert.rewrites import rewrite
     from tests.convert.small import random_inputs
 

@@ -1,4 +1,4 @@
-"""A tower that cannot be converted is refused in one line, by what it is, before weights are fetched or pictures are read."""
+"""A tower that cannot be converted is refused in one line, by what it is, before weights are fetched or images are read."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "tokens put out": ({**SMALL, "output_tokens": True}, "(output_tokens)"),
     "as many patches as channels": ({**SMALL, "image_size": 64}, "64 patches and a class token on 64 channels"),
     "as many tokens as channels": ({**SMALL, "image_size": [72, 56]}, "63 patches and a class token on 64 channels"),
-    "picture smaller than a patch": ({**SMALL, "image_size": [32, 6]}, "pictures of 32 x 6, which hold no patch of 8 x 8"),
+    "image smaller than a patch": ({**SMALL, "image_size": [32, 6]}, "images of 32 x 6, which hold no patch of 8 x 8"),
 }
 # What open_clip itself cannot build: its reason is passed on.
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
@@ -81,10 +81,10 @@ def write(folder: Path, vision: dict[str, Any], weights: bool) -> Path:
 
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Pictures that nobody may read, in a working directory that must stay empty."""
+    """Images that nobody may read, in a working directory that must stay empty."""
 
     def read(*_: object) -> None:
-        raise AssertionError("pictures were read")
+        raise AssertionError("images were read")
 
     monkeypatch.setattr("convert.build.load_images", read)
     (tmp_path / "here").mkdir()

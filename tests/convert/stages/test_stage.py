@@ -65,7 +65,7 @@ def test_any_step_may_be_left_out(skipped):
 
 
 def test_the_towers_of_these_tests_are_not_trivial():
-    """Attention is not uniform, every block matters, and the pictures differ from one another."""
+    """Attention is not uniform, every block matters, and the images differ from one another."""
     visual = vit()
     pixels = pictures(visual, 2)
     embedding = hidden_states(visual, pixels)[1]

@@ -1,4 +1,4 @@
-"""Mutants, each from a seed and a number: bundles, label files and pictures, as accident and malice make them.
+"""Mutants, each from a seed and a number: bundles, label files and images, as accident and malice make them.
 
 Half of the bundles have their digests made anew, so that what was done to them is met by the checks behind the first.
 """
@@ -351,7 +351,7 @@ def header(text: str) -> bytes:
 
 @cache
 def _pictures() -> tuple[tuple[str, bytes], ...]:
-    """One small picture in every format that is read, some in several kinds."""
+    """One small image in every format that is read, some in several kinds."""
     values = np.random.default_rng(5).integers(0, 256, (30, 40, 3), np.uint8)
     values[:15] = np.linspace(0, 255, 40, dtype=np.uint8)[None, :, None]
     image, exif = Image.fromarray(values), Image.Exif()
@@ -415,7 +415,7 @@ def _image(draw: random.Random) -> tuple[str, bytes]:
 
 
 def _bomb(draw: random.Random) -> bytes:
-    """A few bytes that promise a picture of gigapixels."""
+    """A few bytes that promise an image of gigapixels."""
     side = draw.choice((9_000, 30_000, 65_535, 2**31 - 1))
     match draw.randrange(5):
         case 0:

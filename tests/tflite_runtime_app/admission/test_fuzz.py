@@ -42,7 +42,7 @@ def check(found: list[Outcome]) -> None:
         f"seed {SEED}, see one again with: python -m tests.tflite_runtime_app.admission.fuzz_worker {SEED} NUMBER: {wrong[:5]}"
     )
     hungry = [outcome for outcome in found if outcome.kind == "image" and outcome.peak > GIGABYTE]
-    assert not hungry, f"pictures may not take gigabytes: {hungry[:5]}"
+    assert not hungry, f"images may not take gigabytes: {hungry[:5]}"
 
 
 def reached(found: list[Outcome]) -> Counter[tuple[str, str]]:

@@ -66,6 +66,6 @@ def test_the_picture_is_drawn_whole_and_an_old_one_is_not_lost(bundle_path, pict
 
 
 def test_a_broken_picture_is_one_line(bundle_path, tmp_path, capsys):
-    (tmp_path / "x.png").write_bytes(b"no picture")
+    (tmp_path / "x.png").write_bytes(b"no image")
     assert main(words("explain", bundle_path, tmp_path / "x.png")) == 1
     assert capsys.readouterr().err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Exits fitted anew on the board: for other labels on what the bundle remembers, and for the pictures of its own camera."""
+"""Exits fitted anew on the board: for other labels on what the bundle remembers, and for the images of its own camera."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ from tflite_runtime_app.policies import Never, policy_from_manifest
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Three hundred small pictures in a folder, and one broken one."""
+    """Three hundred small images in a folder, and one broken one."""
     folder, random = tmp_path / "pictures", np.random.default_rng(0)
     folder.mkdir()
     for number in range(300):
@@ -102,7 +102,7 @@ def test_too_few_images_and_every_exit_is_off(bundle_path):
 
 def test_recalibrate_writes_a_bundle_for_this_camera(bundle_path, pictures, tmp_path, capsys):
     out = tmp_path / "mine.tflite"
-    assert main(words("recalibrate", bundle_path, pictures, "--out", out, "--risk", "0.5")) == 1, "one picture was broken"
+    assert main(words("recalibrate", bundle_path, pictures, "--out", out, "--risk", "0.5")) == 1, "one image was broken"
     told = capsys.readouterr()
     assert "broken.png" in told.err
     assert told.out.strip() == str(out)

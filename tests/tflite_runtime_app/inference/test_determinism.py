@@ -1,4 +1,4 @@
-"""The same file and the same picture give the same bytes: run after run, interpreter after interpreter, on any number of threads."""
+"""The same file and the same image give the same bytes: run after run, interpreter after interpreter, on any number of threads."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_outputs_are_the_same_over_runs_and_threads(tmp_path: Path, kernels: str
     found = {digest(path, threads, kernels, images) for threads in (*THREADS, *THREADS)}
     assert len(found) == 1
     images[-1, 0, 0] ^= 0x40  # three numbers of the last image
-    assert digest(path, 1, kernels, images) not in found, "a digest that does not change with the picture shows nothing"
+    assert digest(path, 1, kernels, images) not in found, "a digest that does not change with the image shows nothing"
 
 
 def test_an_image_does_not_depend_on_those_before_it(tiny: Tiny) -> None:

@@ -1,4 +1,4 @@
-"""A picture is looked at as it was seen, however the camera was held, on the board and in calibration alike."""
+"""An image is looked at as it was seen, however the camera was held, on the board and in calibration alike."""
 
 import io
 
@@ -12,7 +12,7 @@ from tflite_runtime_app.errors import SourceError
 from tflite_runtime_app.inference.preprocess import FORMATS, image_to_tensor, load_image, upright
 
 ORIENTATION = 0x0112
-# What a camera stored for each orientation, as operations on the upright picture's array (rows, columns): EXIF 2.32, 4.6.4.
+# What a camera stored for each orientation, as operations on the upright image's array (rows, columns): EXIF 2.32, 4.6.4.
 STORED = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
@@ -105,7 +105,7 @@ def test_every_kind_that_folders_list_is_opened(tmp_path):
     from tflite_runtime_app.inference.preprocess import SUFFIXES
 
     for suffix in SUFFIXES:
-        path = tmp_path / f"picture{suffix}"
+        path = tmp_path / f"image{suffix}"
         image = Image.fromarray(SEEN)
         (image.convert("L") if suffix == ".pgm" else image).save(path)
         assert load_image(path).size == (16, 24), suffix

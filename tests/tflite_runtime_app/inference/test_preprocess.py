@@ -1,4 +1,4 @@
-"""Pictures become tensors as open_clip makes them; what has no parity there is checked against arithmetic."""
+"""Images become tensors as open_clip makes them; what has no parity there is checked against arithmetic."""
 
 import warnings
 

@@ -117,6 +117,6 @@ def is_red(image: Image.Image) -> bool:
 
 
 def shown(word: str, options: CaptureOptions = OPTIONS) -> Image.Image:
-    """The first picture of the source that `word` names."""
+    """The first image of the source that `word` names."""
     with closing(open_feed(word, options, Patience(start=LONG))) as feed:
         return frames(feed, 1)[0].load()

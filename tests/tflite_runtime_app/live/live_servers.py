@@ -14,7 +14,7 @@ BASIC = "Basic " + base64.b64encode(b"me:secret").decode()
 
 @contextmanager
 def http_camera(jpeg: bytes, most: int = 1 << 30, locked: bool = False) -> Iterator[str]:
-    """The address, without the scheme, of a camera that gives `most` pictures to each who asks, `locked` only to who knows the password."""
+    """The address, without the scheme, of a camera that gives `most` images to each who asks, `locked` only to who knows the password."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -89,7 +89,7 @@ def _headers(asked) -> Iterator[tuple[str, str]]:
 
 
 def _answer(connection: socket.socket, method: str, headers: dict[str, str], locked: bool) -> bool:
-    """The request is answered; True when the pictures are to follow."""
+    """The request is answered; True when the images are to follow."""
     extra, body, status = "", "", "200 OK"
     if locked and method != "OPTIONS" and headers.get("authorization") != BASIC:
         status, extra = "401 Unauthorized", 'WWW-Authenticate: Basic realm="camera"\r\n'

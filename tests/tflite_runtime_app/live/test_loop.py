@@ -22,7 +22,7 @@ from tflite_runtime_app.sources.feed import Health
 
 
 class ListFeed:
-    """A feed of given pictures, None for a while without one."""
+    """A feed of given images, None for a while without one."""
 
     word = "list"
 
@@ -95,7 +95,7 @@ def classifier(bundle_path):
 
 
 def broken():
-    raise SourceError("broken picture")
+    raise SourceError("broken image")
 
 
 def test_every_frame_is_answered_or_reported_and_the_watchdog_hears_of_answers_alone(classifier):

@@ -217,7 +217,7 @@ def test_mjpeg_is_cut_at_the_pictures_and_not_at_their_thumbnails(size):
 def test_mjpeg_finds_its_way_back_after_what_is_broken():
     good = with_thumbnail(jpeg())
     later = jpeg((9, 9, 200))
-    broken = good[: good.rindex(b"\xff\xda") + 20]  # cut off in its scan; the thumbnail in it is no picture
+    broken = good[: good.rindex(b"\xff\xda") + 20]  # cut off in its scan; the thumbnail in it is no image
     assert cut(b"noise\xff\xd8\xff\x00noise" + broken + later + later, 100) == [later, later]
     assert cut(b"\0" * 100 + good + b"\0\xff" * 50 + later, 11) == [good, later]
     random_bytes = random.Random(5).randbytes(200_000)

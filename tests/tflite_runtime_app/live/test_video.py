@@ -132,7 +132,7 @@ def test_a_stream_that_stands_still_is_no_fault_and_one_that_ends_is_started_ane
         closing(open_feed(f"http://{address}", OPTIONS, Patience(LONG, stall=0.5))) as feed,
     ):
         until(lambda: (feed.next(0.05), feed.health().error)[1])
-        assert feed._index > 40  # over a second of the same picture
+        assert feed._index > 40  # over a second of the same image
         assert feed.health().error == f"http://{address}: it broke off; check the cable or the network"
         until(lambda: (feed.next(0.05), feed.health().restarts == 1 and feed.health().state == "live")[1])
 

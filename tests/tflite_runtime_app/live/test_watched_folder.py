@@ -1,4 +1,4 @@
-"""A folder that pictures are put into, under the test's own clock."""
+"""A folder that images are put into, under the test's own clock."""
 
 import os
 

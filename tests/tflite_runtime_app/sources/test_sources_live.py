@@ -102,7 +102,7 @@ def test_fake_changes_with_every_picture():
 
 
 def piped(word: str, data: bytes) -> subprocess.CompletedProcess:
-    """The feed of `word` in a program with `data` on its standard input: the colour of each picture, then how it ended."""
+    """The feed of `word` in a program with `data` on its standard input: the colour of each image, then how it ended."""
     code = (
         "import sys; from tflite_runtime_app.live.open_feed import open_feed, CaptureOptions\n"
         "feed = open_feed(sys.argv[1], CaptureOptions())\n"

@@ -1,4 +1,4 @@
-"""Training pictures: where they come from and what they go through."""
+"""Training images: where they come from and what they go through."""
 
 import tarfile
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from convert.heads import augment
-from models.recipe import losses, pack, pictures, plan
+from models.recipe import images, losses, pack, plan
 from tests.models.little import sheets
 
 
@@ -24,14 +24,14 @@ def test_crops_are_the_same_for_the_same_seed_and_others_for_another():
     assert not torch.equal(one, other)
 
 
-def test_pictures_need_not_be_square():
+def test_images_need_not_be_square():
     pixels = torch.full((64, 20, 30, 3), 255, dtype=torch.uint8)
     source = torch.Generator().manual_seed(0)
     x = augment.views(pixels, (24, 40), torch.zeros(3), torch.ones(3), 0.35, source)
     assert x.shape == (64, 3, 24, 40)
     gone = (x == 0).all(1)
-    assert gone.any() and not gone.flatten(1).all(1).any(), "a grey rectangle, never the whole picture"
-    for seed in range(6):  # every picture a colour of its own: pasted areas can be counted
+    assert gone.any() and not gone.flatten(1).all(1).any(), "a grey rectangle, never the whole image"
+    for seed in range(6):  # every image a colour of its own: pasted areas can be counted
         plain = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 3, 24, 40)
         mixed, shares = augment.mixed(plain, torch.eye(8), torch.Generator().manual_seed(seed))
         means = torch.arange(8.0) @ shares.T
@@ -50,21 +50,21 @@ def test_sheets_tars_and_folders_give_the_same_pictures(tmp_path):
     folder = sheets(tmp_path / "sheets", 20)
     packed, loose = tmp_path / "train.tar", tmp_path / "loose"
     with tarfile.open(packed, "w") as file:
-        for wnid, picture in pictures.each(folder):
+        for wnid, image in images.each(folder):
             (loose / wnid).mkdir(parents=True, exist_ok=True)
             path = loose / wnid / f"{len(list((loose / wnid).iterdir())):03d}.png"
-            picture.save(path)
+            image.save(path)
             file.add(path, f"{wnid}/{path.name}")
     ids = ("n01", "n02", "n03")
-    found = [pictures.read([source], ids, 64, tmp_path / "cache") for source in (folder, packed, loose)]
+    found = [images.read([source], ids, 64, tmp_path / "cache") for source in (folder, packed, loose)]
     for one in found:
         assert np.array_equal(one.pixels, found[0].pixels)
         assert one.classes.tolist() == [0] * 20 + [1] * 20 + [2] * 20
-    again = pictures.read([folder], ids, 64, tmp_path / "cache")
+    again = images.read([folder], ids, 64, tmp_path / "cache")
     assert isinstance(again.pixels, np.memmap)
 
 
 def test_a_source_without_pictures_of_the_classes_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(plan.RecipeError, match="holds no picture"):
-        pictures.read([tmp_path / "empty"], ("n01",), 64, tmp_path / "cache")
+    with pytest.raises(plan.RecipeError, match="holds no image"):
+        images.read([tmp_path / "empty"], ("n01",), 64, tmp_path / "cache")
