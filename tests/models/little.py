@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from convert.model.torchvision_ops import open_clip
-from models.recipe import names, pack, pictures, train
+from models.recipe import images, names, pack, train
 
 RECIPE = """
 name = "small"
@@ -83,7 +83,7 @@ def model_of(recipe, seed=0):
 
 def setting_of(recipe, phase=None, count=24):
     random = np.random.default_rng(0)
-    shown = pictures.Pictures(random.integers(0, 256, (count, 16, 16, 3), np.uint8), np.arange(count) % 3)
+    shown = images.TrainingImages(random.integers(0, 256, (count, 16, 16, 3), np.uint8), np.arange(count) % 3)
     vectors = torch.nn.functional.normalize(torch.from_numpy(random.normal(size=(5, 16))).float(), dim=1)
     bank = names.Bank(vectors, torch.tensor([0, 2, 3, 5]))
     ours = phase or recipe.phases[0]

@@ -33,13 +33,13 @@ static const int8_t embeddings[IMAGES][CLIP_RESCUE_STAGES][CLIP_RESCUE_EMBEDDING
 static const int8_t variances[IMAGES][CLIP_RESCUE_STAGES] = {{
 {variances}
 }};
-static int image, runs;
+static int shown, runs;
 
 int clip_rescue_run_stage(int stage, const int8_t *in[], int8_t *out[]) {{
   if (stage != runs++ || in[0] == NULL) return 1;
-  memcpy(out[0], embeddings[image][stage], CLIP_RESCUE_EMBEDDING);
+  memcpy(out[0], embeddings[shown][stage], CLIP_RESCUE_EMBEDDING);
   if (stage < CLIP_RESCUE_STAGES - 1) {{
-    *out[1] = variances[image][stage];
+    *out[1] = variances[shown][stage];
     memset(out[2], stage, CLIP_RESCUE_HIDDEN_BYTES);
     memset(out[3], stage, CLIP_RESCUE_HIDDEN_BYTES);
   }}
@@ -50,7 +50,7 @@ int main(void) {{
   static const int8_t image[CLIP_RESCUE_IMAGE_BYTES];
   clip_rescue_answer answer;
   int k;
-  for (image = 0; image < IMAGES; image++) {{
+  for (shown = 0; shown < IMAGES; shown++) {{
     runs = 0;
     if (clip_rescue_classify(image, &answer) != 0 || runs != answer.stage + 1) return 1;
     printf("%d %d", answer.stage, answer.none);

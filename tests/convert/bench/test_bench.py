@@ -22,7 +22,7 @@ from convert.bench.bars import BARS, judge, require_peers
 from convert.bench.float_files import dynamic_range, float_path, write_float_files
 from convert.bench.floor import SIGNATURE, floor_file
 from convert.bench.machine import Machine, parse, this_machine
-from convert.bench.measure import measure
+from convert.bench.measure import Trial, measure
 from convert.bench.ncnn_int8 import quantized
 from convert.bench.products import Attention, Linear, products
 from convert.bench.show import chart, notes, table
@@ -362,7 +362,9 @@ def tiny(two_term, tmp_path_factory) -> Tiny:
 @pytest.fixture(scope="module")
 def measured(tiny):
     before = torch.get_num_threads()
-    found = measure(tiny.file, ALL, 8, 1, (tiny.pictures,), lambda bundle: tiny.model, Machine("a machine", "avx2"), Silent())
+    found = measure(
+        tiny.file, Trial(ALL, 8, 1, (tiny.pictures,), Machine("a machine", "avx2")), lambda bundle: tiny.model, Silent()
+    )
     torch.set_num_threads(before)
     return found
 

@@ -123,7 +123,7 @@ def examples():
 
 
 def _pixels(examples):
-    return torch.from_numpy(pixels(examples.pictures))
+    return torch.from_numpy(pixels(examples.images))
 
 
 def _answers(head, tower, examples, block):
@@ -204,18 +204,18 @@ def test_training_goes_on_where_it_was_broken_off_as_if_it_had_not_been(examples
             train(tower, (1, 2), labelled, plan, 0, Broken(), kept)
         told.clear()
         train(tower, (1, 2), other, plan, 0, Telling(), kept)
-        assert not told, "another examples starts anew"
+        assert not told, "another training set starts anew"
     kept.write_bytes(b"garbage")
     train(tower, (1, 2), labelled, plan, 0, Telling(), kept)
     assert told == [f"{kept} cannot be read: training starts anew"]
 
 
-def test_a_view_is_one_of_the_same_pictures_and_half_of_them_are_mixed(examples):
+def test_a_view_is_one_of_the_same_images_and_half_of_them_are_mixed(examples):
     tower, labelled = examples
     read, part = reader(tower, (1, 2)), torch.arange(128)
 
     def seen(seed):
-        return view(tower, read, labelled, part, 0.5, torch.Generator().manual_seed(seed), Silent(), "")
+        return view(tower, read, labelled, part, 0.5, torch.Generator().manual_seed(seed), list)
 
     one, same, other = seen(1), seen(1), seen(2)
     assert one.tokens.shape == (128, 2, 16, 64)
@@ -228,7 +228,7 @@ def test_a_view_is_one_of_the_same_pictures_and_half_of_them_are_mixed(examples)
     (names,) = labelled.lists
     fewer = Names(names.vectors[:3], np.where(names.right < 3, names.right, -1))
     both = dataclasses.replace(labelled, lists=(names, fewer))
-    right = view(tower, read, both, part, 0.5, torch.Generator().manual_seed(1), Silent(), "").right
+    right = view(tower, read, both, part, 0.5, torch.Generator().manual_seed(1), list).right
     assert torch.equal(right, torch.cat([one.right, one.right[:, :3]], 1)), "what the second list has no name for has no share"
 
 

@@ -271,6 +271,6 @@ def test_the_default_model_builds_for_its_own_labels_with_exits():
 
     pocket = load_model(None, None, None)
     stored = from_bytes((pocket.folder / "calibration.npz").read_bytes())
-    assert stored.labels == labels_digest(read_label_list(None, pocket).names)
-    assert stored.weights_sha256 == pocket.weights_sha256
-    assert min(stored.thresholds) < 128
+    assert stored.exits.labels == labels_digest(read_label_list(None, pocket).names)
+    assert stored.origin.weights_sha256 == pocket.weights_sha256
+    assert min(stored.exits.thresholds) < 128

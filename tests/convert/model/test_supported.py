@@ -86,7 +86,7 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def read(*_: object) -> None:
         raise AssertionError("images were read")
 
-    monkeypatch.setattr("convert.build.load_images", read)
+    monkeypatch.setattr("convert.calibrate.from_images.load_images", read)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return write_pictures(tmp_path / "pictures", 2)

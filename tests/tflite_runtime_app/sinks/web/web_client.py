@@ -3,7 +3,7 @@
 import http.client
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -70,7 +70,10 @@ class Page:
     def request(self, method: str, path: str, body=None, headers=None) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request(method, path, body, headers or {})
+            with suppress(
+                ConnectionError
+            ):  # a body that is refused may be cut off while it is sent; the answer is there to be read
+                connection.request(method, path, body, headers or {})
             response = connection.getresponse()
             return Reply(response.status, response.headers, response.read())
         finally:
