@@ -14,7 +14,7 @@ from convert.support.progress import Progress
 from convert.tflite.audit import SignatureAudit, audit
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.bundle.manifest import Manifest
-from tflite_runtime_app.exits.label_match import fits
+from tflite_runtime_app.exits.label_match import labels_match
 from tflite_runtime_app.exits.refit import for_other_labels
 
 
@@ -28,7 +28,7 @@ class Finished:
     bank: LabelBank
     manifest: Manifest  # as the bundle will hold it
     usable: Manifest  # as it may be used with these labels
-    fitted: bool  # whether the exits were calibrated for these labels
+    labels_match: bool  # whether the exits were calibrated for these labels
 
 
 def finish(
@@ -48,4 +48,4 @@ def finish(
         progress.step(notice)
     # Where nothing is remembered, the bundle keeps the exits of other labels, and the board says so.
     kept = manifest if remembered is None else usable
-    return Finished(flatbuffer, integer, audited, bank, kept, usable, fits(manifest, bank))
+    return Finished(flatbuffer, integer, audited, bank, kept, usable, labels_match(manifest, bank))

@@ -92,7 +92,7 @@ def build_report(
 ) -> BuildReport:
     """The report of a build that was measured on these images and took so many seconds."""
     model, manifest, noisy = request.model, finished.manifest, evidence.noise
-    recorded = calibrated.measured if not request.images and finished.fitted else {}
+    recorded = calibrated.measured if not request.images and finished.labels_match else {}
     return BuildReport(
         model={"name": model.name, "weights_sha256": model.weights_sha256, "tower": dataclasses.asdict(_tower_facts(graph))},
         target={"name": request.profile.name, "title": request.profile.title},

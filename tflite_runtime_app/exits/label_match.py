@@ -19,14 +19,14 @@ def labels_digest(names: tuple[str, ...]) -> str:
     return sha256_hex("\n".join(names).encode())
 
 
-def fits(manifest: Manifest, bank: LabelBank) -> bool:
+def labels_match(manifest: Manifest, bank: LabelBank) -> bool:
     """Whether the manifest's thresholds were fitted on these labels; a manifest that does not say is taken at its word."""
     return manifest.calibration.labels in ("", labels_digest(bank.names))
 
 
 def for_labels(manifest: Manifest, bank: LabelBank) -> Manifest:
     """The manifest as it may be used with these labels: with others than its own no image exits early and none is "none of these"."""
-    if fits(manifest, bank):
+    if labels_match(manifest, bank):
         return manifest
     gates = tuple(dataclasses.replace(gate, threshold=NEVER) for gate in manifest.gates)
     return dataclasses.replace(manifest, gates=gates, policy=PolicySpec("never"), none_threshold=-1.0)

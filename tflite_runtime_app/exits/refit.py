@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tflite_runtime_app.bundle.calibration_outputs import Remembered
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.bundle.manifest import Manifest, PolicySpec
-from tflite_runtime_app.exits.label_match import fits, for_labels, labels_digest
+from tflite_runtime_app.exits.label_match import for_labels, labels_digest, labels_match
 from tflite_runtime_app.exits.replay import Answers, Replay, answers, observe, replayed
 from tflite_runtime_app.exits.risk import ALPHA, DELTA, Bound
 from tflite_runtime_app.exits.thresholds import NEVER, bounded, family
@@ -28,7 +28,7 @@ SMALLEST_DEVIATION = 1e-6
 
 def for_other_labels(cascade: Cascade, manifest: Manifest, memory: Remembered | None, bank: LabelBank) -> tuple[Manifest, str]:
     """The manifest as it may be used with these labels, and a sentence on what became of the exits; empty for the bundle's own labels."""
-    if fits(manifest, bank):
+    if labels_match(manifest, bank):
         return manifest, ""
     said = "the exits were fitted for other labels"
     if (

@@ -9,7 +9,7 @@ from tests.end_to_end.test_classify import words
 from tflite_runtime_app.bundle.file import read_bundle, write_bundle
 from tflite_runtime_app.bundle.labels import LabelBank, labels_to_bytes
 from tflite_runtime_app.cli import main
-from tflite_runtime_app.exits.label_match import fits, for_labels, labels_digest
+from tflite_runtime_app.exits.label_match import for_labels, labels_digest, labels_match
 
 
 def renamed(bank: LabelBank) -> LabelBank:
@@ -25,7 +25,7 @@ def test_other_labels_close_every_exit(bundle_path):
     own = dataclasses.replace(
         bundle.manifest, calibration=dataclasses.replace(bundle.manifest.calibration, labels=labels_digest(bundle.labels.names))
     )
-    assert fits(own, bundle.labels) and for_labels(own, bundle.labels) is own
+    assert labels_match(own, bundle.labels) and for_labels(own, bundle.labels) is own
     closed = for_labels(own, renamed(bundle.labels))
     assert closed.policy.name == "never" and closed.none_threshold == -1.0
     assert {gate.threshold for gate in closed.gates} == {128}

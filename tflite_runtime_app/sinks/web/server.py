@@ -67,7 +67,20 @@ class Server:
         """Within a second nothing listens any more, and every connection is closed; a second call does nothing."""
         if not self._thread.is_alive():
             return
-        self._server.task_dispatcher.shutdown(timeout=TASKS_SECONDS)
+        server = self._server
+        server.task_dispatcher.shutdown(timeout=TASKS_SECONDS)
         # waitress's own close() leaves open connections to its loop, which then goes on; and the sockets are that thread's alone.
-        self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._sockets, ignore_all=True))
+        server.trigger.pull_trigger(self._end_loop)
         self._thread.join(LOOP_SECONDS)
+        if self._thread.is_alive():
+            return
+        if server.task_dispatcher.threads:  # a task that still runs pulls the trigger in its end: the pipe must stay its own
+            server.trigger.socket.close()
+        else:
+            server.trigger.close()
+
+    def _end_loop(self) -> None:
+        """In the loop's thread: everything is closed but the trigger that was pulled, and the loop has nothing left to wait for."""
+        self._server.trigger.del_channel()
+        wasyncore.dispatcher.close(self._server)  # the server's own close() closes the trigger too
+        wasyncore.close_all(self._sockets, ignore_all=True)

@@ -92,7 +92,7 @@ def test_a_label_that_looks_like_html_stays_text(browser):
 def test_an_injected_script_is_stopped_by_the_policy(browser):
     with served() as page:
         browser.open(page.sink.url)
-        browser.wait("document.getElementById('chip').textContent === 'waiting for a picture'")
+        browser.wait("document.getElementById('chip').textContent === 'waiting for an image'")
         browser.look("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"document.body.dataset.hacked=1\">')")
         browser.look("fetch('http://127.0.0.1:9/').catch(() => {})")
         time.sleep(0.3)
@@ -141,7 +141,7 @@ def test_a_refused_change_says_why_and_keeps_what_was_typed(browser):
 def test_waiting_stalled_none_and_unsettled_are_said_in_words(browser):
     with served() as page:
         browser.open(page.sink.url)
-        browser.wait("document.getElementById('chip').textContent === 'waiting for a picture'")
+        browser.wait("document.getElementById('chip').textContent === 'waiting for an image'")
         assert browser.look("document.getElementById('no-picture').checkVisibility()")
         fill(page.sink, none=True)
         browser.wait("document.getElementById('headline').textContent === 'none of these'")
@@ -178,7 +178,7 @@ def test_a_lost_connection_is_said_and_comes_back_by_itself(browser):
 def test_a_hidden_page_asks_for_nothing(browser):
     with served() as page:
         browser.open(page.sink.url)
-        browser.wait("document.getElementById('chip').textContent === 'waiting for a picture'")
+        browser.wait("document.getElementById('chip').textContent === 'waiting for an image'")
         # The headless browser never hides a page, so the page is told that it is.
         browser.look(
             "Object.defineProperty(document, 'hidden', {get: () => window.away, configurable: true}); window.away = true"

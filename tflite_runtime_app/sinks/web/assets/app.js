@@ -1,4 +1,4 @@
-// Asks the program for its state again and again while the page is seen, for a picture when there is a new one, and goes on after a break.
+// Asks the program for its state again and again while the page is seen, for an image when there is a new one, and goes on after a break.
 
 import { follow } from "./labels.js";
 import { condition, draw, setText, showTrouble } from "./view.js";
@@ -12,7 +12,7 @@ const chip = document.getElementById("chip");
 const picture = document.getElementById("picture");
 const spoken = document.getElementById("spoken");
 
-let etag = ""; // of the picture that is shown
+let etag = ""; // of the image that is shown
 let loading = false;
 
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));

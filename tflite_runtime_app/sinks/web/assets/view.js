@@ -36,7 +36,7 @@ export function showTrouble(words) {
 // Short for the corner, and how bad it is: "live", "trouble" or "waiting".
 export function condition(state) {
   const status = state.status;
-  if (!status) return state.frames ? ["running", `${count(state.frames, "picture")}`] : ["waiting", "waiting for a picture"];
+  if (!status) return state.frames ? ["running", `${count(state.frames, "image")}`] : ["waiting", "waiting for an image"];
   if (status.state === "ended") return ["waiting", "source ended"];
   if (status.ago > STALE_SECONDS) return ["trouble", `no word for ${seconds(status.ago)}`];
   if (status.state === "stalled") return ["trouble", status.age === null ? "stalled" : `stalled for ${seconds(status.age)}`];
@@ -53,7 +53,7 @@ function drawAnswer(answer) {
   const unsettled = !settled && answer.steady === "";
   setText(headline, none ? "none of these" : unsettled ? "not settled yet" : settled ? best.label : answer.steady);
   headline.parentElement.classList.toggle("unsure", none || unsettled);
-  const kind = settled ? "this picture" : "over the last pictures; the bars are this picture’s";
+  const kind = settled ? "this image" : "over the last images; the bars are this image’s";
   const note = answer.none ? `${best.label} is closest, and too far away to be believed` : kind;
   setText(element("headline-note"), answer.ago > STALE_SECONDS ? `${seconds(answer.ago)} ago: ${note}` : note);
   drawBars(element("bars"), answer.top.map((match, index) => ({
@@ -68,7 +68,7 @@ function drawExits(exits, answer) {
   const total = sum(exits.total);
   const recent = sum(exits.recent);
   if (total) {
-    const last = recent ? `Last ${count(recent, "picture")}` : "None since the labels changed";
+    const last = recent ? `Last ${count(recent, "image")}` : "None since the labels changed";
     setText(element("exits-note"), `${last} (all ${total.toLocaleString("en")} since the start)`);
   }
   const depth = exits.blocks[exits.blocks.length - 1];
@@ -102,8 +102,8 @@ function drawCelsius(celsius, status) {
 function drawHealth(state) {
   const status = state.status;
   const facts = [
-    ["pictures answered", state.frames.toLocaleString("en")],
-    ["pictures failed", state.failures.toLocaleString("en")],
+    ["images answered", state.frames.toLocaleString("en")],
+    ["images failed", state.failures.toLocaleString("en")],
   ];
   if (status) {
     facts.push(
@@ -131,7 +131,7 @@ function drawHealth(state) {
 function troubleOf({ status, failure }) {
   const stalled = status && status.state === "stalled";
   if (stalled) {
-    const since = status.age === null ? "The source gives no picture" : `The source stalled ${seconds(status.age)} ago`;
+    const since = status.age === null ? "The source gives no image" : `The source stalled ${seconds(status.age)} ago`;
     return status.error ? `${since}: ${status.error}` : `${since}.`;
   }
   if (status && status.error) return status.error;
