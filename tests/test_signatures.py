@@ -10,7 +10,7 @@ import pytest
 from tests.clone import ROOT
 
 MOST = 7
-PACKAGES = ("calibration", "convert", "targets", "tflite_runtime_app")
+PACKAGES = ("calibration", "convert", "models", "targets", "tflite_runtime_app", "tools")
 BY_NAME = ("convert/cli.py",)  # Typer calls its functions by the names of their options
 
 

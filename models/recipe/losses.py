@@ -50,6 +50,7 @@ def loss(
     seen: Seen,
     targets: Tensor,
     bank: Tensor,
+    *,
     kinds: Kinds | None,
     scale: Tensor,
     taught: Taught | None,

@@ -75,7 +75,9 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
     for number, phase in enumerate(recipe.phases):
         side = phase.image_size or recipe.side
         model = start.build(recipe.configuration(side), state)
-        setting = train.Setting(phase, number, recipe.seed, side, mean, deviation, bank, kinds, seen, on, teach)
+        setting = train.Setting(
+            phase, number, recipe.seed, side, mean, deviation, bank=bank, kinds=kinds, images=seen, device=on, teach=teach
+        )
         checkpoint = places.work / f"{number}-{phase.name}.pt"
         going = train.prepare(setting, model.visual, float(model.logit_scale.detach()), _bridge(recipe, phase, places))
         if checkpoint.is_file():
@@ -125,7 +127,9 @@ def _distilled(recipe: Recipe, places: Places, model: Any, classes: names.Classe
     known = vocabulary(model, tokenizer, own, bank.vectors, places.nouns, places.work)
     _tell(places.work / LOG, "text tower as it was", known.agreement(model, tokenizer))
     shown = _shown(f"text tower, steps of {plan.batch} texts")
-    if not text.distil(model, tokenizer, known.lesson, plan, recipe.seed, places.work / "text.pt", deadline, shown):
+    if not text.distil(
+        model, tokenizer, known.lesson, plan, seed=recipe.seed, kept=places.work / "text.pt", deadline=deadline, wrap=shown
+    ):
         return False
     _tell(places.work / LOG, "text tower, distilled", known.agreement(model, tokenizer))
     return True

@@ -74,6 +74,7 @@ def distil(
     tokenizer: Any,
     lesson: Lesson,
     plan: Words,
+    *,
     seed: int,
     kept: Path,
     deadline: float,

@@ -129,7 +129,9 @@ def step(setting: Setting, state: State) -> tuple[float, float]:
     taught = setting.teach(x) if setting.teach is not None else None
     with precision.fast(setting.device):
         seen = tower.run(state.visual, x, phase.exits, source, phase.noise, phase.drop).float()
-    loss = losses.loss(phase, seen, targets, bank, setting.kinds, state.scale.exp(), taught, state.bridge)
+    loss = losses.loss(
+        phase, seen, targets, bank, kinds=setting.kinds, scale=state.scale.exp(), taught=taught, bridge=state.bridge
+    )
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_([p for group in state.optimizer.param_groups for p in group["params"]], CLIPPED)

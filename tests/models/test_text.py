@@ -69,7 +69,9 @@ def test_a_tower_that_speaks_otherwise_learns_and_names_stay_where_they_are(reci
     kept_close = []
     for lesson in (known.lesson, text.Lesson(taught, vectors)):
         learner = model_of(recipe)
-        assert text.distil(learner, tokenizer, lesson, asked, 0, tmp_path / f"{lesson.often}.pt", float("inf"), iter)
+        assert text.distil(
+            learner, tokenizer, lesson, asked, seed=0, kept=tmp_path / f"{lesson.often}.pt", deadline=float("inf"), wrap=iter
+        )
         assert text.agreement(learner, tokenizer, taught, vectors).cosine > was.cosine + 0.1
         after = text.embedded(learner, tokenizer, [f"a photo of a {name}." for name in names])
         kept_close.append((before * after).sum(1).mean())
@@ -80,8 +82,10 @@ def test_a_lesson_broken_off_goes_on_to_the_bit(recipe, tokenizer, tmp_path):
     lesson = text.Lesson(["one", "two", "three", "four"], torch.nn.functional.normalize(torch.randn(4, 16), dim=-1), often=1)
     asked = plan.Words(samples=24, rate=1e-3, batch=4)
     whole, parts = model_of(recipe), model_of(recipe)
-    assert text.distil(whole, tokenizer, lesson, asked, 0, tmp_path / "whole.pt", float("inf"), iter)
-    while not text.distil(parts, tokenizer, lesson, asked, 0, tmp_path / "parts.pt", time.monotonic() - 1, iter):
+    assert text.distil(whole, tokenizer, lesson, asked, seed=0, kept=tmp_path / "whole.pt", deadline=float("inf"), wrap=iter)
+    while not text.distil(
+        parts, tokenizer, lesson, asked, seed=0, kept=tmp_path / "parts.pt", deadline=time.monotonic() - 1, wrap=iter
+    ):
         parts = model_of(recipe)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name

@@ -138,8 +138,10 @@ def test_the_teachers_answer_pulls_the_tower_towards_it(recipe):
     torch.nn.init.zeros_(bridge.bias)
     seen = tower.Seen(e, {}, tokens, torch.tensor(0.0))
     targets, scale = losses.right_names(torch.arange(4) % 3, 3), torch.tensor(5.0)
-    same = losses.loss(phase, seen, targets, bank, None, scale, losses.Taught(3 * e, 2 * tokens), bridge)
-    apart = losses.loss(phase, seen, targets, bank, None, scale, losses.Taught(-e, -tokens), bridge)
+    same = losses.loss(
+        phase, seen, targets, bank, kinds=None, scale=scale, taught=losses.Taught(3 * e, 2 * tokens), bridge=bridge
+    )
+    apart = losses.loss(phase, seen, targets, bank, kinds=None, scale=scale, taught=losses.Taught(-e, -tokens), bridge=bridge)
     assert float(same) == pytest.approx(0, abs=1e-5)
     assert float(apart) == pytest.approx(4, abs=1e-4)
 
@@ -154,7 +156,7 @@ def test_kinds_pull_an_embedding_towards_all_that_its_class_is(recipe, classes, 
 
     def loss(embedding):
         seen = tower.Seen(embedding, {}, torch.zeros(3, 4, 24), torch.tensor(0.0))
-        return float(losses.loss(phase, seen, targets, kinds.vectors, kinds, scale, None, None))
+        return float(losses.loss(phase, seen, targets, kinds.vectors, kinds=kinds, scale=scale, taught=None, bridge=None))
 
     right, wrong = kinds.shares @ kinds.vectors, kinds.shares.flip(0) @ kinds.vectors
     assert loss(right) < loss(wrong)
