@@ -99,3 +99,10 @@ def test_a_name_must_lead_to_one_file() -> None:
         assert not exists(name, page), name
     assert not exists("xnnpack.py", ROOT / "README.md")
     assert not exists("__main__.py", ROOT / "tools" / "check_torch.py"), "two programs have one"
+
+
+def test_the_readme_stays_one_page_and_leaves_nothing_open() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert 300 < len(readme.split()) <= 900, "results belong into docs/results.md, commands into docs/workstation.md"
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        assert "TODO" not in path.read_text("utf-8"), path.name
