@@ -128,7 +128,7 @@ def _distilled(recipe: Recipe, places: Places, model: Any, classes: names.Classe
     _tell(places.work / LOG, "text tower as it was", known.agreement(model, tokenizer))
     shown = _shown(f"text tower, steps of {plan.batch} texts")
     if not text.distil(
-        model, tokenizer, known.lesson, plan, seed=recipe.seed, kept=places.work / "text.pt", deadline=deadline, wrap=shown
+        model, tokenizer, known.examples, plan, seed=recipe.seed, kept=places.work / "text.pt", deadline=deadline, wrap=shown
     ):
         return False
     _tell(places.work / LOG, "text tower, distilled", known.agreement(model, tokenizer))

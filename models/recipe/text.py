@@ -30,7 +30,7 @@ SAVED_EVERY = 300  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingTexts:
     """Texts and the unit vectors [n, E] they should have; the first `often` of them make up `share` of every batch."""
 
     texts: Sequence[str]
@@ -72,7 +72,7 @@ def embedded(model: Any, tokenizer: Any, texts: Sequence[str], batch: int = 256)
 def distil(
     model: Any,
     tokenizer: Any,
-    lesson: Lesson,
+    examples: TrainingTexts,
     plan: Words,
     *,
     seed: int,
@@ -95,10 +95,10 @@ def distil(
         source = Generator().manual_seed(seed * 1_000_003 + number)
         for group in optimizer.param_groups:
             group["lr"] = plan.rate * min(1, (number + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * number / steps)))
-        chosen = _chosen(lesson, plan.batch, source)
+        chosen = _chosen(examples, plan.batch, source)
         templates = torch.randint(len(TEMPLATES), (plan.batch,), generator=source).tolist()
-        texts = [TEMPLATES[t].format(lesson.texts[i]) for t, i in zip(templates, chosen.tolist(), strict=True)]
-        made, wanted = encode(model, tokenizer(texts)), lesson.vectors[chosen]
+        texts = [TEMPLATES[t].format(examples.texts[i]) for t, i in zip(templates, chosen.tolist(), strict=True)]
+        made, wanted = encode(model, tokenizer(texts)), examples.vectors[chosen]
         loss = 1 - (made * wanted).sum(1).mean() + 0.1 * F.cross_entropy(20 * made @ wanted.T, torch.arange(plan.batch))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -134,11 +134,11 @@ def agreement(model: Any, tokenizer: Any, words: Sequence[str], vectors: Tensor)
     return Agreement(float((made * vectors).sum(1).mean()), float(nearest.float().mean()), len(words))
 
 
-def _chosen(lesson: Lesson, batch: int, source: Generator) -> Tensor:
+def _chosen(examples: TrainingTexts, batch: int, source: Generator) -> Tensor:
     """A batch of places: the share of those that come up often, the rest from all others."""
-    some = round(batch * lesson.share) if lesson.often else 0
-    often = torch.randint(max(lesson.often, 1), (some,), generator=source)
-    others = torch.randint(lesson.often, len(lesson.texts), (batch - some,), generator=source)
+    some = round(batch * examples.share) if examples.often else 0
+    often = torch.randint(max(examples.often, 1), (some,), generator=source)
+    others = torch.randint(examples.often, len(examples.texts), (batch - some,), generator=source)
     return torch.cat([often, others])
 
 

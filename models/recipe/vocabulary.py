@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from models.recipe import text, words
-from models.recipe.text import Agreement, Lesson
+from models.recipe.text import Agreement, TrainingTexts
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The lesson, and words never taught with the unit vectors [n, E] that the encoder gives them in the model's space."""
+    """The examples, and words never taught with the unit vectors [n, E] that the encoder gives them in the model's space."""
 
-    lesson: Lesson
+    examples: TrainingTexts
     unseen: Sequence[str]
     vectors: Tensor
 
@@ -37,5 +37,5 @@ def vocabulary(model: Any, tokenizer: Any, names: Sequence[str], vectors: Tensor
     taught = [noun for noun, out in zip(nouns, held.tolist(), strict=True) if not out]
     unseen = [noun for noun, out in zip(nouns, held.tolist(), strict=True) if out]
     space = words.space(encoded[~held], text.embedded(model, tokenizer, taught))
-    lesson = Lesson([*names, *taught], torch.cat([vectors, space.of(encoded[~held])]), often=len(names))
-    return Vocabulary(lesson, unseen, space.of(encoded[held]))
+    examples = TrainingTexts([*names, *taught], torch.cat([vectors, space.of(encoded[~held])]), often=len(names))
+    return Vocabulary(examples, unseen, space.of(encoded[held]))

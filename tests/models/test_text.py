@@ -1,4 +1,4 @@
-"""The text tower follows a sentence encoder: its space, its lesson, and what words never taught show."""
+"""The text tower follows a sentence encoder: its space, its examples, and what words never taught show."""
 
 import time
 
@@ -62,29 +62,31 @@ def test_a_tower_that_speaks_otherwise_learns_and_names_stay_where_they_are(reci
     before = text.embedded(model, tokenizer, [f"a photo of a {name}." for name in names])
     known = vocabulary(model, tokenizer, names, before, nouns, tmp_path)
     assert len(known.unseen) == 10
-    assert not set(known.unseen) & set(known.lesson.texts)
-    taught, vectors = known.lesson.texts[2:], known.lesson.vectors[2:]
+    assert not set(known.unseen) & set(known.examples.texts)
+    taught, vectors = known.examples.texts[2:], known.examples.vectors[2:]
     was = text.agreement(model, tokenizer, taught, vectors)
     asked = plan.Words(samples=60 * 32, rate=3e-3, batch=32)
     kept_close = []
-    for lesson in (known.lesson, text.Lesson(taught, vectors)):
+    for examples in (known.examples, text.TrainingTexts(taught, vectors)):
         learner = model_of(recipe)
         assert text.distil(
-            learner, tokenizer, lesson, asked, seed=0, kept=tmp_path / f"{lesson.often}.pt", deadline=float("inf"), wrap=iter
+            learner, tokenizer, examples, asked, seed=0, kept=tmp_path / f"{examples.often}.pt", deadline=float("inf"), wrap=iter
         )
         assert text.agreement(learner, tokenizer, taught, vectors).cosine > was.cosine + 0.1
         after = text.embedded(learner, tokenizer, [f"a photo of a {name}." for name in names])
         kept_close.append((before * after).sum(1).mean())
-    assert kept_close[0] > kept_close[1] + 0.1, "names that are in the lesson against names that are not"
+    assert kept_close[0] > kept_close[1] + 0.1, "names that are in the examples against names that are not"
 
 
 def test_a_lesson_broken_off_goes_on_to_the_bit(recipe, tokenizer, tmp_path):
-    lesson = text.Lesson(["one", "two", "three", "four"], torch.nn.functional.normalize(torch.randn(4, 16), dim=-1), often=1)
+    examples = text.TrainingTexts(
+        ["one", "two", "three", "four"], torch.nn.functional.normalize(torch.randn(4, 16), dim=-1), often=1
+    )
     asked = plan.Words(samples=24, rate=1e-3, batch=4)
     whole, parts = model_of(recipe), model_of(recipe)
-    assert text.distil(whole, tokenizer, lesson, asked, seed=0, kept=tmp_path / "whole.pt", deadline=float("inf"), wrap=iter)
+    assert text.distil(whole, tokenizer, examples, asked, seed=0, kept=tmp_path / "whole.pt", deadline=float("inf"), wrap=iter)
     while not text.distil(
-        parts, tokenizer, lesson, asked, seed=0, kept=tmp_path / "parts.pt", deadline=time.monotonic() - 1, wrap=iter
+        parts, tokenizer, examples, asked, seed=0, kept=tmp_path / "parts.pt", deadline=time.monotonic() - 1, wrap=iter
     ):
         parts = model_of(recipe)
     for name, value in whole.state_dict().items():
