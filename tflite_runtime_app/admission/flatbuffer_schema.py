@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tflite_runtime_app.admission.flatbuffer_reader import scalar, table, tables, text, union, vector
 
 IDENTIFIER, VERSION = b"TFL3", 3
-INT32, INT8 = 2, 9
+FLOAT32, FLOAT16, INT32, INT8 = 0, 1, 2, 9
 NO_ACTIVATION, RELU = 0, 1
 
 Floats = npt.NDArray[np.float32]
@@ -103,6 +103,22 @@ class GeluOptions:
     approximate: bool = scalar(0, "?", False)
 
 
+@dataclass(frozen=True, slots=True)
+class GatherOptions:
+    axis: int = scalar(0, "i")
+    batch_dims: int = scalar(1, "i")
+
+
+@dataclass(frozen=True, slots=True)
+class DequantizeOptions:
+    """Nothing to choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArgMaxOptions:
+    output_type: int = scalar(0, "b")
+
+
 # The schema's BuiltinOptions: what stands in an operator's union, by its number.
 OPTIONS: dict[int, type] = {
     8: FullyConnectedOptions,
@@ -111,11 +127,14 @@ OPTIONS: dict[int, type] = {
     11: AddOptions,
     17: ReshapeOptions,
     21: MulOptions,
+    23: GatherOptions,
     26: TransposeOptions,
     27: ReducerOptions,
     28: SubOptions,
     32: StridedSliceOptions,
+    38: DequantizeOptions,
     39: MaximumMinimumOptions,
+    40: ArgMaxOptions,
     89: QuantizeOptions,
     101: BatchMatMulOptions,
     116: GeluOptions,

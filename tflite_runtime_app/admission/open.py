@@ -7,17 +7,16 @@ refused and the last good one lies beside it (`tflite_runtime_app/commands/insta
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from tflite_runtime_app.admission.one_line import in_one_line
 from tflite_runtime_app.admission.signing import PublicKey, verify, verify_bundle
 from tflite_runtime_app.admission.trial_run import admit
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
 from tflite_runtime_app.bundle.labels import LabelBank, read_labels
-from tflite_runtime_app.bundle.manifest import Manifest
-from tflite_runtime_app.errors import AppError, BundleCorrupt, BundleError, BundleIncompatible, LabelError
+from tflite_runtime_app.errors import BundleCorrupt, BundleError, LabelError
+from tflite_runtime_app.policies import check_policy
 
 _AGAIN = "build it again with: convert build"
 
@@ -61,50 +60,19 @@ def accepted_labels(path: str | os.PathLike[str], key: PublicKey | None = None) 
 
 def checked_bundle(path: str | os.PathLike[str]) -> Bundle:
     """`read_bundle`, whose every failure is an AppError of one line."""
-    with _in_one_line(BundleCorrupt, os.fspath(path), f"copy it again, or {_AGAIN}"):
+    with in_one_line(BundleCorrupt, os.fspath(path), f"copy it again, or {_AGAIN}"):
         bundle = read_bundle(path)
-        if not all(name.isprintable() for name in _names(bundle.manifest)):
-            raise BundleIncompatible(f"{os.fspath(path)}: a name in the manifest holds what cannot be printed; {_AGAIN}")
+        check_policy(bundle.manifest, None if bundle.labels is None else len(bundle.labels.names))
         return bundle
 
 
 def checked_labels(source: bytes | str | os.PathLike[str]) -> LabelBank:
     """`read_labels`, whose every failure is a LabelError of one line."""
     where = "the label matrix" if isinstance(source, bytes) else os.fspath(source)
-    with _in_one_line(LabelError, where, "make it again with: convert labels"):
+    with in_one_line(LabelError, where, "make it again with: convert labels"):
         return read_labels(source)
 
 
 def previous_path(path: Path) -> Path:
     """Where the last good file is kept when `path` is replaced."""
     return path.with_name(f"{path.name}.previous")
-
-
-def _names(manifest: Manifest) -> Iterator[str]:
-    """Every name that may come to stand in a message."""
-    yield manifest.name
-    for stage in manifest.stages:
-        yield stage.signature
-        yield from (tensor.name for tensor in (*stage.inputs, *stage.outputs))
-    for gate in manifest.gates:
-        yield from (gate.signature, gate.features.name, gate.score.name)
-
-
-@contextmanager
-def _in_one_line(kind: type[AppError], where: str, remedy: str) -> Iterator[None]:
-    """On the bytes of a stranger zip, JSON and npz readers raise nearly anything: RecursionError, zlib.error, SystemError, …"""
-    try:
-        try:
-            yield
-        except AppError as error:
-            raise type(error)(_one_line(str(error))) from error
-    except AppError:
-        raise
-    except Exception as error:
-        reason = _one_line(str(error))[:200] or type(error).__name__
-        raise kind(f"{where}: cannot be read ({reason}); {remedy}") from error
-
-
-def _one_line(text: str) -> str:
-    """Names in a file may hold line feeds and a terminal's commands."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))

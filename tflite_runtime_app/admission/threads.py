@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tflite_runtime_app.admission.trial_run import identity
+from tflite_runtime_app.admission.child import identity
 from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.files import cache_folder, write_atomically
 from tflite_runtime_app.inference.cascade import Cascade, load_cascade
@@ -32,7 +32,9 @@ def valid_threads(bundle: Bundle, wanted: int, load: Callable[[Bundle, int], Cas
     """
     if wanted == 1:
         return 1, ""
-    mark = cache_folder("threads") / hashlib.sha256(f"{identity(bundle)} {wanted}".encode()).hexdigest()
+    mark = (
+        cache_folder("threads") / hashlib.sha256(f"{identity(bundle.manifest.flatbuffer_sha256)} {wanted}".encode()).hexdigest()
+    )
     found = _remembered(mark)
     if not found:
         found = VALID if _agree(bundle, wanted, load or _load) else ONE

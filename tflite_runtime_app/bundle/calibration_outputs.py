@@ -14,6 +14,8 @@ from tflite_runtime_app.bundle.manifest import Manifest, TensorSpec
 from tflite_runtime_app.bundle.npz import npz_bytes, read_npz
 from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
 
+MOST_IMAGES = 4096  # exits are fitted on them while somebody waits; builds keep a few hundred
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Remembered:
@@ -40,6 +42,8 @@ def from_bytes(content: bytes, manifest: Manifest) -> Remembered:
     embeddings, variances = arrays["embeddings"], arrays["variances"]
     stages, exits = len(manifest.stages), sum(1 for _ in output_specs(manifest, "variance"))
     shapes = (len(embeddings), stages, manifest.embedding_size), (len(embeddings), exits)
+    if len(embeddings) > MOST_IMAGES:
+        raise BundleIncompatible(f"remembered.npz holds {len(embeddings)} images, {MOST_IMAGES} at most are read; {BUILD_AGAIN}")
     if (embeddings.shape, variances.shape) != shapes or {embeddings.dtype, variances.dtype} != {np.dtype(np.int8)}:
         raise BundleIncompatible(
             f"remembered.npz should be int8 {shapes}, is {embeddings.shape} and {variances.shape}; {BUILD_AGAIN}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 from tflite_runtime_app.bundle.calibration_outputs import Remembered, from_bytes
 from tflite_runtime_app.bundle.container import appended, detached
 from tflite_runtime_app.bundle.digest import sha256_hex
+from tflite_runtime_app.bundle.fields import parsed_json
 from tflite_runtime_app.bundle.labels import LabelBank, check_space, read_labels
 from tflite_runtime_app.bundle.manifest import Manifest, from_json, to_json
 from tflite_runtime_app.bundle.structure import check_structure
@@ -83,16 +83,15 @@ def pack(flatbuffer: bytes, manifest: Manifest, members: Mapping[str, bytes]) ->
     digests = {name: sha256_hex(content) for name, content in sorted(members.items())}
     manifest = replace(manifest, flatbuffer_sha256=sha256_hex(flatbuffer), members=digests)
     check_structure(manifest)
-    return appended(flatbuffer, {MANIFEST: to_json(manifest).encode(), **dict(sorted(members.items()))}), manifest
+    described = to_json(manifest).encode()
+    from_json(described)  # a number out of its range is found here, not on the board
+    return appended(flatbuffer, {MANIFEST: described, **dict(sorted(members.items()))}), manifest
 
 
 def _read_manifest(members: dict[str, bytes], path: Path) -> Manifest:
     if MANIFEST not in members:
         raise BundleCorrupt(f"{path}: expected a {MANIFEST}, found {', '.join(members) or 'nothing'}; {_AGAIN}")
-    try:
-        return from_json(members[MANIFEST].decode())
-    except UnicodeDecodeError as error:
-        raise BundleCorrupt(f"{path}: {MANIFEST} is no text ({error}); {_AGAIN}") from error
+    return from_json(members[MANIFEST])
 
 
 def _check_members(flatbuffer: bytes, members: dict[str, bytes], manifest: Manifest, path: Path) -> None:
@@ -107,10 +106,7 @@ def _check_members(flatbuffer: bytes, members: dict[str, bytes], manifest: Manif
 
 
 def _read_report(members: dict[str, bytes], path: Path) -> dict[str, Any]:
-    try:
-        report = json.loads(members.get(REPORT, b"{}"))
-    except ValueError as error:
-        raise BundleCorrupt(f"{path}: {REPORT} is not JSON ({error}); {_AGAIN}") from error
+    report = parsed_json(members.get(REPORT, b"{}"), f"{path}: {REPORT}", _AGAIN)
     if not isinstance(report, dict):
         raise BundleCorrupt(f"{path}: {REPORT} should be an object, found {type(report).__name__}; {_AGAIN}")
     return report

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any
 
-from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
+from tflite_runtime_app.bundle.fields import parsed_json, read_fields
+from tflite_runtime_app.bundle.ranges import BUNDLE
+from tflite_runtime_app.errors import BundleIncompatible
 
 SCHEMA_VERSION = 1
 # What policies were called before they had the paper's own name (layer-adaptive confidence thresholds, LCT); still read, never written.
@@ -136,54 +135,18 @@ def to_json(manifest: Manifest) -> str:
     return json.dumps(dataclasses.asdict(manifest), indent=1, sort_keys=True)
 
 
-def from_json(text: str) -> Manifest:
+def from_json(text: str | bytes) -> Manifest:
     """The manifest that `to_json` wrote, a former policy's name replaced by today's.
 
-    Raises BundleIncompatible naming a field missing, unknown or of another type.
+    Raises BundleIncompatible naming a field missing, unknown, of another type or out of its range (`ranges.py`).
     """
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise BundleIncompatible(f"manifest.json is not JSON ({error}); {BUILD_AGAIN}") from error
+    value = parsed_json(text, "manifest.json")
     schema = value.get("schema") if isinstance(value, dict) else None
     if schema != SCHEMA_VERSION:
         raise BundleIncompatible(
-            f"the bundle's manifest has schema {schema!r}, this program reads {SCHEMA_VERSION}; "
+            f"the bundle's manifest has schema {schema!r:.40}, this program reads {SCHEMA_VERSION}; "
             "build the bundle again with this version's: convert build"
         )
-    manifest = typing.cast(Manifest, _read(Manifest, value, "manifest"))
+    manifest = read_fields(Manifest, value, "manifest", BUNDLE)
     name = manifest.policy.name
     return dataclasses.replace(manifest, policy=dataclasses.replace(manifest.policy, name=FORMER_POLICIES.get(name, name)))
-
-
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """`value`, parsed JSON, as an instance of the annotated type `kind`."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _read_dataclass(typing.cast(type, kind), value, where)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_read(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
-    if origin is dict and isinstance(value, dict):
-        return {str(key): _read(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin in (types.UnionType, typing.Union):
-        return None if value is None else _read(arguments[0], value, where)
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-        return value
-    expected = getattr(kind, "__name__", str(kind))
-    raise BundleIncompatible(f"{where} should be {expected}, found {value!r:.60}; {BUILD_AGAIN}")
-
-
-def _read_dataclass(kind: type, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise BundleIncompatible(f"{where} should be an object, found {value!r:.60}; {BUILD_AGAIN}")
-    hints = typing.get_type_hints(kind)
-    unknown = sorted(set(value) - set(hints))
-    required = {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}
-    missing = sorted(required - set(value))
-    if unknown or missing:
-        raise BundleIncompatible(
-            f"{where} has unknown fields {unknown} and lacks {missing}; it was written by another version, build the bundle again"
-        )
-    return kind(**{name: _read(hints[name], item, f"{where}.{name}") for name, item in value.items()})

@@ -12,6 +12,7 @@ from tflite_runtime_app.bundle.digest import sha256_hex
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.bundle.manifest import Manifest, PolicySpec
 from tflite_runtime_app.exits.thresholds import NEVER
+from tflite_runtime_app.policies import ClassBased
 
 
 def labels_digest(names: tuple[str, ...]) -> str:
@@ -20,7 +21,12 @@ def labels_digest(names: tuple[str, ...]) -> str:
 
 
 def labels_match(manifest: Manifest, bank: LabelBank) -> bool:
-    """Whether the manifest's thresholds were fitted on these labels; a manifest that does not say is taken at its word."""
+    """Whether the manifest's thresholds were fitted on these labels; a manifest that does not say is taken at its word.
+
+    But a threshold for each label is for as many labels as there are thresholds.
+    """
+    if manifest.policy.name == ClassBased.name and len(manifest.policy.parameters) != len(bank.names):
+        return False
     return manifest.calibration.labels in ("", labels_digest(bank.names))
 
 

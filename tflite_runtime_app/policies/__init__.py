@@ -25,6 +25,7 @@ __all__ = [
     "Never",
     "Patience",
     "Policy",
+    "check_policy",
     "policy_from_manifest",
 ]
 
@@ -41,3 +42,12 @@ def policy_from_manifest(manifest: Manifest) -> Policy:
         f"this program knows the policies {known}, the bundle asks for {manifest.policy.name!r}; "
         "install the version that built it"
     )
+
+
+def check_policy(manifest: Manifest, labels: int | None) -> None:
+    """Returns when the bundle's policy can be asked with its own `labels` (how many; None without any). Raises BundleIncompatible."""
+    policy = policy_from_manifest(manifest)
+    if isinstance(policy, ClassBased) and labels is not None and len(policy.thresholds) != labels:
+        raise BundleIncompatible(
+            f"policy class-based has {len(policy.thresholds)} thresholds for {labels} labels; build the bundle again with: convert build"
+        )

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tflite_runtime_app.bundle.container import DIGEST_BYTES, appended, detached
 from tflite_runtime_app.bundle.digest import sha256_hex
+from tflite_runtime_app.bundle.fields import parsed_json, read_fields
 from tflite_runtime_app.bundle.manifest import Manifest
+from tflite_runtime_app.bundle.ranges import TEXT_TOWER
 from tflite_runtime_app.errors import BundleCorrupt, BundleIncompatible, LabelError
 
 MEMBER = "text.json"
 SCHEMA_VERSION = 1
 TOKENIZER, POOLING = "clip-bpe", "end-of-text"
-_AGAIN = "make it with: convert text BUNDLE"
+REMEDY = "make it with: convert text BUNDLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,12 @@ class TextManifest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextFile:
-    """A text tower's file whose every byte was checked."""
+    """A text tower's file whose every byte was checked; `digest` is the one it ends in."""
 
     path: Path
     flatbuffer: bytes
     manifest: TextManifest
+    digest: str = ""
 
 
 def text_path(bundle: Path) -> Path:
@@ -74,24 +77,32 @@ def read_text(path: Path, content: bytes | None = None) -> TextFile:
     try:
         data = path.read_bytes() if content is None else content
     except OSError as error:
-        raise BundleCorrupt(f"{path}: expected a text tower, found: {error.strerror}; {_AGAIN}") from error
-    flatbuffer, members = detached(data, path, (MEMBER,), _AGAIN)
+        raise BundleCorrupt(f"{path}: expected a text tower, found: {error.strerror}; {REMEDY}") from error
+    flatbuffer, members = detached(data, path, (MEMBER,), REMEDY)
     if MEMBER not in members:
-        raise BundleCorrupt(f"{path}: expected a {MEMBER} behind the model, found none; {_AGAIN}")
+        raise BundleCorrupt(f"{path}: expected a {MEMBER} behind the model, found none; {REMEDY}")
     manifest = _manifest(members[MEMBER], str(path))
     if sha256_hex(flatbuffer) != manifest.flatbuffer_sha256:
-        raise BundleCorrupt(f"{path}: the model does not match the manifest's digest; {_AGAIN}")
-    return TextFile(path, flatbuffer, manifest)
+        raise BundleCorrupt(f"{path}: the model does not match the manifest's digest; {REMEDY}")
+    return TextFile(path, flatbuffer, manifest, data[-DIGEST_BYTES:].decode())
 
 
-def digest_at_end(path: Path) -> str:
-    """The digest that the file ends in, unchecked: enough to tell which file it is. Empty when there is no reading it."""
+def whole_digest(path: Path) -> str:
+    """The digest that the file ends in, where its bytes are those that it was made of; "" else, or where there is no reading it.
+
+    It takes a megabyte of memory, whatever the file's size.
+    """
     try:
         with open(path, "rb") as file:
-            file.seek(-DIGEST_BYTES, os.SEEK_END)
-            return file.read().decode("ascii")
-    except (OSError, UnicodeDecodeError):
+            left = os.fstat(file.fileno()).st_size - DIGEST_BYTES
+            found = hashlib.sha256()
+            while left > 0 and (part := file.read(min(left, 1 << 20))):
+                found.update(part)
+                left -= len(part)
+            stated = file.read(DIGEST_BYTES + 1)
+    except OSError:
         return ""
+    return found.hexdigest() if stated == found.hexdigest().encode() else ""
 
 
 def check_belongs(text: TextFile, manifest: Manifest) -> None:
@@ -100,30 +111,26 @@ def check_belongs(text: TextFile, manifest: Manifest) -> None:
     if (found.space_id, found.embedding_size) != (manifest.space_id, manifest.embedding_size):
         raise LabelError(
             f"{text.path} is the text tower of {found.name} (space {found.space_id:.12}), this bundle ({manifest.name}) is space "
-            f"{manifest.space_id:.12}; {_AGAIN}"
+            f"{manifest.space_id:.12}; {REMEDY}"
         )
 
 
 def _manifest(content: bytes, where: str) -> TextManifest:
-    """The manifest, every field of its type. Raises BundleIncompatible naming what is not as expected."""
+    """The manifest, every field of its type and in its range. Raises BundleIncompatible naming what is not as expected."""
+    value = parsed_json(content, f"{where}: {MEMBER}", REMEDY)
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA_VERSION:
+        raise BundleIncompatible(f"{where}: {MEMBER} is of another version than {SCHEMA_VERSION}; {REMEDY}")
     try:
-        value = json.loads(content)
-    except ValueError as error:
-        raise BundleIncompatible(f"{where}: {MEMBER} is not JSON ({error}); {_AGAIN}") from error
-    wanted = {f.name: f for f in dataclasses.fields(TextManifest)}
-    if not isinstance(value, dict) or value.get("schema") != SCHEMA_VERSION or set(value) != set(wanted):
-        raise BundleIncompatible(f"{where}: {MEMBER} is of another version than {SCHEMA_VERSION}; {_AGAIN}")
-    checks: dict[str, Any] = {"int": int, "str": str, "tuple[int, ...]": list, "tuple[str, ...]": list}
-    wrong = [name for name, f in wanted.items() if not isinstance(value[name], checks.get(str(f.type), dict))]
-    lengths, templates = value["lengths"], value["templates"]
-    if not wrong and not all(isinstance(item, int) and item > 2 for item in lengths):
-        wrong.append("lengths")
-    if not wrong and not (lengths and lengths == sorted(lengths) and lengths[-1] == value["context"]):
-        wrong.append("lengths")
-    if not wrong and not (templates and all(isinstance(item, str) and "{}" in item for item in templates)):
-        wrong.append("templates")
-    if not wrong and (value["tokenizer"], value["pooling"]) != (TOKENIZER, POOLING):
-        wrong.append(f"tokenizer or pooling ({value['tokenizer']}, {value['pooling']})")
-    if wrong:
-        raise BundleIncompatible(f"{where}: {MEMBER} does not do for this program: {', '.join(wrong)}; {_AGAIN}")
-    return TextManifest(**{**value, "lengths": tuple(lengths), "templates": tuple(templates)})
+        manifest = read_fields(TextManifest, value, "text", TEXT_TOWER)
+    except BundleIncompatible as error:
+        raise BundleIncompatible(f"{where}: {error}") from None
+    rising = list(manifest.lengths) == sorted(set(manifest.lengths)) and manifest.lengths[-1] == manifest.context
+    for fits, what in (
+        (rising, f"lengths should rise to the context of {manifest.context}, found {manifest.lengths}"),
+        (all("{}" in template for template in manifest.templates), "templates should each hold {}"),
+        (manifest.tokenizer == TOKENIZER, f"the tokenizer should be {TOKENIZER}, found {manifest.tokenizer}"),
+        (manifest.pooling == POOLING, f"the pooling should be {POOLING}, found {manifest.pooling}"),
+    ):
+        if not fits:
+            raise BundleIncompatible(f"{where}: {MEMBER}: {what}; {REMEDY}")
+    return manifest

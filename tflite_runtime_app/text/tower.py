@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tflite_runtime_app.bundle.labels import unit
 from tflite_runtime_app.errors import BundleIncompatible
 from tflite_runtime_app.inference.engine import LiteRtEngine
-from tflite_runtime_app.text.file import TextFile
+from tflite_runtime_app.text.file import REMEDY, TextFile
 from tflite_runtime_app.text.signature import EMBEDDING, IDS, key_of
 from tflite_runtime_app.text.tokenizer import Tokenizer
 
@@ -33,17 +33,43 @@ class TextTower:
                 "make it with this version's: convert text BUNDLE"
             )
         self._engine: Any = LiteRtEngine(file.flatbuffer, threads)  # its types are those of the int8 image tower
-        missing = [key_of(length) for length in self._lengths if key_of(length) not in self._engine.signatures]
-        if missing:
-            raise BundleIncompatible(f"{file.path} has no signature {missing[0]}; make it with: convert text BUNDLE")
+        self._path = file.path
+        for length in self._lengths:
+            self._check(key_of(length), (1, length), (1, file.manifest.embedding_size))
+
+    def _check(self, key: str, ids: tuple[int, int], embedding: tuple[int, int]) -> None:
+        """The signature is there, and takes and gives what the manifest says."""
+        found = self._engine.signatures.get(key)
+        if found is None:
+            raise BundleIncompatible(f"{self._path} has no signature {key}; {REMEDY}")
+        shapes = {name: (facts.shape, facts.dtype) for name, facts in (*found.inputs.items(), *found.outputs.items())}
+        wanted = {IDS: (ids, "int32"), EMBEDDING: (embedding, "float32")}
+        if shapes != wanted:
+            raise BundleIncompatible(f"{self._path}: signature {key} should have {wanted}, has {shapes}; {REMEDY}")
 
     def embed(self, sentence: str) -> Vectors:
-        """The unit vector [E] of one sentence."""
+        """The unit vector [E] of one sentence. Raises BundleIncompatible where the tower fails on it or gives no direction."""
         ids = self._tokenizer.encode(sentence, self._context)
         length = next(length for length in self._lengths if length >= len(ids))
         padded = np.zeros((1, length), np.int32)
         padded[0, : len(ids)] = ids
-        return unit(self._engine.invoke(key_of(length), {IDS: padded})[EMBEDDING][0])
+        try:
+            found = self._engine.invoke(key_of(length), {IDS: padded})[EMBEDDING][0]
+        except (RuntimeError, ValueError) as error:
+            raise BundleIncompatible(f"{self._path} fails on {sentence!r:.60} ({' '.join(str(error).split())}); {REMEDY}") from error
+        if not (np.isfinite(found).all() and found.any()):
+            raise BundleIncompatible(f"{self._path} makes no direction of {sentence!r:.60}; {REMEDY}")
+        return unit(found)
+
+    def try_lengths(self) -> None:
+        """Every signature ran, on a sentence of no words and on one that fills it with the last token but one. Raises as `embed`."""
+        for length in self._lengths:
+            for filler in (0, self._tokenizer.size - 3):
+                ids = np.full((1, length), filler, np.int32)
+                ids[0, 0], ids[0, -1] = self._tokenizer.size - 2, self._tokenizer.size - 1
+                found = self._engine.invoke(key_of(length), {IDS: ids})[EMBEDDING]
+                if not np.isfinite(found).all():
+                    raise BundleIncompatible(f"signature {key_of(length)} gives numbers that are not finite; {REMEDY}")
 
     def label_vectors(self, names: Sequence[str], templates: Sequence[str], done: Callable[[int], None] | None = None) -> Vectors:
         """[names, E]: for each name the normalised mean, over the templates, of the sentences' unit vectors, as `convert labels` makes it.

@@ -14,9 +14,10 @@ from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.errors import BundleError, LabelError
 from tflite_runtime_app.text.cache import LabelCache
-from tflite_runtime_app.text.file import check_belongs, digest_at_end, read_text
+from tflite_runtime_app.text.file import check_belongs, whole_digest
 from tflite_runtime_app.text.ready import Ready
 from tflite_runtime_app.text.tower import TextTower, Vectors
+from tflite_runtime_app.text.trial import admit_text, checked_text
 
 SLOW = 2.0  # seconds between two words on how far the text tower is
 
@@ -58,19 +59,24 @@ class VectorMaker:
         return LabelBank(np.stack([vectors[name] for name in names]), tuple(names), templates, self.manifest.space_id)
 
     def _made(self, names: Sequence[str], templates: tuple[str, ...]) -> tuple[dict[str, Vectors], tuple[str, ...]]:
-        """The names' vectors by the text tower, and the templates they were made with: the tower's own where none are given."""
-        digest = digest_at_end(self.tower)
-        if templates:  # then what was made before does without reading the tower
-            known = LabelCache(self.cache, digest, templates, self.manifest.space_id).get(names)
+        """The names' vectors by the text tower, and the templates they were made with: the tower's own where none are given.
+
+        What was remembered counts only for a tower that passes today: whole, and signed where a signature is asked for.
+        """
+        content = None if self.key is None else verify(self.tower, "text-tower", self.key)
+        if templates and content is None:  # then what was made before does without holding the tower in memory
+            digest = whole_digest(self.tower)
+            known = LabelCache(self.cache, digest, templates, self.manifest.space_id).get(names) if digest else {}
             if len(known) == len(names):
                 return known, templates
-        content = None if self.key is None else verify(self.tower, "text-tower", self.key)
-        file = read_text(self.tower, content)
+        file = checked_text(self.tower, content)
         check_belongs(file, self.manifest)
         templates = templates or file.manifest.templates
-        cache = LabelCache(self.cache, digest, templates, self.manifest.space_id)
-        fresh = [name for name in names if name not in cache.get(names)]
+        cache = LabelCache(self.cache, file.digest, templates, self.manifest.space_id)
+        known = cache.get(names)
+        fresh = [name for name in names if name not in known]
         if fresh:
+            admit_text(file)
             cache.add(fresh, TextTower(file, self.threads).label_vectors(fresh, templates, self._progress(len(fresh))))
         return cache.get(names), templates
 

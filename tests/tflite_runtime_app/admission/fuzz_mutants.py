@@ -1,8 +1,9 @@
-"""Mutants, each from a seed and a number: bundles, label files and images, as accident and malice make them.
+"""Mutants, each from a seed and a number: bundles, text towers, label files and images, as accident and malice make them.
 
-Half of the bundles have their digests made anew, so that what was done to them is met by the checks behind the first.
+Most of the bundles and text towers have their digests made anew, so that what was done to them is met by the checks behind the first.
 """
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -19,15 +20,16 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from PIL import Image
 
-from tests.tflite_runtime_app import tiny_bundle
+from tests.tflite_runtime_app import tiny_bundle, tiny_text
 from tflite_runtime_app.bundle import calibration_outputs
-from tflite_runtime_app.bundle.file import pack
 from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.bundle.manifest import to_json
 
 INTERESTING = (0, 1, -1, 2, 3, 4, 7, 8, 16, 127, 128, 255, 256, 32767, 65535, 65536, 1 << 20, (1 << 31) - 1, -(1 << 31), 1 << 24)
-KINDS = ("bundle", "labels", "image")
-SHARES = (0.7, 0.1, 0.2)
+KINDS = ("bundle", "text", "labels", "image")
+SHARES = (0.6, 0.15, 0.1, 0.15)
+WAYS = ("raw", "model", "tables", "manifest", "members")
+SHARES_OF_WAYS = {"bundle": (0.25, 0.17, 0.22, 0.26, 0.1), "text": (0.2, 0.25, 0.35, 0.2, 0.0)}
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,9 @@ def mutant(seed: int, number: int) -> Mutant:
     """The same bytes for the same seed and number, on every machine."""
     draw = random.Random(f"{seed}/{number}")
     kind = draw.choices(KINDS, SHARES)[0]
-    if kind == "bundle":
-        how = draw.choices(("raw", "model", "tables", "members"), (0.42, 0.2, 0.26, 0.12))[0]
-        return Mutant(kind, how, {"raw": _raw, "model": _model, "tables": _tables, "members": _members}[how](draw))
+    if kind in SHARES_OF_WAYS:
+        how = draw.choices(WAYS, SHARES_OF_WAYS[kind])[0]
+        return Mutant(kind, how, _MAKE[how](draw, kind))
     if kind == "labels":
         return Mutant(kind, "npz", _npz(draw))
     return Mutant(kind, *_image(draw))
@@ -85,9 +87,28 @@ def damaged(content: bytes, draw: random.Random) -> bytes:
     return bytes(found)
 
 
+@dataclass(frozen=True)
+class Sound:
+    """A file before it is harmed: the flatbuffer, the description's name and JSON text, and the other members."""
+
+    flatbuffer: bytes
+    described: str
+    description: str
+    members: dict[str, bytes]
+
+    def sealed(self, **changes) -> bytes:
+        """With the parts that `changes` name in place of its own, and every digest made to fit."""
+        parts = {"flatbuffer": self.flatbuffer, "description": json.loads(self.description), "members": self.members, **changes}
+        return sealed(parts["flatbuffer"], parts["description"], parts["members"], self.described)
+
+
 @cache
-def _parts() -> tuple[tuple[tiny_bundle.Tiny, dict[str, bytes]], ...]:
-    """Two tiny bundles, the second with a stream of two terms, each with every member."""
+def _sound(kind: str) -> tuple[Sound, ...]:
+    """Two tiny bundles, the second with a stream of two terms, each with every member; or a text tower for each form of weights."""
+    if kind == "text":
+        towers = [tiny_text.emit(tiny_text.tower(), form, tiny_text.LENGTHS) for form in ("float16", "int8", "float32")]
+        description = json.dumps(dataclasses.asdict(tiny_text.manifest()))
+        return tuple(Sound(tower, "text.json", description, {}) for tower in towers)
     found = []
     for two_term in (False, True):
         tiny = tiny_bundle.build(two_term)
@@ -101,50 +122,47 @@ def _parts() -> tuple[tuple[tiny_bundle.Tiny, dict[str, bytes]], ...]:
             "report.json": b'{"cosine": 0.99}',
             "remembered.npz": calibration_outputs.to_bytes(memory),
         }
-        found.append((tiny, members))
+        found.append(Sound(tiny.flatbuffer, "manifest.json", to_json(tiny.manifest), members))
     return tuple(found)
-
-
-@cache
-def _parsed(stream: str) -> dict:
-    return next(json.loads(to_json(tiny.manifest)) for tiny, _ in _parts() if tiny.manifest.stream == stream)
 
 
 def prepare() -> None:
     """What mutants are made of is there, so that forks need not make it again."""
-    for index, (tiny, _) in enumerate(_parts()):
-        _whole(index), _parsed(tiny.manifest.stream), _model_of(tiny.flatbuffer)
+    for kind in SHARES_OF_WAYS:
+        for sound in _sound(kind):
+            _whole(sound.flatbuffer, kind), _model_of(sound.flatbuffer)
     _pictures(), burst()
 
 
 @cache
-def _whole(index: int) -> bytes:
-    tiny, members = _parts()[index]
-    return pack(tiny.flatbuffer, tiny.manifest, members)[0]
+def _whole(flatbuffer: bytes, kind: str) -> bytes:
+    return next(sound for sound in _sound(kind) if sound.flatbuffer == flatbuffer).sealed()
 
 
-def _raw(draw: random.Random) -> bytes:
-    return damaged(_whole(draw.randrange(2)), draw)
+def _raw(draw: random.Random, kind: str) -> bytes:
+    return damaged(_whole(draw.choice(_sound(kind)).flatbuffer, kind), draw)
 
 
-def _model(draw: random.Random) -> bytes:
+def _model(draw: random.Random, kind: str) -> bytes:
     """The flatbuffer's bytes damaged, its numbers above all, and every digest made to fit."""
-    tiny, members = draw.choice(_parts())
-    content = bytearray(tiny.flatbuffer)
+    sound = draw.choice(_sound(kind))
+    content = bytearray(sound.flatbuffer)
+    tables = len(content) // 4 if kind == "bundle" else 2000  # of a text tower's file the tables stand first, then the weights
     for _ in range(draw.choice((1, 1, 1, 2, 4))):
-        place = draw.randrange(2, len(content) // 4) * 4
+        place = draw.randrange(2, tables) * 4
         (value,) = struct.unpack_from("<i", content, place)
         changed = draw.choice((*INTERESTING, value + 1, value - 1, value + 4, value - 4, value * 2, -value, draw.getrandbits(32)))
         struct.pack_into("<I", content, place, changed % (1 << 32))
-    flatbuffer = bytes(content) if draw.random() < 0.75 else tiny.flatbuffer[:8] + damaged(tiny.flatbuffer[8:], draw)
-    return sealed(flatbuffer, tiny.manifest, members)
+    return sound.sealed(
+        flatbuffer=bytes(content) if draw.random() < 0.75 else sound.flatbuffer[:8] + damaged(sound.flatbuffer[8:], draw)
+    )
 
 
-def _tables(draw: random.Random) -> bytes:
+def _tables(draw: random.Random, kind: str) -> bytes:
     """A sound flatbuffer that says something else: indices, shapes, types, codes, options, grids."""
-    tiny, members = draw.choice(_parts())
+    sound = draw.choice(_sound(kind))
     while True:
-        model = pickle.loads(_model_of(tiny.flatbuffer))
+        model = pickle.loads(_model_of(sound.flatbuffer))
         for _ in range(draw.choice((1, 1, 2, 3))):
             _change(model, draw)
         builder = flatbuffers.Builder(1 << 14)
@@ -152,7 +170,30 @@ def _tables(draw: random.Random) -> bytes:
             builder.Finish(model.Pack(builder), b"TFL3")
         except Exception:  # a number that does not go into its field, a table of the wrong kind: draw again
             continue
-        return sealed(bytes(builder.Output()), tiny.manifest, members)
+        return sound.sealed(flatbuffer=bytes(builder.Output()))
+
+
+def _manifest(draw: random.Random, kind: str) -> bytes:
+    """What the file says of itself is something else in one place or a few; the exits' policy among them."""
+    sound = draw.choice(_sound(kind))
+    description = json.loads(sound.description)
+    if kind == "bundle" and draw.random() < 0.4:
+        description["policy"] = {"name": draw.choice(POLICIES), "parameters": _parameters(draw)}
+        description["calibration"]["risk"] = {name: draw.choice(NUMBERS) for name in ("alpha", "delta")}
+    for _ in range(draw.choice((0, 1, 1, 2))):
+        _change_json(description, draw)
+    return sound.sealed(description=description)
+
+
+POLICIES = ("never", "always", "confidence", "class-based", "patience", "lct", "ltt-lct", "ltt-lact")
+NUMBERS = (0, 1, -1, 0.5, 2.0, 3, 1e9, 1e308, -1e9, float("nan"), float("inf"), 0.1, 0.04, 127, 128, 129, 4096)
+
+
+def _parameters(draw: random.Random) -> dict[str, float]:
+    names = draw.choice(
+        (("threshold",), ("exit",), ("in_a_row",), ("offset_0", "offset_1"), ("0", "1", "2", "3"), ("0", "1"), ())
+    )
+    return {name: draw.choice(NUMBERS) for name in names}
 
 
 @cache
@@ -219,31 +260,28 @@ def _other(value, draw: random.Random):
     return draw.choice((*INTERESTING, value + 1, value - 1, value * 2, draw.randrange(160)))
 
 
-def _members(draw: random.Random) -> bytes:
-    """Manifest, labels, report and memory changed; or the zip is not what it seems."""
-    tiny, members = draw.choice(_parts())
-    members = dict(members)
-    match draw.randrange(6):
-        case 0 | 1:
-            text = pack(tiny.flatbuffer, tiny.manifest, members)[0]
-            with zipfile.ZipFile(io.BytesIO(text)) as archive:
-                manifest = json.loads(archive.read("manifest.json"))
-            _change_json(manifest, draw)
-            return sealed(tiny.flatbuffer, manifest, members)
-        case 2:
+def _members(draw: random.Random, kind: str) -> bytes:
+    """Labels, report and memory changed; or the zip is not what it seems."""
+    sound = draw.choice(_sound(kind))
+    members = dict(sound.members)
+    match draw.randrange(4):
+        case 0:
             members["labels.npz"] = _npz(draw)
-        case 3:
+        case 1:
             members["remembered.npz"] = draw.choice((_npz(draw), damaged(members["remembered.npz"], draw)))
-        case 4:
+        case 2:
             members["report.json"] = draw.choice(
                 (b"[" * 100_000, b'{"a":' * 50_000, b"\xff", b"[]", b"null", b"1e999", b'"\\ud800"')
             )
-        case 5:
+        case 3:
             names = list(members)
             draw.shuffle(names)
             members = dict(zip(names, members.values(), strict=True))
     tricks = (None, None, None, "twice", "deflated", "sizes", "crc", "name", "flags")
-    return sealed(tiny.flatbuffer, tiny.manifest, members, draw.choice(tricks), draw)
+    return sealed(sound.flatbuffer, json.loads(sound.description), members, sound.described, draw.choice(tricks), draw)
+
+
+_MAKE = {"raw": _raw, "model": _model, "tables": _tables, "manifest": _manifest, "members": _members}
 
 
 def _change_json(value, draw: random.Random) -> None:
@@ -276,16 +314,23 @@ def _change_json(value, draw: random.Random) -> None:
         value[key] = draw.choice(odd)
 
 
-def sealed(flatbuffer: bytes, manifest, members, trick: str | None = None, draw: random.Random | None = None) -> bytes:
-    """A file whose digests all hold, whatever stands in it; `manifest` is one, or parsed JSON."""
-    if not isinstance(manifest, dict):
-        manifest = _parsed(manifest.stream)
-    manifest = dict(manifest, flatbuffer_sha256=_sha256(flatbuffer), members={k: _sha256(v) for k, v in members.items()})
+def sealed(
+    flatbuffer: bytes,
+    description: dict,
+    members: dict[str, bytes],
+    described: str = "manifest.json",
+    trick: str | None = None,
+    draw: random.Random | None = None,
+) -> bytes:
+    """A file whose digests all hold, whatever stands in it; `described` is the member that `description`, parsed JSON, becomes."""
+    description = dict(description, flatbuffer_sha256=_sha256(flatbuffer))
+    if described == "manifest.json":
+        description["members"] = {name: _sha256(content) for name, content in members.items()}
     buffer = io.BytesIO(flatbuffer)
     buffer.seek(0, io.SEEK_END)
     how = zipfile.ZIP_DEFLATED if trick == "deflated" else zipfile.ZIP_STORED
     with zipfile.ZipFile(buffer, "w", how) as archive:
-        everything = {"manifest.json": json.dumps(manifest).encode(), **members}
+        everything = {described: json.dumps(description).encode(), **members}
         for name, content in everything.items():
             archive.writestr(zipfile.ZipInfo("../labels.npz" if trick == "name" and name == "labels.npz" else name), content, how)
         if trick == "twice":
@@ -308,7 +353,7 @@ def _sha256(data: bytes) -> str:
 
 def _npz(draw: random.Random) -> bytes:
     """A label matrix damaged, or rebuilt with an array that is not what its header says, or packed to burst."""
-    sound = _parts()[0][1]["labels.npz"]
+    sound = _sound("bundle")[0].members["labels.npz"]
     if draw.random() < 0.5:
         return damaged(sound, draw)
     with zipfile.ZipFile(io.BytesIO(sound)) as archive:

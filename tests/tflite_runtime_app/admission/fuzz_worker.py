@@ -20,15 +20,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from tests.clone import ROOT
 from tests.tflite_runtime_app import tiny_bundle
 from tests.tflite_runtime_app.admission import fuzz_mutants
 from tflite_runtime_app.admission.flatbuffer_check import check
 from tflite_runtime_app.admission.open import checked_bundle, checked_labels
 from tflite_runtime_app.admission.trial_run import try_model
+from tflite_runtime_app.bundle.file import Bundle
+from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.bundle.manifest import Preprocessing
+from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.errors import AppError
 from tflite_runtime_app.inference.preprocess import image_to_tensor, load_image
+from tflite_runtime_app.sources.base import Frame
+from tflite_runtime_app.text.tower import TextTower
+from tflite_runtime_app.text.trial import check_text, checked_text, try_tower
 
 MEMORY, SECONDS = 3 << 30, 60
 Stage = Callable[[str], None]
@@ -145,6 +154,30 @@ def _bundle(path: Path, stage: Stage) -> None:
     check(bundle.flatbuffer)
     stage("interpreter")
     try_model(bundle)
+    stage("answers")
+    classifier = Classifier(bundle)
+    frame = Frame("fuzz", 0, Image.new("RGB", (9, 9), "white").copy)
+    for bank in filter(None, (bundle.labels, fewer(bundle), bundle.labels)):  # own labels, others, own again
+        classifier.use(bank)
+        classifier.classify(frame)
+
+
+def fewer(bundle: Bundle) -> LabelBank:
+    """Two labels in the bundle's space, which exits were not fitted for."""
+    vectors = np.eye(bundle.manifest.embedding_size, dtype=np.float32)[:2]
+    return LabelBank(vectors, ("one", "two")[: len(vectors)], ("{}",), bundle.manifest.space_id)
+
+
+def _text(path: Path, stage: Stage) -> None:
+    """As a label typed in meets a text tower; the last step is what its child process does, and then what this one does."""
+    stage("read_text")
+    file = checked_text(path)
+    stage("flatbuffer_check")
+    check_text(file)
+    stage("interpreter")
+    try_tower(file)
+    stage("answers")
+    TextTower(file).label_vectors(["a red mug", "cat"], file.manifest.templates[:5])
 
 
 def _labels(path: Path, stage: Stage) -> None:
@@ -160,7 +193,7 @@ def _image(path: Path, stage: Stage) -> None:
     assert image_to_tensor(image, Preprocessing(32, 32)).shape == (1, 32, 32, 3)
 
 
-DOORS: dict[str, Callable[[Path, Stage], None]] = {"bundle": _bundle, "labels": _labels, "image": _image}
+DOORS: dict[str, Callable[[Path, Stage], None]] = {"bundle": _bundle, "text": _text, "labels": _labels, "image": _image}
 
 if __name__ == "__main__":
     main(sys.argv[1:])

@@ -14,10 +14,11 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tests.tflite_runtime_app import tiny_bundle
-from tflite_runtime_app.admission import flatbuffer_schema, operator_rules
+from tflite_runtime_app.admission import flatbuffer_schema
 from tflite_runtime_app.admission.flatbuffer_check import check
 from tflite_runtime_app.admission.flatbuffer_schema import INT8, INT32
-from tflite_runtime_app.admission.operator_rules import Misfit, Node, Operand, output_shape
+from tflite_runtime_app.admission.integer_rules import INTEGER
+from tflite_runtime_app.admission.operator_rules import Misfit, Node, Operand
 from tflite_runtime_app.errors import BundleCorrupt, BundleError, BundleIncompatible
 
 
@@ -253,8 +254,8 @@ def test_a_table_named_over_and_over_takes_no_hours():
 
 def test_numbers_are_the_schemas_own():
     codes, options = vars(schema.BuiltinOperator), vars(schema.BuiltinOptions)
-    assert {codes[name] for name in operator_rules.RULES} == set(operator_rules.OPERATORS)
-    assert all(codes[name] == number for number, name in operator_rules.OPERATORS.items())
+    assert {codes[name] for name in INTEGER.rules} == set(INTEGER.operators)
+    assert all(codes[name] == number for number, name in INTEGER.operators.items())
     assert all(options[kind.__name__] == number for number, kind in flatbuffer_schema.OPTIONS.items())
     assert (vars(schema.TensorType)["INT8"], vars(schema.TensorType)["INT32"]) == (INT8, INT32)
 
@@ -303,7 +304,7 @@ SHAPES = [
 
 @pytest.mark.parametrize(("name", "options", "inputs", "shape"), SHAPES)
 def test_the_shape_that_an_operator_gives(name, options, inputs, shape):
-    assert output_shape(name, Node(options, tuple(inputs), operand(*shape))) == shape
+    assert INTEGER.output_shape(name, Node(options, tuple(inputs), operand(*shape))) == shape
 
 
 @pytest.mark.parametrize(
@@ -336,7 +337,7 @@ def test_the_shape_that_an_operator_gives(name, options, inputs, shape):
 )
 def test_operators_that_no_bundle_has(name, options, inputs):
     with pytest.raises(Misfit):
-        output_shape(name, Node(options, tuple(inputs), operand(2, 3)))
+        INTEGER.output_shape(name, Node(options, tuple(inputs), operand(2, 3)))
 
 
 @pytest.mark.parametrize(("name", "options", "inputs", "shape"), SHAPES)

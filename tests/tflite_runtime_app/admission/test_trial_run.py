@@ -1,5 +1,6 @@
 """A model is tried once, in a child: what crashes, hangs or fails there is one line here, and what came through is not tried again."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -8,15 +9,21 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from tests.clone import ROOT
 from tests.tflite_runtime_app import tiny_bundle
 from tests.tflite_runtime_app.admission.test_flatbuffer_check import edited, no_such_subgraph
-from tflite_runtime_app.admission import trial_run as module
+from tflite_runtime_app.admission import budget, trial_run
+from tflite_runtime_app.admission import child as module
+from tflite_runtime_app.admission.child import Allowed
 from tflite_runtime_app.admission.trial_run import admit
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
 from tflite_runtime_app.errors import AppError, BundleCorrupt, BundleIncompatible
+from tflite_runtime_app.inference.cascade import load_cascade
+from tflite_runtime_app.policies import Never
 
 
 @pytest.fixture(autouse=True)
@@ -78,13 +85,51 @@ def test_the_check_comes_before_the_child(deadly, monkeypatch):
 
 
 def test_a_crash_of_the_child_is_one_line_and_not_remembered(deadly, cache, monkeypatch):
-    monkeypatch.setattr(module, "check", lambda flatbuffer: None)
+    monkeypatch.setattr(trial_run, "check", lambda flatbuffer: None)
     for _ in range(2):
         with pytest.raises(BundleIncompatible, match="SIGSEGV") as refusal:
             admit(deadly)
     assert str(deadly.path) in str(refusal.value)
     assert len(str(refusal.value).splitlines()) == 1
     assert not cache.exists()
+
+
+def root_of_every_token(model):
+    """Stage 0 takes the reciprocal root of its tokens, which LiteRT refuses where one is negative: a black image has none."""
+    graph = model.subgraphs[0]
+    source = next(index for index, tensor in enumerate(graph.tensors) if tuple(tensor.shape) == tiny_bundle.HIDDEN.shape)
+    output, code, operator = copy.copy(graph.tensors[source]), schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RSQRT
+    code.version = 2
+    model.operatorCodes.append(code)
+    graph.tensors.append(output)
+    operator.opcodeIndex, operator.inputs, operator.outputs = len(model.operatorCodes) - 1, [source], [len(graph.tensors) - 1]
+    graph.operators.append(operator)
+
+
+def test_a_model_that_only_some_images_end_is_refused(tmp_path, tiny):
+    flatbuffer = edited(tiny.flatbuffer, root_of_every_token)
+    path = tiny_bundle.write(tmp_path / "moody.tflite", replace(tiny, flatbuffer=flatbuffer), tiny_bundle.bank())
+    moody = read_bundle(path)
+    black = load_cascade(moody, policy=Never()).stage_outputs(np.full((1, tiny_bundle.SIDE, tiny_bundle.SIDE, 3), -128, np.int8))
+    assert len(list(black)) == 3, "a trial by a black image alone would let it in"
+    with pytest.raises(BundleIncompatible, match="does not run on a white image"):
+        admit(moody)
+
+
+def test_the_trial_shows_black_white_noise_and_a_photograph(tiny):
+    shown = dict(trial_run.trial_images(replace(tiny.manifest.preprocessing, height=32, width=48)))
+    assert list(shown) == ["a black image", "a white image", "an image of noise", "a photograph"]
+    assert all(image.shape == (1, 32, 48, 3) and image.dtype == np.int8 for image in shown.values())
+    black, white, noise, photograph = shown.values()
+    assert (black.min(), black.max(), white.min(), white.max()) == (-128, -128, 127, 127)
+    assert photograph.std() > 20
+    assert len(np.unique(noise)) > 200
+
+
+def test_a_trial_ends_before_the_watchdog_and_two_before_the_start_is_over():
+    assert Allowed().seconds < budget.WATCHDOG_SECONDS
+    assert 2 * Allowed().seconds < budget.START_SECONDS
 
 
 def test_an_error_of_the_child_is_told(bundle, bundle_path, tiny):
@@ -100,7 +145,7 @@ def test_a_hang_ends_with_the_time_limit(bundle, stand_in, tmp_path):
     stand_in(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)")
     begin = time.monotonic()
     with pytest.raises(BundleIncompatible, match="did not run within 2 seconds"):
-        admit(bundle, seconds=2)
+        admit(bundle, Allowed(seconds=2))
     assert time.monotonic() - begin < 20
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists(), "the child was left behind"
 
@@ -125,14 +170,14 @@ def test_whatever_ends_the_child_is_one_line(bundle, stand_in, body, message):
 
 def test_memory_has_a_limit(bundle):
     with pytest.raises(BundleIncompatible) as refusal:
-        admit(bundle, memory=1 << 20)  # less than Python itself has
+        admit(bundle, Allowed(memory=1 << 20))  # less than Python itself has
     assert len(str(refusal.value).splitlines()) == 1
 
 
 def test_the_limits_hold_in_the_child(bundle_path):
     """Real ones: a child that may take 400 MB cannot take 800, and one that may compute a second is stopped."""
     for body, code in (("bytearray(800 << 20)", "MemoryError"), ("while True: pass", -signal.SIGXCPU)):
-        program = f"from tflite_runtime_app.admission.trial_run import _limit\n_limit(1, 400 << 20)\n{body}"
+        program = f"from tflite_runtime_app.admission.child import _limit\n_limit(1, 400 << 20)\n{body}"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment())
         assert done.returncode == code or str(code) in done.stderr
 

@@ -135,7 +135,7 @@ def test_sealed_but_wrong(tmp_path, tiny):
         (sealed(tiny, {**good, "manifest.json": to_json(tiny.manifest)}), BundleCorrupt, "lists"),
         (sealed(replace(tiny, flatbuffer=tiny.flatbuffer + b"\0"), good), BundleCorrupt, "the flatbuffer"),
         (sealed(tiny, {**good, "manifest.json": "{}"}), BundleIncompatible, "schema"),
-        (sealed(tiny, {**good, "manifest.json": b"\xff"}), BundleCorrupt, "no text"),
+        (sealed(tiny, {**good, "manifest.json": b"\xff"}), BundleIncompatible, "not JSON"),
         (sealed(tiny, {"manifest.json": fitting_manifest(tiny, a_list), **a_list}), BundleCorrupt, "object"),
     ]
     for data, kind, message in cases:

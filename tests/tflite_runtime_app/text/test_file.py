@@ -10,7 +10,7 @@ import pytest
 from tests.tflite_runtime_app import tiny_bundle, tiny_text
 from tflite_runtime_app.bundle.container import appended
 from tflite_runtime_app.errors import BundleCorrupt, BundleError, BundleIncompatible, LabelError
-from tflite_runtime_app.text.file import MEMBER, check_belongs, digest_at_end, pack_text, read_text, text_path
+from tflite_runtime_app.text.file import MEMBER, check_belongs, pack_text, read_text, text_path, whole_digest
 from tflite_runtime_app.text.tower import TextTower
 
 
@@ -30,7 +30,7 @@ def test_read_back_as_written(path):
     assert pack_text(file.flatbuffer, tiny_text.manifest()) == path.read_bytes()
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == [MEMBER]
-        assert digest_at_end(path) == archive.comment.decode()
+        assert whole_digest(path) == read_text(path).digest == archive.comment.decode()
 
 
 def test_every_altered_byte_is_noticed(path, tmp_path):
@@ -40,6 +40,7 @@ def test_every_altered_byte_is_noticed(path, tmp_path):
         copy.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         with pytest.raises(BundleError, match=r"convert text BUNDLE$"):
             read_text(copy)
+        assert whole_digest(copy) == ""
     for length in (0, 3, 40, len(content) // 2, len(content) - 1):
         copy.write_bytes(content[:length])
         with pytest.raises(BundleError, match=r"copy\.tflite: .*(expected|cut short)"):
@@ -55,7 +56,7 @@ def test_a_bundle_and_a_plain_model_are_no_text_tower(path, bundle_path, tmp_pat
         read_text(plain)
     with pytest.raises(BundleCorrupt, match="No such file"):
         read_text(tmp_path / "absent.text.tflite")
-    assert digest_at_end(tmp_path / "absent.text.tflite") == ""
+    assert whole_digest(tmp_path / "absent.text.tflite") == ""
 
 
 @pytest.mark.parametrize(
