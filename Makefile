@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all lint runtime-check arm64 cortex-m clean FORCE
+.PHONY: help setup demo test test-all fuzz lint runtime-check arm64 cortex-m clean FORCE
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -46,6 +46,9 @@ test: $(INSTALLED)  ## the tests, without the slow ones
 
 test-all: $(INSTALLED)  ## all tests
 	$(BIN)/pytest -m ""
+
+fuzz: $(INSTALLED)  ## 25,000 damaged and hostile files, and where each one ends (a quarter of an hour)
+	$(BIN)/python -m tests.tflite_runtime_app.admission.fuzz
 
 lint: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff check .

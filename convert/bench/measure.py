@@ -28,7 +28,8 @@ from convert.model.load import ClipModel
 from convert.support.errors import UsageError
 from convert.support.progress import Progress
 from convert.support.quiet import quiet
-from tflite_runtime_app.bundle.file import Bundle, read_bundle
+from tflite_runtime_app.admission.open import accepted_bundle
+from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.bundle.labels import unit
 from tflite_runtime_app.inference.cascade import Cascade, load_cascade
 from tflite_runtime_app.policies import Never
@@ -86,7 +87,7 @@ def measure(file: Path, trial: Trial, model_of: Callable[[Bundle], ClipModel], p
     """Cold start first, then everything in turn. `model_of` is asked only when there are peers, whose libraries are looked for first."""
     against, threads = trial.against, trial.threads
     peers.require(against)
-    bundle = read_bundle(file)
+    bundle = accepted_bundle(file)
     manifest = bundle.manifest
     chosen, first = _chosen(trial.images, bundle)
     cold = _cold_start(file, first, threads)

@@ -19,7 +19,7 @@ from convert.options import ModelOptions
 from convert.support.errors import LimitMissed, ModelError, UsageError
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal
-from tflite_runtime_app.bundle.file import read_bundle
+from tflite_runtime_app.admission.open import checked_bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def bench(file: Path, options: BenchOptions, as_json: bool, out: Path | None, mo
     """Shows the figures, `out` holds them and a chart; with `check` raises LimitMissed naming the bars that are missed."""
     names, machine = parse_names(options.against), this_machine()
     if options.check:
-        require_peers(names, read_bundle(file).manifest.name, machine.instruction_set)
+        require_peers(names, checked_bundle(file).manifest.name, machine.instruction_set)
     trial = Trial(names, options.runs, options.threads, options.images or (_photographs(model.models),), machine)
     result = measure(file, trial, lambda bundle: matching_model(bundle.manifest, file, model), OnTerminal())
     if out is not None:

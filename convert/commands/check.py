@@ -14,7 +14,7 @@ from convert.board.check import check as check_bundle
 from convert.support.errors import LimitMissed, UsageError
 from targets.cost import Error
 from targets.profile import Profile, load
-from tflite_runtime_app.bundle.file import read_bundle
+from tflite_runtime_app.admission.open import accepted_bundle
 
 WIDTH = 100
 MARKS = {True: "kept", False: "missed", None: "not judged"}
@@ -28,7 +28,7 @@ def check(file: Path, target: str, as_json: bool) -> None:
         return
     if file.is_dir():
         raise UsageError(f"{file} is a folder, {target} takes a bundle's file; folders are for --target mcu-…")
-    found = check_bundle(read_bundle(file), profile)
+    found = check_bundle(accepted_bundle(file), profile)
     if as_json:
         print(json.dumps({"file": str(file), **found.to_dict()}, indent=1))
     else:

@@ -34,7 +34,8 @@ from convert.stages.stage import Stage, build_stages
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal, Progress
-from tflite_runtime_app.bundle.file import Bundle, read_bundle
+from tflite_runtime_app.admission.open import accepted_bundle
+from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.bundle.labels import LabelBank, unit
 from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.exits.refit import for_other_labels
@@ -65,7 +66,7 @@ class EvaluationImages:
 def evaluate(file: Path, given: EvaluationImages, labels: str | None, out: Path, as_json: bool, model: ModelOptions) -> None:
     """`out` holds evaluation.json, index.html and the contact sheets; the tables are shown. A run that was cut off goes on."""
     sources, skip = given.sources(), given.skip
-    bundle, progress = read_bundle(file), OnTerminal()
+    bundle, progress = accepted_bundle(file), OnTerminal()
     loaded = matching_model(bundle.manifest, file, model)
     listed, bank = _labels(bundle, labels, given.imagenet, loaded)
     manifest = _usable(bundle, bank, progress)

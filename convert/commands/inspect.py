@@ -14,12 +14,13 @@ from convert.tflite import xnnpack
 from convert.tflite.audit import census
 from convert.tflite.flatbuffer import read_model
 from convert.tflite.flatbuffer import signatures as signatures_of
-from tflite_runtime_app.bundle.file import Bundle, read_bundle
+from tflite_runtime_app.admission.open import accepted_bundle
+from tflite_runtime_app.bundle.file import Bundle
 
 
 def inspect(file: Path, as_json: bool) -> None:
     """Prints the facts; the bundle was checked to the last byte on the way."""
-    facts = describe(read_bundle(file))
+    facts = describe(accepted_bundle(file))
     if as_json:
         print(json.dumps(facts, indent=1))
     else:

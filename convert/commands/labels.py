@@ -11,14 +11,14 @@ from convert.model.labels import embed_labels, read_label_list
 from convert.options import ModelOptions
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
-from tflite_runtime_app.bundle.file import read_bundle
+from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.exits.refit import for_other_labels
 
 
 def labels(file: Path, given: str, out: Path, model: ModelOptions, force: bool) -> None:
     """`out` holds one unit vector per label, in the bundle's space; what becomes of the exits with these labels is said."""
-    bundle = read_bundle(file)
+    bundle = accepted_bundle(file)
     manifest = bundle.manifest
     if out.exists() and not force:
         raise UsageError(f"{out} exists; write over it with --force, or name another file with --out")

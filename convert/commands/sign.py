@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,18 @@ from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from tflite_runtime_app.admission.open import checked_bundle, checked_labels
 from tflite_runtime_app.admission.signing import KINDS, message, need_cryptography, signature_path
+from tflite_runtime_app.text.trial import check_text, checked_text
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 PRIVATE, PUBLIC = "private.pem", "public.pem"
 _BY_NAME = {".text.tflite": "text-tower", ".tflite": "bundle", ".npz": "labels"}
-_CHECKS = {"bundle": checked_bundle, "labels": checked_labels}
+_CHECKS: dict[str, Callable[[Path], object]] = {
+    "bundle": checked_bundle,
+    "labels": checked_labels,
+    "text-tower": lambda path: check_text(checked_text(path)),
+}
 
 
 def sign(file: Path | None, key: Path | None, new_key: Path | None, kind: str | None) -> None:
@@ -66,8 +72,7 @@ def sign_file(file: Path, key: Path, kind: str | None) -> Path:
         content = file.read_bytes()
     except OSError as error:
         raise UsageError(f"{file}: expected a readable file, found: {error.strerror}; check the path") from error
-    if kind in _CHECKS:
-        _CHECKS[kind](file)
+    _CHECKS[kind](file)
     target = signature_path(file)
     write_atomically(target, base64.b64encode(private.sign(message(kind, content))) + b"\n")
     return target

@@ -10,7 +10,7 @@ from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal
 from convert.text.make import build_text
-from tflite_runtime_app.bundle.file import read_bundle
+from tflite_runtime_app.admission.open import checked_bundle
 from tflite_runtime_app.text.file import text_path
 
 
@@ -19,7 +19,7 @@ def text(file: Path, out: Path | None, weights: str | None, model: ModelOptions,
     path = text_path(file) if out is None else out
     if path.exists() and not force:
         raise UsageError(f"{path} exists; write over it with --force, or name another file with --out")
-    manifest = read_bundle(file).manifest
+    manifest = checked_bundle(file).manifest
     built = build_text(matching_model(manifest, file, model), weights, OnTerminal())
     write_atomically(path, built.content)
     print(built.checks[-1].words(), path.resolve(), sep="\n")

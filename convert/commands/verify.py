@@ -19,14 +19,14 @@ from convert.options import ModelOptions
 from convert.support.errors import LimitMissed, UsageError
 from convert.support.images import load_images
 from convert.support.progress import OnTerminal, Progress
-from tflite_runtime_app.bundle.file import read_bundle
+from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.exits.refit import for_other_labels
 from tflite_runtime_app.text.label_list import LabelList
 
 
 def verify(file: Path, images: tuple[Path, ...], labels: str | None, skip: int, as_json: bool, model: ModelOptions) -> None:
     """Shows every figure; raises LimitMissed naming what falls short of the manifest's limits."""
-    bundle = read_bundle(file)
+    bundle = accepted_bundle(file)
     progress = OnTerminal()
     loaded = matching_model(bundle.manifest, file, model)
     found = load_images(images, bundle.manifest.preprocessing, progress)

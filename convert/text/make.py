@@ -18,6 +18,7 @@ from convert.text.emit import WEIGHTS, emit
 from convert.text.text_tower import TextTower, text_tower
 from tflite_runtime_app import __version__
 from tflite_runtime_app.text.file import TextFile, TextManifest, pack_text
+from tflite_runtime_app.text.trial import check_text, checked_text
 
 LEAST_COSINE = 0.999  # with float, of every sentence looked at
 SHORT = 16  # tokens: nearly every label in its sentence needs no more, and they take a fifth of the time of 77
@@ -51,7 +52,9 @@ def build_text(model: ClipModel, weights: str | None, progress: Progress) -> Bui
         checks.append(check)
         if check.least >= LEAST_COSINE:
             figures = {"sentences": float(check.sentences), "least": check.least, "mean": check.mean}
-            return Built(pack_text(flatbuffer, dataclasses.replace(manifest, check=figures)), tuple(checks))
+            content = pack_text(flatbuffer, dataclasses.replace(manifest, check=figures))
+            check_text(checked_text(Path(model.name), content))  # what the board would refuse is found here
+            return Built(content, tuple(checks))
     remedy = "leave --weights out" if weights is not None else "make label matrices on this machine instead, with: convert labels"
     raise EmitError(
         f"the text tower should keep every sentence's cosine with float at {LEAST_COSINE}, found "

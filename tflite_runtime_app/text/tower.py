@@ -56,7 +56,9 @@ class TextTower:
         try:
             found = self._engine.invoke(key_of(length), {IDS: padded})[EMBEDDING][0]
         except (RuntimeError, ValueError) as error:
-            raise BundleIncompatible(f"{self._path} fails on {sentence!r:.60} ({' '.join(str(error).split())}); {REMEDY}") from error
+            raise BundleIncompatible(
+                f"{self._path} fails on {sentence!r:.60} ({' '.join(str(error).split())}); {REMEDY}"
+            ) from error
         if not (np.isfinite(found).all() and found.any()):
             raise BundleIncompatible(f"{self._path} makes no direction of {sentence!r:.60}; {REMEDY}")
         return unit(found)
