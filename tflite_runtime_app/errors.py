@@ -9,7 +9,10 @@ AppError                    anything this application reports itself
 └── SourceError             exit code 1: one image could not be read; the others go on
 """
 
+import re
+
 BUILD_AGAIN = "build the bundle again with: convert build"  # the remedy for whatever is wrong inside a bundle
+_TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")  # colours, titles and links
 
 
 class AppError(Exception):
@@ -46,3 +49,12 @@ class LabelError(AppError):
 
 class SourceError(AppError):
     """One image could not be read; it is reported and skipped."""
+
+
+def in_one_line(said: object, most: int = 300) -> str:
+    """What another library said, in one line of at most so many characters: no colours, nothing unprintable, cut between words."""
+    text = _TERMINAL.sub("", str(said))
+    text = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+    if not text:
+        return type(said).__name__
+    return text if len(text) <= most else f"{text[:most].rpartition(' ')[0] or text[:most]} …"

@@ -26,6 +26,7 @@ from convert.stages.stage import Stage
 from convert.support.errors import EmitError
 from convert.support.progress import Progress
 from convert.tflite.merge import Part, merge
+from tflite_runtime_app.errors import in_one_line
 
 
 def stages_to_float_tflite(stages: Sequence[Stage], progress: Progress) -> bytes:
@@ -98,6 +99,6 @@ def _failure(stage: int, code: int, said: str) -> EmitError:
             f"the conversion of stage {stage} was killed, most likely for want of memory; close other programs and run it again"
         )
     last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), f"exit code {code}")
-    error = EmitError(f"stage {stage} cannot be converted: {last[:300]}")
+    error = EmitError(f"stage {stage} cannot be converted: {in_one_line(last)}")
     error.__cause__ = RuntimeError(said)
     return error

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from convert.support.errors import ConvertError, UsageError
 from convert.tflite.flatbuffer import schema
+from tflite_runtime_app.errors import in_one_line
 
 Codes = NDArray[np.int8]
 
@@ -102,4 +103,4 @@ def _reason(code: int, told: str) -> str:
         return f"the process ended with signal {-code}"
     lines = [line.strip() for line in told.splitlines() if line.strip()]
     speaking = [line for line in lines if not line.startswith(("File ", "Traceback", "^", "~"))]
-    return "; ".join(speaking[-2:])[:300] or "it said nothing"
+    return in_one_line("; ".join(speaking[-2:])) if speaking else "it said nothing"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tflite_runtime_app.errors import AppError
+from tflite_runtime_app.errors import AppError, in_one_line
 
 
 @contextmanager
-def in_one_line(kind: type[AppError], where: str, remedy: str) -> Iterator[None]:
+def refused_in_one_line(kind: type[AppError], where: str, remedy: str) -> Iterator[None]:
     """On the bytes of a stranger zip, JSON and npz readers raise nearly anything: RecursionError, zlib.error, SystemError, …"""
     try:
         try:
@@ -19,8 +19,7 @@ def in_one_line(kind: type[AppError], where: str, remedy: str) -> Iterator[None]
     except AppError:
         raise
     except Exception as error:
-        reason = _one_line(str(error))[:200] or type(error).__name__
-        raise kind(f"{where}: cannot be read ({reason}); {remedy}") from error
+        raise kind(f"{where}: cannot be read ({in_one_line(error)}); {remedy}") from error
 
 
 def _one_line(text: str) -> str:

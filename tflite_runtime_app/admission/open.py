@@ -10,7 +10,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from tflite_runtime_app.admission.one_line import in_one_line
+from tflite_runtime_app.admission.one_line import refused_in_one_line
 from tflite_runtime_app.admission.signing import PublicKey, verify, verify_bundle
 from tflite_runtime_app.admission.trial_run import admit
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
@@ -60,7 +60,7 @@ def accepted_labels(path: str | os.PathLike[str], key: PublicKey | None = None) 
 
 def checked_bundle(path: str | os.PathLike[str]) -> Bundle:
     """`read_bundle`, whose every failure is an AppError of one line."""
-    with in_one_line(BundleCorrupt, os.fspath(path), f"copy it again, or {_AGAIN}"):
+    with refused_in_one_line(BundleCorrupt, os.fspath(path), f"copy it again, or {_AGAIN}"):
         bundle = read_bundle(path)
         check_policy(bundle.manifest, None if bundle.labels is None else len(bundle.labels.names))
         return bundle
@@ -69,7 +69,7 @@ def checked_bundle(path: str | os.PathLike[str]) -> Bundle:
 def checked_labels(source: bytes | str | os.PathLike[str]) -> LabelBank:
     """`read_labels`, whose every failure is a LabelError of one line."""
     where = "the label matrix" if isinstance(source, bytes) else os.fspath(source)
-    with in_one_line(LabelError, where, "make it again with: convert labels"):
+    with refused_in_one_line(LabelError, where, "make it again with: convert labels"):
         return read_labels(source)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tflite_runtime_app.bundle.container import member
+from tflite_runtime_app.errors import in_one_line
 
 MAX_BYTES = 256 << 20  # of one array, unpacked: a hundred thousand labels of 1024 float16 are 205 MB
 _npy: Any = np.lib.format  # numpy ships no types for it
@@ -43,7 +44,7 @@ def read_npz(content: bytes, keys: Iterable[str]) -> dict[str, npt.NDArray[Any]]
                 raise ValueError(f"lacks {', '.join(missing)}")
             return {key: _array(archive, key) for key in keys}
     except Exception as error:  # zipfile and zlib, and numpy's header parser, raise nearly anything on damaged bytes
-        raise ValueError(" ".join(str(error).split())[:300] or type(error).__name__) from error
+        raise ValueError(in_one_line(error)) from error
 
 
 def _array(archive: zipfile.ZipFile, key: str) -> npt.NDArray[Any]:

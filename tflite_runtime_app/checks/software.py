@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tflite_runtime_app.checks import Check
-from tflite_runtime_app.errors import BundleIncompatible
+from tflite_runtime_app.errors import BundleIncompatible, in_one_line
 from tflite_runtime_app.inference.engine import check_litert
 
 SYSTEM_PACKAGES = Path("/usr/lib/python3/dist-packages")  # where Debian's apt puts Python packages
@@ -76,7 +76,7 @@ def litert(version: str | None) -> Check:
     except BundleIncompatible as error:
         return Check("LiteRT", "bad", version, str(error))
     except (ImportError, ValueError) as error:
-        return Check("LiteRT", "bad", f"{version} does not load: {' '.join(str(error).split())[:120]}", numpy_remedy())
+        return Check("LiteRT", "bad", f"{version} does not load: {in_one_line(error, 120)}", numpy_remedy())
     return Check("LiteRT", "ok", version)
 
 

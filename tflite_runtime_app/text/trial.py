@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tflite_runtime_app.admission.child import Allowed, Trial, admit_once, check_digest, child_main
 from tflite_runtime_app.admission.flatbuffer_check import check
-from tflite_runtime_app.admission.one_line import in_one_line
+from tflite_runtime_app.admission.one_line import refused_in_one_line
 from tflite_runtime_app.admission.text_rules import text_rules
 from tflite_runtime_app.errors import BUILD_AGAIN, BundleCorrupt, BundleError
 from tflite_runtime_app.text.file import REMEDY, TextFile, read_text
@@ -28,7 +28,7 @@ def admit_text(file: TextFile, allowed: Allowed | None = None) -> None:
 
 def checked_text(path: Path, content: bytes | None = None) -> TextFile:
     """`read_text`, whose every failure is a BundleError of one line."""
-    with in_one_line(BundleCorrupt, str(path), REMEDY):
+    with refused_in_one_line(BundleCorrupt, str(path), REMEDY):
         return read_text(path, content)
 
 
