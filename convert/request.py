@@ -57,6 +57,8 @@ def make_request(options: BuildOptions, progress: Progress) -> Request:
             raise UsageError(f"--images {path}: no such folder, tar file or image")
     model = load_model(options.model.model, options.model.pretrained, options.model.models)
     progress.step(f"model {model.name} loaded")
+    for notice in model.notices:
+        progress.step(notice)
     return Request(
         model=model,
         profile=profile,

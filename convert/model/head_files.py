@@ -12,7 +12,9 @@ from pathlib import Path
 import torch
 
 from convert.model.tower import Attention, Head, Linear
+from convert.model.weights.fitting import refuse_not_finite
 from convert.support.errors import ModelError
+from tflite_runtime_app.errors import in_one_line
 
 FILE = "heads.safetensors"
 
@@ -40,9 +42,8 @@ def read(folder: Path | None, width: int, embedding: int) -> dict[int, Head]:
         arrays = {name: value.float() for name, value in load(path.read_bytes()).items()}
         heads = {done: _head(arrays, done) for done in sorted({int(name.split(".")[0]) for name in arrays})}
     except Exception as error:  # the library's own errors, names that are no numbers, layers that lack a part
-        raise ModelError(
-            f"{path} is no file of heads: {' '.join(str(error).split())[:200]}; make it with: convert heads"
-        ) from error
+        raise ModelError(f"{path} is no file of heads: {in_one_line(error)}; make it with: convert heads") from error
+    refuse_not_finite(arrays, str(path))
     for done, head in heads.items():
         found, wanted = _sizes(head), _wanted(head, width, embedding)
         if found != wanted:

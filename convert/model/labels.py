@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from convert.model.load import ClipModel
-from convert.support.errors import UsageError
+from convert.support.errors import ModelError, UsageError
 from convert.support.progress import Progress
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.errors import LabelError
@@ -82,10 +82,20 @@ def parse_templates(path: Path) -> tuple[str, ...]:
 
 
 def embed_labels(labels: LabelList, model: ClipModel) -> LabelBank:
-    """The label matrix, in the model's own templates."""
+    """The label matrix, in the model's own templates. Raises ModelError for a model without a text tower's weights."""
+    refuse_without_text(model)
     templates = read_templates(model)
     vectors = text_vectors(model.module, model.tokenizer, labels.names, templates).numpy()
     return LabelBank(vectors, labels.names, templates, model.space_id)
+
+
+def refuse_without_text(model: ClipModel) -> None:
+    """Raise ModelError where the model's weights held the image tower alone."""
+    if not model.text:
+        raise ModelError(
+            f"the weights of {model.name} hold the image tower alone, and label vectors need the text tower too; "
+            "give weights of the whole model with --pretrained"
+        )
 
 
 def text_vectors(module: Any, tokenizer: Any, names: Sequence[str], templates: Sequence[str]) -> torch.Tensor:

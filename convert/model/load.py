@@ -13,23 +13,23 @@ from typing import Any
 import torch
 
 from convert.model import head_files as heads
-from convert.model.supported import refuse_configuration
+from convert.model.create import CONFIG, FOLDER, HUB, RANDOM, create
 from convert.model.tower import Head, Tower, tower_from_open_clip
-from convert.support.errors import ModelError, UsageError
+from convert.support.errors import ModelError
 from convert.support.quiet import quiet
 from tflite_runtime_app.bundle.manifest import Preprocessing
+from tflite_runtime_app.errors import in_one_line
 
 DEFAULT_MODEL = "pocket"
 ENVIRONMENT = "CLIP_RESCUE_MODELS"
-CONFIG = "open_clip_config.json"
-RANDOM = "random"  # --pretrained random: an untrained network, to try out a conversion
 
 
 @dataclass(frozen=True, slots=True)
 class ClipModel:
     """A loaded model. `folder` is its model folder, None for one of open_clip's; `space_id` identifies its embedding space.
 
-    `heads` are the exits' own, by blocks done; `weights_sha256` is theirs too.
+    `heads` are the exits' own, by blocks done; `weights_sha256` is theirs too. Without `text` the weights held the image tower alone, and
+    there are no label vectors. `notices` say what the user should know of the weights.
     """
 
     name: str
@@ -43,6 +43,8 @@ class ClipModel:
     weights_sha256: str
     space_id: str
     heads: Mapping[int, Head] = field(default_factory=dict)
+    text: bool = True
+    notices: tuple[str, ...] = ()
 
     def tower(self) -> Tower:
         """The image tower as data, with the exits' own heads. Raises UnsupportedTower naming what cannot be converted."""
@@ -81,24 +83,23 @@ def load_model(model: str | None, pretrained: str | None, models: Path | None, w
     Without `with_heads` what the exits have of their own is not read: who makes it anew need not be able to. A tower that cannot be
     converted is refused (UnsupportedTower) before any weight is fetched.
     """
+    model = None if model is None else model.removeprefix(FOLDER)
     folder = _model_folder(model, models)
     with quiet():
         from convert.model.torchvision_ops import open_clip
     if folder is not None:
-        identifier, name = f"local-dir:{folder}", folder.resolve().name
-        module = _create(open_clip, identifier, None if pretrained is None else RANDOM)
-        if pretrained not in (None, RANDOM):
-            _load_file(open_clip, module, str(pretrained))
+        identifier, name = f"{FOLDER}{folder}", folder.resolve().name
     else:
         assert model is not None
-        identifier, name = model, model if pretrained in (None, RANDOM) else f"{model}-{Path(str(pretrained)).stem}"
-        module = _create(open_clip, model, pretrained)
-    module.eval()
+        plain = model.rpartition("/")[2] if model.startswith(HUB) else model
+        identifier, name = model, plain if pretrained in (None, RANDOM) else f"{plain}-{Path(str(pretrained)).stem}"
+    created = create(identifier, pretrained)
+    module = created.module
     tokenizer = _tokenizer(open_clip, identifier)
     settings = open_clip.get_model_preprocess_cfg(module)
     size = settings["size"]
     height, width = (size, size) if isinstance(size, int) else size
-    digest = _digest(module)
+    digest = _digest(module, created.text)
     own = read_heads(folder, module) if with_heads else {}
     return ClipModel(
         name=name,
@@ -112,6 +113,8 @@ def load_model(model: str | None, pretrained: str | None, models: Path | None, w
         weights_sha256=hashlib.sha256(f"{digest} {heads.digest(own)}".encode()).hexdigest() if own else digest,
         heads=own,
         space_id=hashlib.sha256(f"space {digest}".encode()).hexdigest()[:16],
+        text=created.text,
+        notices=created.notices,
     )
 
 
@@ -129,10 +132,14 @@ def _existing(folder: Path, origin: str) -> Path:
 
 def _model_folder(model: str | None, models: Path | None) -> Path | None:
     """The model folder that `model` means, None when it is a name of open_clip's."""
+    if model is not None and model.startswith(HUB):
+        return None
     if model is not None and (Path(model) / CONFIG).is_file():
         return Path(model)
     if model is not None and Path(model).is_dir():
-        raise ModelError(f"{model} is no model folder: it has no {CONFIG}")
+        config = Path(model) / "config.json"
+        theirs = ", but a config.json, as transformers saves" if config.is_file() else ""
+        raise ModelError(f"{model} is no model folder: it has no {CONFIG}{theirs}; put open_clip's {CONFIG} into it")
     try:
         candidate = models_folder(models) / (model or DEFAULT_MODEL)
     except ModelError:
@@ -148,66 +155,23 @@ def _model_folder(model: str | None, models: Path | None) -> Path | None:
     return None
 
 
-def _create(open_clip: Any, identifier: str, pretrained: str | None) -> Any:
-    """The module with its weights; GELU as the weights' tag says."""
-    if not identifier.startswith("local-dir:"):
-        if identifier not in open_clip.list_models():
-            raise UsageError(
-                f"no model {identifier!r}: neither a folder with {CONFIG}, nor embedded, nor one of open_clip.list_models()"
-            )
-        if pretrained is None:
-            tags = ", ".join(open_clip.list_pretrained_tags_by_model(identifier)) or "none"
-            raise UsageError(
-                f"--model {identifier} needs --pretrained TAG|FILE; its tags: {tags}; or {RANDOM} for an untrained one"
-            )
-    tag = open_clip.get_pretrained_cfg(identifier, pretrained or "") or {}
-    quick = {"force_quick_gelu": True} if tag.get("quick_gelu") else {}
-    try:
-        refuse_configuration(open_clip.get_model_config(identifier))
-        with quiet():
-            tag_or_file, wanted = (None, False) if pretrained == RANDOM else (pretrained, True)
-            return open_clip.create_model(
-                identifier, pretrained=tag_or_file, load_weights=wanted, require_pretrained=wanted, **quick
-            )
-    except ModelError:
-        raise
-    except Exception as error:  # open_clip, its hub and torch raise many kinds; all mean that there is no model
-        reason = " ".join(str(error).split())[:300]
-        hint = (
-            "; where no hub is reachable, fetch the weights elsewhere and give --pretrained path/to/weights.safetensors"
-            if tag
-            else ""
-        )
-        raise ModelError(f"could not load {identifier} with weights {pretrained}: {reason}{hint}") from error
-
-
 def _tokenizer(open_clip: Any, identifier: str) -> Any:
     """The text tower's tokenizer; some come from a model hub."""
     try:
         with quiet():
             return open_clip.get_tokenizer(identifier)
     except Exception as error:  # the hub's library and its own files, of many kinds
-        reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"could not load the tokenizer of {identifier}: {reason}; where no hub is reachable, "
+            f"could not load the tokenizer of {identifier}: {in_one_line(error)}; where no hub is reachable, "
             "put its files into a model folder and give that with --model"
         ) from error
 
 
-def _load_file(open_clip: Any, module: Any, pretrained: str) -> None:
-    if not Path(pretrained).is_file():
-        raise UsageError(f"--pretrained {pretrained}: no such file; with a model folder it must be a weight file")
-    try:
-        with quiet():
-            open_clip.load_checkpoint(module, pretrained)
-    except Exception as error:
-        raise ModelError(f"could not load weights {pretrained}: {' '.join(str(error).split())[:300]}") from error
-
-
-def _digest(module: Any) -> str:
-    """sha256 over names, shapes and float32 values of all weights, however they were stored."""
+def _digest(module: Any, text: bool) -> str:
+    """sha256 over names, shapes and float32 values of all weights, however they were stored; of the image tower's without `text`."""
     digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
+    weights = {name: value for name, value in module.state_dict().items() if text or name.startswith("visual.")}
+    for name, value in sorted(weights.items()):
         digest.update(f"{name} {tuple(value.shape)} ".encode())
         digest.update(value.detach().float().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from convert.support.errors import ModelError, UnsupportedTower
+from tflite_runtime_app.errors import in_one_line
 
 Activation = Literal["gelu", "quick_gelu"]
 
@@ -34,9 +35,8 @@ def refuse_configuration(settings: Mapping[str, Any]) -> None:
         with torch.device("meta"):
             visual = open_clip.model._build_vision_tower(settings["embed_dim"], vision, bool(settings.get("quick_gelu")))
     except Exception as error:  # open_clip asserts, divides, and takes keywords of a dataclass: many kinds
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelError(
-            f"open_clip cannot build the image tower that vision_cfg describes: {reason}; mend the configuration"
+            f"open_clip cannot build the image tower that vision_cfg describes: {in_one_line(error)}; mend the configuration"
         ) from error
     refuse(visual)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from convert.model.load import CONFIG
+from convert.model.create import CONFIG
 from convert.support.files import write_atomically
 from models.recipe.plan import Recipe
 from models.recipe.start import WEIGHTS

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convert.model.load import CONFIG
+from convert.model.create import CONFIG
 from models.recipe.plan import RecipeError
 
 WEIGHTS = "open_clip_model.safetensors"
