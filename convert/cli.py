@@ -30,7 +30,10 @@ app = typer.Typer(
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", help="A model folder, an embedded model's name, one of open_clip's or of its hf-hub:ORG/NAME; default: the embedded one."),
+    typer.Option(
+        "--model",
+        help="A model folder, an embedded model's name, one of open_clip's or of its hf-hub:ORG/NAME; default: the embedded one.",
+    ),
 ]
 Pretrained = Annotated[
     str | None, typer.Option("--pretrained", help="open_clip's tag for the weights, or a .safetensors or .pt file.")
