@@ -13,6 +13,7 @@ from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.exits.thresholds import NEVER
 from tflite_runtime_app.inference.preprocess import image_to_tensor, load_image
 from tflite_runtime_app.inference.stage_views import StageView, stages_of
+from tflite_runtime_app.sources import refuse_addresses
 from tflite_runtime_app.text.label_source import LabelSource
 
 HELP = "show what each stage makes of an image, and why it stops where it does"
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--top and --threads are 1 or more")
     if arguments.out and os.path.exists(arguments.out) and not arguments.force:
         raise UsageError(f"{arguments.out} exists; name another file, or write over it with --force")
+    refuse_addresses(arguments.image)
     image = load_image(arguments.image)
     bundle = accepted_bundle(Path(arguments.file))
     classifier = Classifier(bundle, arguments.threads)

@@ -19,7 +19,7 @@ from tflite_runtime_app.live.smooth import Smoother, parse_smooth
 from tflite_runtime_app.live.watched_folder import WatchedFolder
 from tflite_runtime_app.sinks.base import Failure, Sink
 from tflite_runtime_app.sources import frames_of, is_live
-from tflite_runtime_app.sources.address import hide_credentials
+from tflite_runtime_app.sources.address import shown
 from tflite_runtime_app.sources.feed import Feed
 from tflite_runtime_app.text.label_source import LabelSource
 
@@ -57,7 +57,7 @@ def _is_live(arguments: argparse.Namespace) -> bool:
         raise UsageError("--watch looks at one folder")
     live = [word for word in arguments.sources if is_live(word)]
     if live and len(arguments.sources) > 1:
-        raise UsageError(f"{hide_credentials(live[0])} is a live source: it runs until it is stopped, so name it alone")
+        raise UsageError(f"{shown(live[0])} is a live source: it runs until it is stopped, so name it alone")
     return bool(live) or bool(arguments.watch)
 
 
@@ -79,7 +79,7 @@ def _run_live(arguments: argparse.Namespace, classifier: Classifier, labels: Lab
         error = feed.health().error
         if error:
             for sink in sinks:
-                sink.failure(Failure(hide_credentials(word), loop.answered, error))
+                sink.failure(Failure(shown(word), loop.answered, error))
         return 1 if error or loop.failed else 0
     finally:
         feed.close()
@@ -106,7 +106,7 @@ def _run_source(word: str, classifier: Classifier, sinks: list[Sink]) -> bool:
             for sink in sinks:
                 sink.result(result)
     except SourceError as error:
-        failed(word, 0, error)
+        failed(shown(word), 0, error)
     return answered
 
 

@@ -16,7 +16,7 @@ from tflite_runtime_app.live.liveness import Liveness
 from tflite_runtime_app.live.patience import Backoff, Patience
 from tflite_runtime_app.live.slot import Slot
 from tflite_runtime_app.live.wire import Reader, WireError
-from tflite_runtime_app.sources.address import hide_credentials
+from tflite_runtime_app.sources.address import shown
 from tflite_runtime_app.sources.base import CaptureOptions, Frame, Nature, Shot
 from tflite_runtime_app.sources.feed import Health, State
 
@@ -36,7 +36,7 @@ class SupervisedFeed:
     ) -> None:
         self.word = word
         self.abandoned = 0
-        self._shown, self._nature, self._patience = hide_credentials(word), nature, patience
+        self._shown, self._nature, self._patience = shown(word), nature, patience
         self._command = list(command or capture_command(word, options))
         self._bell, self._ringer = socket.socketpair()  # wakes the thread
         self._slot = Slot(self._ring)

@@ -6,10 +6,12 @@ is a module with what `base.LiveKind` asks, added to `LIVE`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
-from tflite_runtime_app.errors import UsageError
+from tflite_runtime_app.errors import SourceError, UsageError
 from tflite_runtime_app.sources import fake, folder, image, pattern, picamera, raw, rpicam, stream, usb, video
+from tflite_runtime_app.sources.address import shown
 from tflite_runtime_app.sources.base import Frame, LiveKind
 
 KINDS = (folder, pattern, image)
@@ -18,8 +20,17 @@ LIVE: tuple[LiveKind, ...] = (rpicam, picamera, usb, stream, raw, fake, video)
 
 def frames_of(word: str) -> Iterator[Frame]:
     """The frames of the source that `word` names. Raises SourceError, on the first step, when it names none."""
+    refuse_addresses(word)
     kind = next(kind for kind in KINDS if kind.matches(word))
     yield from kind.frames(word)
+
+
+def refuse_addresses(word: str) -> None:
+    """Returns when `word` may name a file. Raises SourceError, which says no password, when it is an address of another kind."""
+    if ("://" in word or shown(word) != word) and not os.path.exists(word):
+        raise SourceError(
+            f"{shown(word)}: expected an image, a folder or a pattern, or a live rtsp://… or http://…, found none of these"
+        )
 
 
 def is_live(word: str) -> bool:
@@ -33,5 +44,6 @@ def live_kind(word: str) -> LiveKind:
         if kind.matches(word):
             return kind
     raise UsageError(
-        f"expected a live source (rpi, picamera2, usb, /dev/video0, a video file, rtsp://…, http://…, raw:640x480), found {word!r}"
+        "expected a live source (rpi, picamera2, usb, /dev/video0, a video file, rtsp://…, http://…, raw:640x480), "
+        f"found {shown(word)!r}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 
 from tflite_runtime_app.errors import SourceError, UsageError
 from tflite_runtime_app.sources import camera
-from tflite_runtime_app.sources.address import hide_credentials
+from tflite_runtime_app.sources.address import ENCODE, hide_credentials, shown
 from tflite_runtime_app.sources.base import CaptureOptions, Shot
 from tflite_runtime_app.sources.pace import Pace
 
@@ -31,7 +32,7 @@ class Opening:
 def check(word: str) -> None:
     """Returns when PyAV is there; else raises UsageError."""
     if importlib.util.find_spec("av") is None:
-        raise UsageError(f"{hide_credentials(word)}: expected PyAV, found none; pip install 'clip-rescue[video]'")
+        raise UsageError(f"{shown(word)}: expected PyAV, found none; pip install 'clip-rescue[video]'")
 
 
 def shots(word: str, openings: tuple[Opening, ...], thin: CaptureOptions | None = None) -> Iterator[Shot]:
@@ -51,30 +52,39 @@ def shots(word: str, openings: tuple[Opening, ...], thin: CaptureOptions | None 
 
 def explained(word: str, error: Exception, opening: Opening) -> SourceError:
     """What FFmpeg's `error` means for who wrote `word`."""
-    shown, code = hide_credentials(word), getattr(error, "errno", None)
+    where, code = shown(word), getattr(error, "errno", None)
     reason = getattr(error, "strerror", None) or str(error)
     kind = type(error).__name__
     if code == errno.EBUSY:
         return camera.busy(word, opening.address)
     if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
-        return SourceError(f"{shown}: expected a source that is there, found: {reason}; check its name and its cable")
+        return SourceError(
+            f"{where}: expected a source that is there, found: {hide_credentials(reason)}; check its name and its cable"
+        )
     if code in (errno.EACCES, errno.EPERM):
-        return SourceError(f"{shown}: may not be opened; sudo usermod -aG video $USER, then log in again")
+        return SourceError(f"{where}: may not be opened; sudo usermod -aG video $USER, then log in again")
     if kind == "ExitError" or code == errno.ETIMEDOUT:  # FFmpeg left because our time was up
         return _silent(word, opening)
     if code == errno.EIO:
-        return SourceError(f"{shown}: it broke off; check the cable or the network")
+        return SourceError(f"{where}: it broke off; check the cable or the network")
     if kind in ("HTTPUnauthorizedError", "HTTPForbiddenError"):
-        return SourceError(f"{shown}: the camera refuses who asks; write the address with USER:PASSWORD@ before the host")
+        return SourceError(f"{where}: the camera refuses who asks; write the address with USER:PASSWORD@ before the host")
     if kind in ("InvalidDataError", "EOFError"):
-        return SourceError(f"{shown}: expected video that FFmpeg can read, found something else")
-    return SourceError(f"{shown}: FFmpeg cannot read it: {hide_credentials(reason)}; check the address and whether it answers")
+        return SourceError(f"{where}: expected video that FFmpeg can read, found something else")
+    return SourceError(
+        f"{where}: FFmpeg cannot read it: {hide_credentials(reason)}; check the address and whether it answers{_hint(word)}"
+    )
 
 
 def _silent(word: str, opening: Opening) -> SourceError:
     return SourceError(
-        f"{hide_credentials(word)}: no answer within {opening.timeout or 0:g} s; check the network and the address"
+        f"{shown(word)}: no answer within {opening.timeout or 0:g} s; check the network and the address{_hint(word)}"
     )
+
+
+def _hint(word: str) -> str:
+    """More advice, where a password may have cut the address short."""
+    return f"; {ENCODE}" if re.search(r"://[^/?#]*[/?#].*@", word) else ""
 
 
 def _open(word: str, openings: tuple[Opening, ...]) -> Any:
@@ -99,7 +109,7 @@ def _shots(word: str, container: Any, thin: CaptureOptions | None) -> Iterator[S
     import av
 
     if not container.streams.video:
-        raise SourceError(f"{hide_credentials(word)}: expected video, found a file or stream without any")
+        raise SourceError(f"{shown(word)}: expected video, found a file or stream without any")
     stream = container.streams.video[0]
     frames = _jpegs if stream.codec_context.name == "mjpeg" else _decoded
     due = Pace(thin.rate) if thin else None
@@ -112,9 +122,9 @@ def _shots(word: str, container: Any, thin: CaptureOptions | None) -> Iterator[S
         except av.error.InvalidDataError:
             broken += 1
     if sequence == 0:
-        raise SourceError(f"{hide_credentials(word)}: expected video, found no frame that FFmpeg can decode")
+        raise SourceError(f"{shown(word)}: expected video, found no frame that FFmpeg can decode")
     if broken:
-        raise SourceError(f"{hide_credentials(word)}: {broken} broken parts were left out, {sequence} frames were read")
+        raise SourceError(f"{shown(word)}: {broken} broken parts were left out, {sequence} frames were read")
 
 
 _Frame = tuple[Literal["jpeg", "rgb"], int, int, bytes]

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from tflite_runtime_app.errors import SourceError, UsageError
 from tflite_runtime_app.sources import libav
-from tflite_runtime_app.sources.address import hide_credentials
+from tflite_runtime_app.sources.address import ENCODE, mistaken, shown
 from tflite_runtime_app.sources.base import CaptureOptions, Nature, Shot
 
 NATURE: Nature = "stream"
@@ -22,12 +22,17 @@ def matches(word: str) -> bool:
 
 def check(word: str) -> None:
     """Returns when PyAV is there and the address has a host; else raises UsageError. Nobody is asked yet."""
+    if mistaken(word):
+        raise UsageError(f"{shown(word)}: expected a host, found that its user or password cuts it short; {ENCODE}")
     try:
-        host = urlsplit(word).hostname
+        parts = urlsplit(word)
+        host = parts.hostname if (parts.port or 1) > 0 else None  # a port that is none raises
     except ValueError:
         host = None
     if not host:
-        raise UsageError(f"{hide_credentials(word)}: expected an address with a host, as rtsp://USER:PASSWORD@HOST:554/PATH")
+        raise UsageError(
+            f"{shown(word)}: expected an address with a host and at most a port, as rtsp://USER:PASSWORD@HOST:554/PATH; {ENCODE}"
+        )
     libav.check(word)
 
 
@@ -36,4 +41,4 @@ def shots(word: str, options: CaptureOptions) -> Iterator[Shot]:
     # Over UDP, lost packets smear half a frame; and many a wireless network lets none through.
     rtsp = {"rtsp_transport": "tcp"} if word.lower().startswith("rtsp") else {}
     yield from libav.shots(word, (libav.Opening(word, None, rtsp, TIMEOUT),), options)
-    raise SourceError(f"{hide_credentials(word)}: the stream ended")
+    raise SourceError(f"{shown(word)}: the stream ended")

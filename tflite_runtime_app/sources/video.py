@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from tflite_runtime_app.errors import SourceError
 from tflite_runtime_app.sources import libav
+from tflite_runtime_app.sources.address import shown
 from tflite_runtime_app.sources.base import CaptureOptions, Nature, Shot
 
 NATURE: Nature = "finite"
@@ -16,7 +17,7 @@ SUFFIXES = frozenset({".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".ts", "
 
 def matches(word: str) -> bool:
     """Whether `word` ends like a video file; a folder or a pattern does not count."""
-    if os.path.splitext(word)[1].lower() not in SUFFIXES:
+    if os.path.splitext(word)[1].lower() not in SUFFIXES or ("://" in word and not os.path.exists(word)):
         return False
     return not os.path.isdir(word) and (os.path.exists(word) or not glob.has_magic(word))
 
@@ -24,7 +25,7 @@ def matches(word: str) -> bool:
 def check(word: str) -> None:
     """Returns when PyAV and the file are there; else raises UsageError or SourceError."""
     if not os.path.exists(word):
-        raise SourceError(f"{word}: no such file")
+        raise SourceError(f"{shown(word)}: no such file")
     libav.check(word)
 
 

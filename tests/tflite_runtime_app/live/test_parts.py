@@ -19,7 +19,6 @@ from tflite_runtime_app.live.liveness import Liveness
 from tflite_runtime_app.live.notify import Notifier
 from tflite_runtime_app.live.patience import Backoff, Patience
 from tflite_runtime_app.live.slot import Slot
-from tflite_runtime_app.sources.address import hide_credentials
 from tflite_runtime_app.sources.base import Frame, Shot
 from tflite_runtime_app.sources.mjpeg import Splitter
 from tflite_runtime_app.sources.pace import Pace
@@ -232,22 +231,6 @@ def test_mjpeg_without_an_end_does_not_fill_the_memory():
         assert splitter.feed(b"\x55" * 1000) == []
     assert splitter.skipped > 80_000
     assert splitter.feed(jpeg()) == [jpeg()]
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("rtsp://me:secret@cam:554/h264", "rtsp://***@cam:554/h264"),
-        ("http://me:p@ss:w@cam/x", "http://***@cam/x"),
-        ("cannot open 'HTTP://me@cam/x': no", "cannot open 'HTTP://***@cam/x': no"),
-        ("http://cam/v.cgi?user=me&password=secret&fps=5", "http://cam/v.cgi?user=me&password=***&fps=5"),
-        ("rtsp://cam/user=me_password=secret_channel=1", "rtsp://cam/user=me_password=***_channel=1"),
-        ("rtsp://cam/a@b.mp4", "rtsp://cam/a@b.mp4"),
-        ("/dev/video0", "/dev/video0"),
-    ],
-)
-def test_credentials_are_hidden_and_nothing_else(text, shown):
-    assert hide_credentials(text) == shown
 
 
 @pytest.mark.parametrize("abstract", [False, True])
