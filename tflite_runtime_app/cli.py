@@ -17,7 +17,9 @@ from types import FrameType, ModuleType
 from tflite_runtime_app.commands import doctor, explain, recalibrate, run, soak
 from tflite_runtime_app.commands import install_model as install
 from tflite_runtime_app.commands import install_service as service
+from tflite_runtime_app.commands.secret_words import Parser, revealed
 from tflite_runtime_app.errors import AppError
+from tflite_runtime_app.sources.address import hide_credentials
 from tflite_runtime_app.version import __version__
 
 # A new command is a module with HELP, add_arguments(parser) and run(arguments), named here.
@@ -43,7 +45,10 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     _tolerate_odd_names()
     try:
-        arguments = parse(words)
+        # What a service is to run keeps its places: they are filled when it runs.
+        arguments = parse(words if words[:1] == ["install-service"] else revealed(words, os.environ))
+    except AppError as error:
+        return _report(str(error), error.exit_code, debug=False)
     except SystemExit as stop:  # argparse has printed help, version or the usage error
         return stop.code if isinstance(stop.code, int) else 0
     try:
@@ -73,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse(words: list[str]) -> argparse.Namespace:
     """The command and its arguments; words that start with no command are those of `run`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="classify",
         usage="classify FILE SOURCE… [options]\n       classify COMMAND …",
         description="Classify images with a clip-rescue bundle.",
@@ -95,9 +100,10 @@ def _add_version(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(message: str, code: int, debug: bool) -> int:
+    """Said without passwords, whoever wrote the message: the journal keeps it."""
     if debug:
-        traceback.print_exc()
-    print(f"classify: {message}", file=sys.stderr)
+        print(hide_credentials(traceback.format_exc()), end="", file=sys.stderr)
+    print(f"classify: {hide_credentials(message)}", file=sys.stderr)
     return code
 
 

@@ -6,12 +6,15 @@ import os
 from pathlib import Path
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """The file at `path` holds `data`, whole or not at all. Raises OSError when it cannot be written; what lay there then stays."""
+def write_atomically(path: str | os.PathLike[str], data: bytes, mode: int = 0o666) -> None:
+    """The file at `path` holds `data`, whole or not at all. Raises OSError when it cannot be written; what lay there then stays.
+
+    It has `mode` less the process's umask from its first byte on: nobody else can have opened what is secret.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # in the same folder: os.replace must not cross file systems
     try:
-        with open(temporary, "xb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # boards lose their power: the name must not point at blocks that were never written

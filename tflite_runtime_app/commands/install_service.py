@@ -1,4 +1,8 @@
-"""The command `classify install-service`: a systemd unit that starts with the board, is watched, and may touch little."""
+"""The command `classify install-service`: a systemd unit that starts with the board, is watched, and may touch little.
+
+Every user may read a unit and its command line, so words that hold a secret lie in a file of their own, which systemd puts into the
+program's environment.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,17 @@ import re
 import sys
 from pathlib import Path
 
+from tflite_runtime_app.commands.secret_words import environment_file, set_apart
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.files import write_atomically
+from tflite_runtime_app.sources.address import shown
 
 HELP = "write a systemd unit that runs classify from the start of the board on, watched and confined"
 WATCHDOG = 60  # seconds without a frame that was really inferred, after which systemd starts the program anew
 
 _UNIT = """[Unit]
 Description=clip-rescue: {title}
-Documentation=file://{readme}
+Documentation={readme}
 {after}StartLimitIntervalSec=600
 StartLimitBurst=20
 
@@ -34,7 +40,7 @@ OOMPolicy=stop
 MemoryMax={memory}
 Nice=5
 Environment=PYTHONUNBUFFERED=1
-# Confined: it reads, and writes only where it may.
+{secrets}# Confined: it reads, and writes only where it may.
 NoNewPrivileges=yes
 LockPersonality=yes
 RestrictRealtime=yes
@@ -85,21 +91,17 @@ def run(arguments: argparse.Namespace) -> int:
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     if not re.fullmatch(r"[A-Za-z0-9:_.@-]{1,100}", arguments.name) or not re.fullmatch(r"\d+[KMG]?", arguments.memory):
         raise UsageError("--name takes letters, digits and :_.@-, --memory a size as in 512M")
-    text = unit(words, arguments.user, arguments.memory, tuple(arguments.write))
+    secrets = secrets_path(arguments.name, arguments.user)
+    text = unit(words, arguments.user, arguments.memory, tuple(arguments.write), secrets)
+    _, values = set_apart(words)
     if arguments.only_print:
         print(text, end="")
+        if values:
+            print(f"classify: {secrets} would hold, for its owner alone: {', '.join(values)}", file=sys.stderr)
         return 0
     folder = Path.home() / ".config" / "systemd" / "user" if arguments.user else Path("/etc/systemd/system")
     path = folder / f"{arguments.name}.service"
-    if path.exists() and not arguments.force:
-        raise UsageError(f"{path} exists; write over it with --force, or choose another --name")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written ({error.strerror}); run it with sudo, or make a unit of your own with --user"
-        ) from error
+    _write(path, text, secrets, values, arguments.force)
     whose = "--user " if arguments.user else ""
     print(path)
     print(
@@ -107,18 +109,30 @@ def run(arguments: argparse.Namespace) -> int:
         f"its words: journalctl {whose}-u {arguments.name} -f",
         file=sys.stderr,
     )
+    if values:
+        print(f"classify: {', '.join(values)}: in {secrets}, for its owner alone; change them there", file=sys.stderr)
     return 0
 
 
-def unit(words: list[str], user: bool, memory: str, writable: tuple[str, ...]) -> str:
-    """The unit's text for `classify` with these words. Raises UsageError when they are no FILE and SOURCE, or the file is not there."""
+def secrets_path(name: str, user: bool) -> Path:
+    """Where the words of the unit `name` lie that hold a secret."""
+    return (Path.home() / ".config" if user else Path("/etc")) / "clip-rescue" / f"{name}.env"
+
+
+def unit(words: list[str], user: bool, memory: str, writable: tuple[str, ...], secrets: Path | None = None) -> str:
+    """The unit's text for `classify` with these words; those with a secret are only named, to be read from the file `secrets`.
+
+    Raises UsageError when the words are no FILE and SOURCE, when `classify run` would not take them, or when the file is not there.
+    """
     if len(words) < 2 or words[0].startswith("-"):
         raise UsageError(
             "give what is to run behind two dashes, as in: classify install-service -- pocket-rpi.tflite rpi --serve 8080"
         )
     if not Path(words[0]).is_file():
         raise UsageError(f"{words[0]}: no such file; a service needs the bundle where it will stay")
-    absolute = [str(Path(words[0]).resolve()), *(_absolute(word) for word in words[1:])]
+    placed, values = set_apart(words)
+    secrets = secrets or secrets_path("clip-rescue", user)
+    absolute = [str(Path(words[0]).resolve()), *(_absolute(word) for word in placed[1:])]
     command = " ".join(quoted(word) for word in (sys.executable, "-m", "tflite_runtime_app", "run", *absolute))
     folders = [str(Path(folder).resolve()) for folder in writable]
     confined = _CONFINED.format(
@@ -126,11 +140,12 @@ def unit(words: list[str], user: bool, memory: str, writable: tuple[str, ...]) -
         writable="".join(f"ReadWritePaths={quoted(folder)}\n" for folder in folders),
     )
     return _UNIT.format(
-        title=" ".join(Path(word).name if "/" in word and "://" not in word else word for word in words[:2] if "@" not in word),
-        readme=Path(__file__),
+        title=re.sub(r"[^\w ./:*=&?,+~@-]", "_", f"{Path(words[0]).name} {_title(words[1])}"),
+        readme=_literal(Path(__file__).as_uri()),
+        secrets=f"EnvironmentFile={_literal(str(secrets))}\n" if values else "",
         after="" if user else "After=network.target time-sync.target\n",
         command=command,
-        folder=quoted(str(Path(absolute[0]).parent)),
+        folder=_literal(str(Path(absolute[0]).parent)),
         # A folder may stay empty for days, and only images that were looked at feed the watchdog.
         watchdog="" if "--watch" in words else f"WatchdogSec={WATCHDOG}\n",
         memory=memory,
@@ -145,6 +160,36 @@ def quoted(word: str) -> str:
         raise UsageError(f"a unit cannot hold control characters, found {word!r}")
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return escaped if re.fullmatch(r"[A-Za-z0-9_./:=,@+%$-]+", escaped) else f'"{escaped}"'
+
+
+def _literal(path: str) -> str:
+    """A path where systemd takes the rest of the line, and so no quotes."""
+    if re.search(r"[\x00-\x1f]", path):
+        raise UsageError(f"a unit cannot hold control characters, found {path!r}")
+    return path.replace("%", "%%")
+
+
+def _title(source: str) -> str:
+    return shown(source) if "://" in source else Path(shown(source)).name
+
+
+def _write(path: Path, text: str, secrets: Path, values: dict[str, str], force: bool) -> None:
+    """The unit lies at `path`, what it keeps secret at `secrets`, and nothing there that it does not need. Raises UsageError."""
+    for there in (path, *([secrets] if values else [])):
+        if there.exists() and not force:
+            raise UsageError(f"{there} exists; write over it with --force, or choose another --name")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if values:
+            secrets.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_atomically(secrets, environment_file(values).encode(), mode=0o600)
+        write_atomically(path, text.encode())
+        if not values:
+            secrets.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or path} cannot be written ({error.strerror}); run it with sudo, or make a unit of your own with --user"
+        ) from error
 
 
 def _absolute(word: str) -> str:

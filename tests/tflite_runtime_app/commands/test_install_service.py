@@ -1,7 +1,9 @@
 """The unit that systemd gets, judged by systemd itself where it is installed."""
 
+import os
 import re
 import shutil
+import stat
 import subprocess
 
 import pytest
@@ -78,6 +80,104 @@ def test_it_is_written_where_systemd_looks(bundle, tmp_path, monkeypatch, capsys
     assert "--force" in capsys.readouterr().err
     assert main(["install-service", "--user", "--print", "--", str(bundle), "rpi"]) == 0
     assert capsys.readouterr().out.startswith("[Unit]")
+
+
+SECRETS = {
+    "CLASSIFY_TOKEN": "tok-secret-0123456789",
+    "CLASSIFY_ON_LABEL": "cat=curl -H 'Bearer secret' http://h/",
+    "CLASSIFY_ON_LABEL_2": "dog=true",
+    "CLASSIFY_MQTT": 'mqtt://ha:s$ecret`"\\x@broker/door',
+    "CLASSIFY_SOURCE": "rtsp://me:se%20cret@cam/1",
+}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "ho me%"))
+    before = os.umask(0o022)
+    yield tmp_path / "ho me%"
+    os.umask(before)
+
+
+def secret_words(bundle):
+    token, bell, other, broker, source = SECRETS.values()
+    return [str(bundle), source, "--serve", "8080", f"--toke={token}", "--mqtt", broker, "--on-label", bell, "--on-label", other]
+
+
+def test_what_is_hidden_lies_in_a_file_of_their_own_for_its_owner_alone(bundle, home, capsys):
+    assert main(["install-service", "--user", "--", *secret_words(bundle)]) == 0
+    said = "".join(capsys.readouterr())
+    text = (home / ".config/systemd/user/clip-rescue.service").read_text()
+    kept = home / ".config/clip-rescue/clip-rescue.env"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert f"EnvironmentFile={str(kept).replace('%', '%%')}" in text.splitlines()
+    assert "cret" not in text + said
+    assert words_of(text)[5:] == [
+        "env:CLASSIFY_SOURCE", "--serve", "8080", "--toke=env:CLASSIFY_TOKEN", "--mqtt", "env:CLASSIFY_MQTT",
+        "--on-label", "env:CLASSIFY_ON_LABEL", "--on-label", "env:CLASSIFY_ON_LABEL_2",
+    ]  # fmt: skip
+    # The shell takes signs in double quotes as systemd does: read back, they are the words that were given.
+    for name, value in SECRETS.items():
+        shell = ["sh", "-c", f'. "$0"; printf %s "${name}"', kept]
+        assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == value
+
+
+def test_they_are_never_readable_by_others(bundle, home, monkeypatch):
+    modes, replace = [], os.replace
+
+    def watched(source, target):
+        modes.append((os.path.basename(target), stat.S_IMODE(os.stat(source).st_mode)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+    assert main(["install-service", "--user", "--", *secret_words(bundle)]) == 0
+    assert modes == [("clip-rescue.env", 0o600), ("clip-rescue.service", 0o644)]
+
+
+def test_they_are_not_printed(bundle, home, capsys):
+    assert main(["install-service", "--user", "--print", "--", *secret_words(bundle)]) == 0
+    said = capsys.readouterr()
+    assert "cret" not in said.out + said.err
+    assert "CLASSIFY_TOKEN" in said.err
+    assert not (home / ".config").exists()
+
+
+def test_they_are_written_over_and_removed_by_force_only(bundle, home, capsys):
+    kept = home / ".config/clip-rescue/clip-rescue.env"
+    assert main(["install-service", "--user", "--", *secret_words(bundle)]) == 0
+    (home / ".config/systemd/user/clip-rescue.service").unlink()
+    assert main(["install-service", "--user", "--", *secret_words(bundle)]) == 2
+    assert f"{kept} exists; write over it with --force" in capsys.readouterr().err
+    assert main(["install-service", "--user", "--force", "--", *secret_words(bundle)]) == 0
+    assert main(["install-service", "--user", "--force", "--", str(bundle), "rpi"]) == 0
+    assert not kept.exists()
+
+
+def test_without_secrets_there_is_no_such_file(bundle, home):
+    assert main(["install-service", "--user", "--", str(bundle), "rpi", "--mqtt", "mqtt://broker/door"]) == 0
+    assert not (home / ".config/clip-rescue").exists()
+    assert "EnvironmentFile" not in (home / ".config/systemd/user/clip-rescue.service").read_text()
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="NOT CHECKED by systemd: systemd-analyze is not installed")
+def test_systemd_finds_nothing_wrong_with_blanks_and_secrets(home, capsys):
+    folder = home / "a % b"
+    folder.mkdir(parents=True)
+    (folder / "x.tflite").write_bytes(b"x")
+    assert main(["install-service", "--user", "--", *secret_words(folder / "x.tflite")]) == 0
+    path = capsys.readouterr().out.strip()
+    found = subprocess.run([ANALYZE, "verify", "--man=no", path], capture_output=True, text=True, check=False)
+    assert [line for line in found.stderr.splitlines() if "clip-rescue" in line] == []
+    assert found.returncode == 0, found.stderr
+
+
+def test_words_that_classify_would_not_take_are_refused_without_saying_them(bundle, home, capsys):
+    assert main(["install-service", "--user", "--", str(bundle), "rpi", "--mqttt", "mqtt://ha:secret@broker"]) == 2
+    err = capsys.readouterr().err
+    assert "--mqttt" in err
+    assert "secret" not in err
+    assert main(["install-service", "--user", "--", str(bundle), "rpi", "--token", "two\nlines"]) == 2
+    assert "CLASSIFY_TOKEN: a unit cannot hold control characters" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
