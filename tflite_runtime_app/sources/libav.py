@@ -66,7 +66,7 @@ def explained(word: str, error: Exception, opening: Opening) -> SourceError:
     if kind == "ExitError" or code == errno.ETIMEDOUT:  # FFmpeg left because our time was up
         return _silent(word, opening)
     if code == errno.EIO:
-        return SourceError(f"{where}: it broke off; check the cable or the network")
+        return SourceError(f"{where}: it broke off; check the cable or the network{_hint(word)}")
     if kind in ("HTTPUnauthorizedError", "HTTPForbiddenError"):
         return SourceError(f"{where}: the camera refuses who asks; write the address with USER:PASSWORD@ before the host")
     if kind in ("InvalidDataError", "EOFError"):

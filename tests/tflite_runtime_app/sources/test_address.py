@@ -1,10 +1,12 @@
 """What is said of an address: never its password, whatever stands in it, and all else."""
 
+import errno
+
 import pytest
 
 from tflite_runtime_app.errors import UsageError
-from tflite_runtime_app.sources import stream
-from tflite_runtime_app.sources.address import hide_credentials, mistaken, shown
+from tflite_runtime_app.sources import libav, stream
+from tflite_runtime_app.sources.address import ENCODE, hide_credentials, mistaken, shown
 
 
 @pytest.mark.parametrize(
@@ -87,3 +89,12 @@ def test_an_address_that_its_password_cuts_short_is_refused_with_what_to_do(word
 )
 def test_an_address_that_works_is_not_refused(word):
     assert not mistaken(word)
+
+
+def test_a_password_that_may_have_cut_the_address_short_is_hinted_at_when_nothing_answers():
+    opening = libav.Opening("x", timeout=1.0)
+    for error in (OSError(errno.EIO, "I/O"), OSError(errno.ETIMEDOUT, "late"), OSError(errno.ECONNREFUSED, "Connection refused")):
+        said = str(libav.explained("rtsp://me:p@se/cret@cam/x", error, opening))
+        assert said.startswith("rtsp://***@cam/x: ")
+        assert said.endswith(ENCODE)
+        assert "percent" not in str(libav.explained("rtsp://me:secret@cam/x", error, opening))
