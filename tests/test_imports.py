@@ -107,7 +107,7 @@ EXTRAS = {
     "picamera2": "tflite_runtime_app/sources/picamera.py",
     "bottle": "tflite_runtime_app/sinks/web",
     "waitress": "tflite_runtime_app/sinks/web",
-    "paho": "tflite_runtime_app/sinks/mqtt.py",
+    "paho": "tflite_runtime_app/sinks/mqtt/sink.py",
     "cryptography": "tflite_runtime_app/admission/signing.py",
 }
 

@@ -1,12 +1,20 @@
-"""What the board says of itself: memory, temperature, throttling, and when this process began. Linux; elsewhere it says nothing."""
+"""What the board says of itself: memory, temperature, throttling, when this process began, and which board it is.
+
+Linux; elsewhere it says little.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import shutil
 import subprocess
 import time
+import uuid
 from pathlib import Path
+
+from tflite_runtime_app.files import cache_folder, write_atomically
 
 THERMAL = Path("/sys/class/thermal")
 # Bits of `vcgencmd get_throttled`, by Raspberry Pi's documentation; sixteen higher stand for "has happened since start".
@@ -68,3 +76,37 @@ def seconds_since_start() -> float | None:
         return time.clock_gettime(time.CLOCK_BOOTTIME) - started
     except (OSError, ValueError, IndexError, AttributeError):
         return None
+
+
+def board_id(root: str | os.PathLike[str] = "/") -> str:
+    """What tells this board from all others, at every start the same; not to be shown or sent, only hashed.
+
+    It is the machine id with the board's serial number, as copied cards have one machine id; else a random word that is kept in the
+    service's state folder or the cache; else the number of the network card; else a word for this run.
+    """
+    serial = system_file(Path(root, "proc/device-tree/serial-number")).strip("\0 \n")
+    for path in ("etc/machine-id", "var/lib/dbus/machine-id"):
+        machine = system_file(Path(root, path)).strip()
+        if re.fullmatch(r"[0-9a-f]{32}", machine) and machine.strip("0"):
+            return f"{machine} {serial}"
+    if serial.strip("0"):
+        return serial
+    return _kept_word() or _network_card() or secrets.token_hex(16)
+
+
+def _kept_word() -> str:
+    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd's, for a service
+    path = Path(state, "board-id") if state else cache_folder("board-id")
+    try:
+        if not system_file(path).strip():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, secrets.token_hex(16).encode(), mode=0o600)
+        return system_file(path).strip()
+    except OSError:
+        return ""
+
+
+def _network_card() -> str:
+    number = uuid.getnode()
+    made_up = number >> 40 & 0b11  # multicast: Python's own dice; local: a container's or a phone's
+    return "" if made_up else f"{number:012x}"

@@ -33,7 +33,8 @@ def sinks_of(arguments: argparse.Namespace, classifier: Classifier, change_label
         if arguments.mqtt:
             from tflite_runtime_app.sinks.mqtt import MqttSink, parse_broker
 
-            sinks.append(MqttSink(parse_broker(arguments.mqtt), classifier.bundle.manifest.name, blocks))
+            broker, source = parse_broker(arguments.mqtt), arguments.sources[0]
+            sinks.append(MqttSink(broker, classifier.bundle.manifest.name, blocks, source=source, tell=tell))
         if arguments.serve is not None and change_labels is not None:
             from tflite_runtime_app.sinks.web import WebSink
 

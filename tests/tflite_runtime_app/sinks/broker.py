@@ -1,5 +1,6 @@
 """A stand-in for an MQTT broker: speaks as much of MQTT 3.1.1 as a client that publishes needs to hear, and keeps what it was told."""
 
+import contextlib
 import socket
 import struct
 import threading
@@ -7,12 +8,16 @@ import time
 
 
 class Broker:
-    """Listens on a free port of loopback; `messages` are (topic, payload, retained) in order, `wills` those of lost clients."""
+    """Listens on a free port of loopback; `messages` are (topic, payload, retained) in order, `wills` those of lost clients.
 
-    def __init__(self, port=0):
+    `names` are those of all who came. As the standard demands, the older of two clients of one name is closed; `code` other than 0 refuses.
+    """
+
+    def __init__(self, port=0, code=0):
+        self._code, self._named = code, {}
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port = self._socket.getsockname()[1]
-        self.messages, self.wills, self.users = [], [], []
+        self.messages, self.wills, self.users, self.names = [], [], [], []
         self._clients = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -20,6 +25,8 @@ class Broker:
         self._socket.shutdown(socket.SHUT_RDWR)  # closing alone would leave a thread that waits in accept() listening
         self._socket.close()
         for client in self._clients:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)  # a thread that waits in recv() keeps the connection, too
             client.close()
 
     def wait(self, condition, seconds=10):
@@ -45,8 +52,11 @@ class Broker:
             while True:
                 kind, body = packet(client)
                 if kind >> 4 == 1:  # CONNECT
-                    will = self._connect(body)
-                    client.sendall(bytes((0x20, 2, 0, 0)))
+                    will = self._connect(client, body)
+                    client.sendall(bytes((0x20, 2, 0, self._code)))
+                    if self._code:
+                        will = None
+                        return
                 elif kind >> 4 == 3:  # PUBLISH, quality of service 0
                     (length,) = struct.unpack_from(">H", body)
                     self.messages.append((body[2 : 2 + length].decode(), body[2 + length :].decode(), bool(kind & 1)))
@@ -62,13 +72,18 @@ class Broker:
                 self.wills.append(will)
             client.close()
 
-    def _connect(self, body):
+    def _connect(self, client, body):
         flags, fields, place = body[7], [], 10
         while place < len(body):
             (length,) = struct.unpack_from(">H", body, place)
             fields.append(body[place + 2 : place + 2 + length].decode())
             place += 2 + length
-        fields.pop(0)  # the client's name
+        name = fields.pop(0)
+        older, self._named[name] = self._named.get(name), client
+        if older is not None:
+            with contextlib.suppress(OSError):
+                older.shutdown(socket.SHUT_RDWR)
+        self.names.append(name)
         will = (fields.pop(0), fields.pop(0)) if flags & 0x04 else None
         if flags & 0x80:
             self.users.append(tuple(fields))
