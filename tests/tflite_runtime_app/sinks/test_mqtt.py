@@ -16,7 +16,7 @@ from tests.tflite_runtime_app.sinks.test_sinks import Clock
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.sinks.mqtt import Broker as Address
 from tflite_runtime_app.sinks.mqtt import MqttSink, discovery, parse_broker
-from tflite_runtime_app.sinks.mqtt.connection import LONGEST, ConnectionNews
+from tflite_runtime_app.sinks.mqtt.connection import LONGEST, SILENT, ConnectionNews
 from tflite_runtime_app.sinks.mqtt.publisher import publisher_of
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
@@ -251,6 +251,23 @@ def test_the_same_source_twice_is_two_publishers_with_their_own_availability(bro
     again.close()
 
 
+def test_two_of_one_name_who_throw_each_other_out_are_told_of_once(broker):
+    from paho.mqtt import client as mqtt
+
+    told = []
+    sink = sink_for(broker, tell=told.append)
+    assert broker.wait(lambda: available(broker))
+    thief = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=sink._publisher.client_id)
+    thief.connect_async("127.0.0.1", broker.port)
+    thief.loop_start()
+    assert broker.wait(lambda: len(broker.names) >= 5)
+    sink.status(status())
+    thief.disconnect()
+    thief.loop_stop()
+    sink.close()
+    assert ["connected" in line or "closed the connection" in line for line in told] == [True, True]
+
+
 def test_a_publisher_is_known_by_board_source_and_prefix_and_by_nothing_secret():
     one = publisher_of(None, "rtsp://me:secret@cam/1", "board a", "raspberrypi")
     assert one == publisher_of(None, "rtsp://me:other@cam/1", "board a", "raspberrypi"), "a new password is no new camera"
@@ -382,3 +399,33 @@ def test_a_broker_that_did_not_answer_before_the_end_is_told_of():
     found.absent("too late")
     assert len(told) == 1
     assert "before the end" in told[0]
+
+
+def test_one_who_is_there_but_no_broker_is_told_of():
+    found, clock, told = news()
+    for _ in range(100):
+        clock.now += 1
+        found.look()
+    assert len(told) == 1
+    assert f"no answer for {SILENT:.0f} s" in told[0]
+    found, _, told = news()
+    for _ in range(10):
+        found.lost()
+    assert len(told) == 1
+    assert "does not answer as a broker" in told[0]
+
+
+def test_a_port_that_speaks_another_language_is_told_of():
+    told = []
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        sink = MqttSink(Address("127.0.0.1", other.getsockname()[1]), "tiny", (6,), source="rpi", tell=told.append)
+        connection, _ = other.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        until = time.monotonic() + 10
+        while not told and time.monotonic() < until:
+            time.sleep(0.02)
+        sink.close()
+    assert len(told) == 1
+    assert "no broker is reached" in told[0]

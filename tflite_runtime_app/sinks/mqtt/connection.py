@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 LONGER, LONGEST = 3.0, 600.0  # seconds that a connection must hold to be told of, after one that did not
+SILENT = 15.0  # seconds for a first answer
 
 
 class ConnectionNews:
@@ -21,7 +22,8 @@ class ConnectionNews:
         self._since: float | None = None  # the connection that there is
         self._must_hold = 0.0
         self._told: set[str] = set()  # of this outage
-        self._greeted = self._silent = False
+        self._greeted = self._silent = self._refusing = False
+        self._began = clock()
 
     def connected(self) -> None:
         """The broker has taken us."""
@@ -33,6 +35,7 @@ class ConnectionNews:
         """The broker is there and does not take us, for our user and password or for another `reason`."""
         advice = "write those it knows as mqtt://USER:PASSWORD@HOST" if credentials else "see its own log"
         what = "user or password" if credentials else "us"
+        self._refusing = True
         self._outage("refused", f"the broker refuses {what} ({reason}); {advice}")
 
     def absent(self, reason: str) -> None:
@@ -40,17 +43,23 @@ class ConnectionNews:
         self._outage("away", f"no broker is reached there ({reason}); check host and port, and that it runs")
 
     def lost(self) -> None:
-        """The connection is gone, if there was one."""
+        """The connection is gone, or there will be none."""
         with self._lock:
-            if self._since is None:
-                return  # one that was refused is closed, too
-            lasted, self._since = self._clock() - self._since, None
-            self._must_hold = 0.0 if lasted > LONGEST else min(max(LONGER, 2 * self._must_hold), LONGEST)
-        again = "; if that goes on, see its log" if lasted < LONGER else ""
-        self._outage("away", f"the broker closed the connection{again}")
+            refused, self._refusing = self._refusing, False
+            since, self._since = self._since, None
+            lasted = self._clock() - since if since is not None else 0.0
+            if since is not None:
+                self._must_hold = 0.0 if lasted > LONGEST else min(max(LONGER, 2 * self._must_hold), LONGEST)
+        if since is not None:
+            again = "; if that goes on, see its log" if lasted < LONGER else ""
+            self._outage("away", f"the broker closed the connection{again}")
+        elif not refused:  # one that was refused is closed, too
+            self.absent("who is there does not answer as a broker")
 
     def look(self) -> None:
-        """The return is told when it is time."""
+        """The return is told when it is time, and that nothing was heard at all."""
+        if not (self._greeted or self._told) and self._since is None and self._clock() - self._began > SILENT:
+            self.absent(f"no answer for {SILENT:.0f} s")
         with self._lock:
             if self._silent or self._since is None or self._clock() - self._since < self._must_hold:
                 return
