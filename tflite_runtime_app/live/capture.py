@@ -31,8 +31,9 @@ def main(argv: list[str] | None = None) -> int:
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
-        kind, options = live_kind(arguments.word), CaptureOptions(arguments.width, arguments.height, arguments.rate)
-        for shot in kind.shots(arguments.word, options):
+        word = os.environ.pop("CAPTURE_WORD", arguments.word)  # not said on a command line
+        kind, options = live_kind(word), CaptureOptions(arguments.width, arguments.height, arguments.rate)
+        for shot in kind.shots(word, options):
             wire.write(pipe, shot)
     except BrokenPipeError:
         return 0

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from tflite_runtime_app.sources.address import hide_credentials
+from tflite_runtime_app.sources.address import hide_credentials, shown
 from tflite_runtime_app.sources.base import CaptureOptions
 
 PIPE_BYTES = 1 << 20  # what Linux lets anyone have: a whole frame goes through in few steps
@@ -21,15 +21,21 @@ LINE_LENGTH = 300
 
 
 def capture_command(word: str, options: CaptureOptions) -> list[str]:
-    """The program that is a source's process. -P: a file in the current folder must not stand in for a library's."""
+    """The program that is a source's process; `Child` gives it the whole `word`, which may hold a password, in its environment.
+
+    -P: a file in the current folder must not stand in for a library's.
+    """
     size = ["--width", str(options.width), "--height", str(options.height), "--rate", repr(float(options.rate))]
-    return [sys.executable, "-P", "-m", "tflite_runtime_app.live.capture", *size, "--", word]
+    return [sys.executable, "-P", "-m", "tflite_runtime_app.live.capture", *size, "--", shown(word)]
 
 
 class Child:
-    """A running process in a session of its own; it ends by itself when this one is gone. Raises OSError when it cannot be started."""
+    """A running process in a session of its own; it ends by itself when this one is gone. Raises OSError when it cannot be started.
 
-    def __init__(self, command: Sequence[str], stdin: int | None) -> None:
+    `word` stands in its environment only: every user of the machine can read a command line.
+    """
+
+    def __init__(self, command: Sequence[str], stdin: int | None, word: str) -> None:
         # The end of this pipe that stays here is closed with this process, however it ends; the child sees that and goes too.
         lifeline, self._lifeline = os.pipe()
         # Found as this process finds it, from whatever folder and installation it was started.
@@ -37,6 +43,7 @@ class Child:
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
             "CAPTURE_LIFELINE": str(lifeline),
+            "CAPTURE_WORD": word,
         }
         try:
             self._process = subprocess.Popen(

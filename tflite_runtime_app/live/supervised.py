@@ -105,7 +105,7 @@ class SupervisedFeed:
     def _one_process(self, liveness: Liveness) -> tuple[int | None, str]:
         """One process from start to end: its exit code where it ended by itself, and what was wrong."""
         try:
-            child = Child(self._command, None if self._nature == "finite" else subprocess.DEVNULL)
+            child = Child(self._command, None if self._nature == "finite" else subprocess.DEVNULL, self.word)
         except OSError as error:
             return None, f"its process cannot be started: {error}"
         try:

@@ -102,9 +102,11 @@ def parse_rule(text: str) -> Rule:
     try:
         words = tuple(shlex.split(command))
     except ValueError as error:
-        raise UsageError(f"--on-label {text!r}: the command's quotes do not match ({error})") from error
+        raise UsageError(f"--on-label {label.strip()}=…: the command's quotes do not match ({error})") from error
     if not equals or not label.strip() or not words:
-        raise UsageError(f'--on-label should be LABEL=COMMAND as in "person=/home/pi/ring.sh {{score}}", found {text!r}')
+        # What was written is not repeated: commands hold passwords.
+        found = "no =" if not equals else "no label" if not label.strip() else "no command"
+        raise UsageError(f'--on-label should be LABEL=COMMAND as in "person=/home/pi/ring.sh {{score}}", found {found}')
     return Rule(label.strip(), words)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tflite_runtime_app.cli import main
 from tflite_runtime_app.commands.install_service import quoted, unit
+from tflite_runtime_app.commands.secret_words import revealed
 from tflite_runtime_app.errors import UsageError
 
 ANALYZE = shutil.which("systemd-analyze")
@@ -116,6 +117,8 @@ def test_what_is_hidden_lies_in_a_file_of_their_own_for_its_owner_alone(bundle, 
         "env:CLASSIFY_SOURCE", "--serve", "8080", "--toke=env:CLASSIFY_TOKEN", "--mqtt", "env:CLASSIFY_MQTT",
         "--on-label", "env:CLASSIFY_ON_LABEL", "--on-label", "env:CLASSIFY_ON_LABEL_2",
     ]  # fmt: skip
+    given = revealed(words_of(text)[3:], dict(SECRETS))
+    assert given == ["run", *secret_words(bundle)], "what classify makes of it is what was given"
     # The shell takes signs in double quotes as systemd does: read back, they are the words that were given.
     for name, value in SECRETS.items():
         shell = ["sh", "-c", f'. "$0"; printf %s "${name}"', kept]

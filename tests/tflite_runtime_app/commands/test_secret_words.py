@@ -45,7 +45,8 @@ def test_the_program_reads_them(monkeypatch, capsys):
         ["{bundle}", "http://cam/?pw=se_cret", "rpi"],
         ["doctor", "--red-card", "ftp://me:se/cret@cam/x"],
         ["recalibrate", "{bundle}", "ftp://me:se/cret@cam/x", "--out", "{out}"],
-        ["{bundle}", "fake:64x48", "--frames", "1", "--on-label", "curl http://me:secret@h"],
+        ["{bundle}", "fake:64x48", "--frames", "1", "--on-label", "curl -u me:secret h"],
+        ["{bundle}", "fake:64x48", "--frames", "1", "--on-label", "cat=curl 'Bearer secret"],
         ["{bundle}", "fake:64x48", "--frames", "1", "--mqtt", "mqtt://me:se/cret@h"],
     ],
 )
@@ -55,3 +56,16 @@ def test_no_message_says_a_password(words, bundle_path, tmp_path, capfd):
     said = "".join(capfd.readouterr())
     assert "cret" not in said
     assert "***" in said or "--on-label" in said or "percent-encoded" in said
+
+
+def test_a_fault_of_ours_says_no_password_either(monkeypatch, capsys):
+    address = "rtsp://me:pass/word@cam/x"
+
+    def faulty(arguments):
+        raise ValueError(f"cannot open {address}")
+
+    monkeypatch.setattr("tflite_runtime_app.commands.run.run", faulty)
+    assert main(["f.tflite", "rpi", "--debug"]) == 1
+    said = capsys.readouterr().err
+    assert "pass/word" not in said
+    assert said.count("rtsp://***@cam/x") == 2, "in the traceback and in the line"
