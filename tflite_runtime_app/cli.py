@@ -82,7 +82,8 @@ def parse(words: list[str]) -> argparse.Namespace:
         prog="classify",
         usage="classify FILE SOURCE… [options]\n       classify COMMAND …",
         description="Classify images with a clip-rescue bundle.",
-        epilog="classify FILE SOURCE… is short for classify run FILE SOURCE…",
+        epilog="classify FILE SOURCE… is short for classify run FILE SOURCE…; env:NAME in place of a word, or behind --option=, "
+        "reads it from the environment variable NAME, which other users of the machine cannot see",
     )
     _add_version(parser)
     commands = parser.add_subparsers(prog="classify", dest="command", metavar="COMMAND", required=True)

@@ -170,7 +170,11 @@ def _literal(path: str) -> str:
 
 
 def _title(source: str) -> str:
-    return shown(source) if "://" in source else Path(shown(source)).name
+    """A source as everybody may read it: of an address the host alone, as paths and queries may hold secrets."""
+    if "://" not in source:
+        return Path(shown(source)).name
+    scheme, _, rest = shown(source).partition("://")
+    return f"{scheme}://{re.split('[/?#]', rest.rpartition('@')[2], maxsplit=1)[0]}"
 
 
 def _write(path: Path, text: str, secrets: Path, values: dict[str, str], force: bool) -> None:
@@ -178,17 +182,20 @@ def _write(path: Path, text: str, secrets: Path, values: dict[str, str], force: 
     for there in (path, *([secrets] if values else [])):
         if there.exists() and not force:
             raise UsageError(f"{there} exists; write over it with --force, or choose another --name")
+    target = path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if values:
+            target = secrets
             secrets.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_atomically(secrets, environment_file(values).encode(), mode=0o600)
+            target = path
         write_atomically(path, text.encode())
         if not values:
             secrets.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(
-            f"{error.filename or path} cannot be written ({error.strerror}); run it with sudo, or make a unit of your own with --user"
+            f"{target} cannot be written ({error.strerror}); run it with sudo, or make a unit of your own with --user"
         ) from error
 
 

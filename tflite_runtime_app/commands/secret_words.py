@@ -49,7 +49,8 @@ def revealed(words: Sequence[str], environment: MutableMapping[str, str]) -> lis
 def set_apart(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """The words of `classify run` with `env:NAME` for those that hold a secret, and these by NAME.
 
-    They are the token, an address with user, password or a telling query, and every --on-label: no rule knows what such a command holds.
+    They are the token, a broker with user or password, every camera's address and every --on-label: no rule knows all that may be secret in
+    a path, a query or a command.
     Raises UsageError when `classify run` would not take the words.
     """
     parser = _Strict(prog="classify run", add_help=False)
@@ -58,7 +59,7 @@ def set_apart(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     arguments = parser.parse_args(list(words))
     found = {"CLASSIFY_TOKEN": [arguments.token], "CLASSIFY_ON_LABEL": arguments.on_label}
     found["CLASSIFY_MQTT"] = [url for url in [arguments.mqtt] if url and ("@" in url or shown(url) != url)]
-    found["CLASSIFY_SOURCE"] = [word for word in arguments.sources if shown(word) != word]
+    found["CLASSIFY_SOURCE"] = [word for word in arguments.sources if "://" in word or shown(word) != word]
     values: dict[str, str] = {}
     for name, of_name in found.items():
         for number, value in enumerate(dict.fromkeys(of_name)):

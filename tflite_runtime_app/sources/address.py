@@ -15,8 +15,8 @@ _SURE_HOST = re.compile(rf"{_HOST}(?::\d*)?(?=[/?#]|$)|[^:@/?#%]+(?=/)", re.IGNO
 _HOST_BEHIND = re.compile(rf"{_HOST}|[\w.-]+:\d", re.IGNORECASE)  # `TO/KEN@HOST:554` is no path
 # Many cameras take the password in the query, or in the path in its form: rtsp://camera/user=admin_password=secret_channel=1
 _NAME = (
-    r"(?:pass(?:word|wd|w|phrase|code)?|loginpas|pwd|psw|secret|token|key|auth|authorization|signature|credentials?|session(?:_?id)?|jwt"
-    r"|(?<![a-z])(?:pas|pw|sig|sign|sid|hash|md5|otp|pin))"
+    r"(?:pass(?:word|wd|w|wort|e|phrase|code|key)?|loginpas|pwd|psw|secret|token|key|auth|authorization|signature|authsign|credentials?"
+    r"|session(?:_?id)?|sessid|jwt|ticket|nonce|hdn(?:ts|ea|tl)|(?<![a-z])(?:pas|pw|sig|sign|sid|hash|md5|otp|pin|api))\d?"
 )
 _MARK = r"[:;,.'\")\]>]*"  # of the sentence around an address, not of the address
 

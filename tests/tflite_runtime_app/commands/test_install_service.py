@@ -125,6 +125,16 @@ def test_what_is_hidden_lies_in_a_file_of_their_own_for_its_owner_alone(bundle, 
         assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == value
 
 
+@pytest.mark.parametrize(
+    "address", ["http://cam:80/?u=me&p=cret", "https://cam/cret", "rtsp://me:12/cret@cam/x", "rtsp://cret@cam:554/cret"]
+)
+def test_a_camera_is_named_by_its_host_alone(bundle, address):
+    text = unit([str(bundle), address], False, "512M", ())
+    assert "cret" not in text
+    assert "EnvironmentFile=/etc/clip-rescue/clip-rescue.env" in text.splitlines()
+    assert re.search(r"^Description=clip-rescue: my bundle.tflite \w+://cam(:\d+)?$", text, re.M)
+
+
 def test_they_are_never_readable_by_others(bundle, home, monkeypatch):
     modes, replace = [], os.replace
 

@@ -44,6 +44,7 @@ def test_a_password_is_hidden_up_to_the_last_at(text, said):
         ("'http://cam/x?token=ab_c/d==': no answer", "'http://cam/x?token=***': no answer"),
         ("http://cam/x?api_key=a-b.c&e=1", "http://cam/x?api_key=***&e=1"),
         ("http://h/x?X-Amz-Signature=ab&X-Amz-Credential=c/2&X-Amz-Date=3", "http://h/x?X-Amz-Signature=***&X-Amz-Credential=***&X-Amz-Date=3"),
+        ("http://cam/?passwort=a&wmsAuthSign=b&PHPSESSID=c&page=2", "http://cam/?passwort=***&wmsAuthSign=***&PHPSESSID=***&page=2"),
         ("http://cam/?loginuse=me&loginpas=secret&codec=h264", "http://cam/?loginuse=me&loginpas=***&codec=h264"),
         ("http://proxy/?url=http%3A%2F%2Fcam%2F%3Fpwd%3Dsecret%26n%3D1", "http://proxy/?url=http%3A%2F%2Fcam%2F%3Fpwd%3D***%26n%3D1"),
     ],
