@@ -12,13 +12,13 @@ import re
 import sys
 from pathlib import Path
 
+from tflite_runtime_app.admission.budget import START_SECONDS, WATCHDOG_SECONDS
 from tflite_runtime_app.commands.secret_words import environment_file, set_apart
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.files import write_atomically
 from tflite_runtime_app.sources.address import shown
 
 HELP = "write a systemd unit that runs classify from the start of the board on, watched and confined"
-WATCHDOG = 60  # seconds without a frame that was really inferred, after which systemd starts the program anew
 
 _UNIT = """[Unit]
 Description=clip-rescue: {title}
@@ -33,7 +33,7 @@ ExecStart={command}
 WorkingDirectory={folder}
 {watchdog}Restart=always
 RestartSec=2
-TimeoutStartSec=120
+TimeoutStartSec={start}
 TimeoutStopSec=5
 KillMode=control-group
 OOMPolicy=stop
@@ -147,7 +147,8 @@ def unit(words: list[str], user: bool, memory: str, writable: tuple[str, ...], s
         command=command,
         folder=_literal(str(Path(absolute[0]).parent)),
         # A folder may stay empty for days, and only images that were looked at feed the watchdog.
-        watchdog="" if "--watch" in words else f"WatchdogSec={WATCHDOG}\n",
+        watchdog="" if "--watch" in words else f"WatchdogSec={WATCHDOG_SECONDS}\n",
+        start=START_SECONDS,
         memory=memory,
         confined="" if user else confined,
         wanted="default.target" if user else "multi-user.target",
