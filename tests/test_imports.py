@@ -73,6 +73,7 @@ ORDER = {
     },
     "calibration": {
         "__init__": "nothing: the package's name",
+        "archives": "tar and zip files, read member by member",
         "samples": "representative images, in a fixed order",
         "statistics": "what is remembered of a tensor over all images",
         "relevance": "what of a tensor its reader sees",
@@ -108,6 +109,7 @@ EXTRAS = {
     "bottle": "tflite_runtime_app/sinks/web",
     "waitress": "tflite_runtime_app/sinks/web",
     "paho": "tflite_runtime_app/sinks/mqtt/sink.py",
+    "pillow_heif": "tflite_runtime_app/inference/heif.py",
     "cryptography": "tflite_runtime_app/admission/signing.py",
 }
 

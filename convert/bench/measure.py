@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.samples import Sample, SampleSet, load, samples
+from calibration.samples import Sample, SampleSet, count, load, samples
 from convert.bench import peers
 from convert.bench.bars import DECISIONS, FLOOR, FLOOR_LINEAR, TOWER, Verdict, judge
 from convert.bench.cold import ColdStart, cold_start
@@ -173,11 +173,13 @@ def peer_run(peer: Peer) -> Run:
 
 
 def _chosen(images: tuple[Path, ...], bundle: Bundle) -> tuple[SampleSet, Sample]:
-    """The first readable images as tensors, and the very first as the file that it was."""
+    """Readable images from all over the sources as tensors, and the first of them as the file that it was."""
     preprocessing = bundle.manifest.preprocessing
-    readable = [sample for sample in islice(samples(images), 2 * MOST_IMAGES) if len(load([sample], preprocessing))][:MOST_IMAGES]
+    every = max(1, count(images) // (2 * MOST_IMAGES))  # a folder of sorted classes begins with one of them
+    some = islice(samples(images), 0, 2 * MOST_IMAGES * every, every)
+    readable = [sample for sample in some if len(load([sample], preprocessing))][:MOST_IMAGES]
     if not readable:
-        raise UsageError("no readable images to run on; give some with --images FOLDER|TAR")
+        raise UsageError("no readable images to run on; give some with --images FOLDER|ARCHIVE")
     return load(readable, preprocessing), readable[0]
 
 

@@ -31,11 +31,11 @@ def stored_calibration(request: Request) -> Calibrated:
     model = request.model
     path = model.folder / FILE if model.folder is not None else None
     if path is None or not path.is_file():
-        raise CalibrationError(f"{model.name} has no {FILE}; give images to calibrate on: --images FOLDER|TAR")
+        raise CalibrationError(f"{model.name} has no {FILE}; give images to calibrate on: --images FOLDER|ARCHIVE")
     try:
         stored = from_bytes(path.read_bytes())
     except StoredError as error:
-        raise CalibrationError(f"{path}: {error}; calibrate again: --images FOLDER|TAR") from error
+        raise CalibrationError(f"{path}: {error}; calibrate again: --images FOLDER|ARCHIVE") from error
     for what, mine, theirs in (
         ("weights", model.weights_sha256, stored.origin.weights_sha256),
         ("exits", request.exits, stored.origin.exits),
@@ -44,7 +44,7 @@ def stored_calibration(request: Request) -> Calibrated:
     ):
         if mine != theirs:
             raise CalibrationError(
-                f"{path} was made for {what} {theirs!s:.60}, not {mine!s:.60}; calibrate again: --images FOLDER|TAR"
+                f"{path} was made for {what} {theirs!s:.60}, not {mine!s:.60}; calibrate again: --images FOLDER|ARCHIVE"
             )
     return stored
 

@@ -60,9 +60,9 @@ def _photographs(models: Path | None) -> Path:
     try:
         folder = models_folder(models) / "photographs"
     except ModelError as error:
-        raise UsageError("no images to run on; give some with --images FOLDER|TAR") from error
+        raise UsageError("no images to run on; give some with --images FOLDER|ARCHIVE") from error
     if not folder.is_dir():
-        raise UsageError(f"no images to run on: {folder} does not exist; give some with --images FOLDER|TAR")
+        raise UsageError(f"no images to run on: {folder} does not exist; give some with --images FOLDER|ARCHIVE")
     return folder
 
 

@@ -45,7 +45,7 @@ def build(options: BuildOptions, files: BuildFiles) -> None:
     if files.out is not None and not micro:
         _refuse_to_overwrite(files.out, files)
     if options.leaving != ExitOptions() and not options.images:
-        raise UsageError("--policy, --risk, --budget and --gate are fitted to images: give --images FOLDER|TAR")
+        raise UsageError("--policy, --risk, --budget and --gate are fitted to images: give --images FOLDER|ARCHIVE")
     progress = OnTerminal()
     request = make_request(options, progress)
     check_fits(request)

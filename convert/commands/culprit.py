@@ -28,7 +28,7 @@ def culprit(options: BuildOptions, count: int, out: Path) -> None:
     calibration = calibration_of(request, progress)
     images = calibration.reported
     if images is None or not len(images):
-        raise UsageError("no readable images to measure on; give some with --images FOLDER|TAR")
+        raise UsageError("no readable images to measure on; give some with --images FOLDER|ARCHIVE")
     chosen = list(batches(images.images[:count]))
     simulation = simulation_of(request, calibration)
     result = measure(simulation.stages, simulation.grids, chosen, progress, simulation.codes)

@@ -33,6 +33,7 @@ from convert.rewrites import input_normalisation
 from convert.stages.stage import Stage, build_stages
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
+from convert.support.images import tell_left_out
 from convert.support.progress import OnTerminal, Progress
 from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.bundle.file import Bundle
@@ -55,11 +56,13 @@ class EvaluationImages:
     def sources(self) -> tuple[Path, ...]:
         """Where they lie. Raises UsageError for none, for both, and for what is not there."""
         if (self.imagenet is None) == (not self.images):
-            raise UsageError("give images by --images FOLDER|TAR, or ImageNet's validation folder by --imagenet DIR, not both")
+            raise UsageError(
+                "give images by --images FOLDER|ARCHIVE, or ImageNet's validation folder by --imagenet DIR, not both"
+            )
         found = (self.imagenet,) if self.imagenet is not None else self.images
         for path in found:
             if not path.exists():
-                raise UsageError(f"{path}: no such folder, tar file or image")
+                raise UsageError(f"{path}: no such folder, tar file, zip file or image")
         return found
 
 
@@ -70,6 +73,7 @@ def evaluate(file: Path, given: EvaluationImages, labels: str | None, out: Path,
     loaded = matching_model(bundle.manifest, file, model)
     listed, bank = _labels(bundle, labels, given.imagenet, loaded)
     manifest = _usable(bundle, bank, progress)
+    tell_left_out(sources, progress)
     total = count(sources) - skip
     if total <= 0:
         raise UsageError(f"the sources hold {total + skip} images, --skip {skip} leaves none")
@@ -82,6 +86,9 @@ def evaluate(file: Path, given: EvaluationImages, labels: str | None, out: Path,
     seen = through_both(items, total, networks, out / "seen", key, progress)
     if not seen.names:
         raise UsageError(f"none of {total} images could be read, the first: {seen.skipped[0]}")
+    distinct = len(np.unique(seen.float_found.embeddings[:, -1], axis=0))
+    if distinct < len(seen.names):
+        progress.step(f"{len(seen.names)} images, of which {distinct} distinct: equal ones weigh as often as they come")
     places = named_places(listed, seen.folders, progress)
     seen = seen if len(places) == len(seen.names) else seen.chosen(places)
     known = listed.indices(seen.folders)

@@ -79,7 +79,7 @@ def _chunk(chunk: Sequence[Sample], networks: Networks) -> Seen:
         try:
             tensors.append(tensor_of(item, networks.preprocessing))
         except SourceError as error:
-            skipped.append(f"{item.name}: {error}")
+            skipped.append(str(error))
             continue
         names.append(item.name)
         folders.append(item.folder)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.samples import load, samples
+from calibration.samples import evenly, load, samples
 from convert.build import Build, build
 from convert.measure.parity import float_embeddings
 from convert.micro import c_source, tflm, vela
@@ -71,7 +71,7 @@ def missed(micro: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _images(request: Request) -> NDArray[np.int8]:
-    """Some images: the photographs that the clone ships, or the first that were given; noise where there are none."""
+    """Some images: the photographs that the clone ships, or some of those that were given; noise where there are none."""
     preprocessing = request.model.preprocessing
     if request.photographs is not None and request.photographs.is_dir():
         found = load(samples([request.photographs]), preprocessing).images
@@ -80,8 +80,7 @@ def _images(request: Request) -> NDArray[np.int8]:
     else:
         random = np.random.default_rng(request.seed)
         found = random.integers(-128, 128, (1, preprocessing.height, preprocessing.width, 3)).astype(np.int8)
-    some: NDArray[np.int8] = found[:IMAGES]
-    return some
+    return evenly(found, IMAGES)
 
 
 def _facts(

@@ -70,6 +70,8 @@ def codes_of(stages: Sequence[Stage], rounding: Mapping[str, NDArray[np.int8]]) 
     wanted = layers(stages)
     shapes = {name: tuple(layer.weight.shape) for name, layer in wanted.items()}
     if rounding and {name: steps.shape for name, steps in rounding.items()} != shapes:
-        raise CalibrationError("the calibration's rounded weights belong to another tower; calibrate again: --images FOLDER|TAR")
+        raise CalibrationError(
+            "the calibration's rounded weights belong to another tower; calibrate again: --images FOLDER|ARCHIVE"
+        )
     near = {name: nearest(wanted[name].weight.numpy()).astype(np.int16) for name in rounding}
     return {name: np.clip(near[name] + steps, -127, 127).astype(np.int8) for name, steps in rounding.items()}

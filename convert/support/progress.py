@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
@@ -48,7 +49,7 @@ class OnTerminal:
 
     def step(self, what: str) -> None:
         """Print the step with the seconds since the start."""
-        self._console.print(f"[dim]{time.monotonic() - self._start:6.1f} s[/dim]  {what}")
+        self._console.print(f"[dim]{time.monotonic() - self._start:6.1f} s[/dim]  {escape(what)}")
 
     def over(self, items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         """The items, while a bar shows how many of `total` are done and how long the rest will take."""

@@ -1,13 +1,12 @@
-"""Training images as one array on disk: read once from mosaics, tars or folders, then mapped into memory.
+"""Training images as one array on disk: read once from mosaics, tars, zips or folders, then mapped into memory.
 
-A source is a folder of sheets `WNID.jpg` (tiles of 64 x 64, row-major, 20 to a row), a tar of `WNID/name.png`, or a folder of
+A source is a folder of sheets `WNID.jpg` (tiles of 64 x 64, row-major, 20 to a row), a tar or zip of `WNID/name.png`, or a folder of
 `WNID/name.jpg`. Images come out square: the centre of what is not, scaled to the side asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from calibration.samples import samples
+from calibration.samples import decoded, samples
 from convert.support import kept
 from models.recipe.plan import RecipeError
+from tflite_runtime_app.errors import SourceError
 
 TILE, ACROSS = 64, 20
 
@@ -63,13 +63,16 @@ def read(sources: Sequence[Path], ids: Sequence[str], side: int, cache: Path) ->
 
 
 def each(source: Path) -> Iterator[tuple[str, Image.Image]]:
-    """Every image of a source with its WordNet id."""
+    """Every image of a source with its WordNet id. Raises RecipeError for one that cannot be read."""
     for sample in samples([source]):
-        with Image.open(io.BytesIO(sample.content)) as image:
-            if source.is_dir() and Path(sample.name).parent == source:
-                yield from ((Path(sample.name).stem, tile) for tile in _tiles(image))
-            else:
-                yield sample.folder, image
+        try:
+            image = decoded(sample)
+        except SourceError as error:
+            raise RecipeError(f"{error}; take it out of the training images") from error
+        if source.is_dir() and Path(sample.name).parent == source:
+            yield from ((Path(sample.name).stem, tile) for tile in _tiles(image))
+        else:
+            yield sample.folder, image
 
 
 def _tiles(sheet: Image.Image) -> Iterator[Image.Image]:

@@ -77,7 +77,7 @@ def test_compressed_tars(tmp_path, compression):
 
 
 def test_a_source_that_does_not_exist_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere: no such folder, tar file or image"):
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder, tar file, zip file or image"):
         list(samples([tmp_path / "nowhere"]))
 
 

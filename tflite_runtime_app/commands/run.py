@@ -18,7 +18,7 @@ from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.live.smooth import Smoother, parse_smooth
 from tflite_runtime_app.live.watched_folder import WatchedFolder
 from tflite_runtime_app.sinks.base import Failure, Sink
-from tflite_runtime_app.sources import frames_of, is_live
+from tflite_runtime_app.sources import frames_of, is_live, left_out_of
 from tflite_runtime_app.sources.address import shown
 from tflite_runtime_app.sources.feed import Feed
 from tflite_runtime_app.text.label_source import LabelSource
@@ -70,7 +70,7 @@ def _run_live(arguments: argparse.Namespace, classifier: Classifier, labels: Lab
         return control.ask(lambda: loop.use(bank))
 
     word = arguments.sources[0]
-    feed: Feed = WatchedFolder(word) if arguments.watch else open_feed(word, capture_of(arguments))
+    feed: Feed = WatchedFolder(word, tell=tell) if arguments.watch else open_feed(word, capture_of(arguments))
     sinks: list[Sink] = []
     try:
         sinks = sinks_of(arguments, classifier, change_labels)
@@ -97,6 +97,7 @@ def _run_source(word: str, classifier: Classifier, sinks: list[Sink]) -> bool:
             sink.failure(Failure(source, frame, str(error)))
 
     try:
+        tell(left_out_of(word))
         for frame in frames_of(word):
             try:
                 result = classifier.classify(frame)

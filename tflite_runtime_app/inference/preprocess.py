@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +16,15 @@ from PIL import Image, UnidentifiedImageError
 from tflite_runtime_app.bundle.manifest import Preprocessing
 from tflite_runtime_app.bundle.preprocessing import check_preprocessing
 from tflite_runtime_app.errors import SourceError
+from tflite_runtime_app.inference.eight_bits import depth_of, eight_bits, is_deep
+from tflite_runtime_app.inference.image_kinds import EXPECTED, FORMATS, HEAD, formats_for, found_in
+from tflite_runtime_app.inference.jpeg_end import MOST, with_end
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 # A strip of 1 x 10000 pixels, its shorter side brought to 224, would be half a gigapixel: a board has no memory for that.
 MAX_RESIZED_PIXELS = 50_000_000
 
-# Pillow knows some forty kinds more, of which one starts a PostScript interpreter; every decoder is a way in.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)  # of files in these formats
-EXPECTED = "expected an image (BMP, GIF, JPEG, PNG, PPM, TIFF or WebP)"
 _ORIENTATION = 0x0112  # the EXIF tag: how the camera was held, 1 for upright
 _TURNS: dict[Any, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,48 +35,87 @@ _TURNS: dict[Any, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TO_EIGHT_BITS = ((np.arange(65536, dtype=np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def load_image(path: str | os.PathLike[str]) -> Image.Image:
-    """The image at `path`, fully decoded, upright, in its own mode.
+    """The image at `path`, fully decoded, upright, in its own mode; grey of more than eight bits in mode L.
 
     Raises SourceError when it is missing, no image, broken, or of more pixels than Image.MAX_IMAGE_PIXELS (89 million), which
     would take hundreds of megabytes.
     """
+    source = os.fspath(path)
     try:
-        with _strict(), Image.open(path, formats=FORMATS) as image:
-            return upright(image)
+        with open(path, "rb") as file:
+            return _read(file if file.seekable() else io.BytesIO(file.read()), source)
     except FileNotFoundError:
-        raise SourceError(f"{os.fspath(path)}: no such file") from None
-    except UnidentifiedImageError:
-        raise SourceError(f"{os.fspath(path)}: {EXPECTED}, found another kind of file") from None
-    except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes: OSError, SyntaxError, struct.error, …
-        raise SourceError(f"{os.fspath(path)}: {EXPECTED}, found: {_reason(error)}") from error
+        raise SourceError(f"{source}: no such file") from None
+    except OSError as error:
+        raise SourceError(f"{source}: {EXPECTED}, found: {error.strerror or _reason(error)}") from error
+
+
+def image_of(content: bytes, source: str) -> Image.Image:
+    """The image that these bytes of a file are, as `load_image` gives it. Raises SourceError, which names `source`."""
+    return _read(io.BytesIO(content), source)
 
 
 def loaded(image: Image.Image, source: str) -> Image.Image:
     """`image`, fully decoded and upright. Raises SourceError, which names `source`, when its decoder fails."""
     try:
         return upright(image)
-    except Exception as error:  # as in `load_image`
+    except Exception as error:  # as in `_read`
         raise SourceError(f"{source}: {EXPECTED}, found: {_reason(error)}") from error
 
 
 def upright(image: Image.Image) -> Image.Image:
     """`image`, decoded and turned as its EXIF orientation says; itself where it has none, or an unreadable one."""
     with _strict():
-        image.load()  # a TIFF file's orientation is Pillow's own to heed, on loading
+        depth = depth_of(image)
+        image = decode(image)  # a TIFF file's orientation is Pillow's own to heed, on loading
     try:
         with _strict():
             turn = _TURNS.get(image.getexif().get(_ORIENTATION))
     except Exception:  # broken EXIF of a valid image, on which its reader raises nearly anything
-        return image
+        turn = None
+    image = eight_bits(image, depth)
     if turn is None:
         return image
     turned = image.transpose(turn)
     turned.info = {key: value for key, value in image.info.items() if key == "transparency"}  # no orientation: it is upright now
     return turned
+
+
+def decode(image: Image.Image) -> Image.Image:
+    """`image` with all its pixels; a JPEG that lacks no more than its end marker is taken. Raises what its decoder raises."""
+    file = getattr(image, "fp", None)
+    try:
+        image.load()
+    except OSError:
+        if image.format not in ("JPEG", "MPO") or file is None or not file.seekable():
+            raise
+        file.seek(0)
+        mended = with_end(file.read(MOST + 1))
+        if mended is None:
+            raise
+        image = Image.open(io.BytesIO(mended), formats=("JPEG",))
+        image.load()
+    return image
+
+
+def _read(file: IO[bytes], source: str) -> Image.Image:
+    """The image in a file that can be sought in, fully decoded and upright. Raises SourceError, which names `source`."""
+    head = file.read(HEAD)
+    file.seek(0)
+    formats = formats_for(head)
+    try:
+        if not formats:
+            raise UnidentifiedImageError
+        with _strict(), Image.open(file, formats=formats) as image:
+            return upright(image)
+    except UnidentifiedImageError:
+        found = found_in(head) if formats in ((), FORMATS) else f"a broken file of the kind {formats[0]}"
+        raise SourceError(f"{source}: {EXPECTED}, found {found}") from None
+    except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes: OSError, SyntaxError, struct.error, …
+        raise SourceError(f"{source}: {EXPECTED}, found: {_reason(error)}") from error
 
 
 @contextmanager
@@ -112,12 +149,11 @@ def image_to_tensor(image: Image.Image, preprocessing: Preprocessing) -> npt.NDA
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` in mode RGB; 16-bit grey is scaled to 8 bits, where Pillow's own conversion would clip it to white."""
+    """`image` in mode RGB; of more than eight bits as `eight_bits` has it, where Pillow's own conversion would clip it to white."""
     if image.mode == "RGB":
         return image
-    if image.mode.startswith("I"):  # Pillow before 10.3 opens 16-bit PNG files as 32-bit I
-        wide = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
-        return Image.fromarray(_TO_EIGHT_BITS[wide]).convert("RGB")  # by table: arithmetic would take ten times the image
+    if is_deep(image):
+        return eight_bits(image, depth_of(image)).convert("RGB")
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA").convert("RGB")  # the same pixels as in one step, without Pillow's warning
     return image.convert("RGB")

@@ -7,6 +7,7 @@ import io
 from PIL import Image
 
 from tflite_runtime_app.errors import SourceError
+from tflite_runtime_app.inference.preprocess import decode
 from tflite_runtime_app.live.wire import MAX_BYTES
 from tflite_runtime_app.sources.base import Shot
 
@@ -14,15 +15,17 @@ MAX_PIXELS = MAX_BYTES // 3
 
 
 def decoded(shot: Shot, source: str) -> Image.Image:
-    """The image of `shot`, fully decoded. Raises SourceError, naming `source`, when it is broken or far too large."""
+    """The image of `shot`, fully decoded; a JPEG may lack its end marker.
+
+    Raises SourceError, naming `source`, when it is broken or far too large.
+    """
     if shot.kind == "rgb":
         return Image.frombytes("RGB", (shot.width, shot.height), shot.data)
     try:
         with Image.open(io.BytesIO(shot.data), formats=("JPEG",)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise SourceError(f"{source}: expected frames of up to {MAX_PIXELS} pixels, found {image.width} x {image.height}")
-            image.load()
-            return image
+            return decode(image)
     except SourceError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from tflite_runtime_app.errors import SourceError
-from tflite_runtime_app.inference.preprocess import SUFFIXES, load_image
+from tflite_runtime_app.inference.image_kinds import is_image, left_out, remedy
+from tflite_runtime_app.inference.preprocess import load_image
 from tflite_runtime_app.sources.base import Frame
 from tflite_runtime_app.sources.feed import Health
 
@@ -22,15 +22,21 @@ class WatchedFolder:
     """A Feed of the images that appear in `word` from now on, in the order of their names; what lay there before is left alone.
 
     A file counts as whole when its size and time stand still from one poll to the next. A folder that is gone (a share that was unmounted)
-    is waited for. Raises SourceError when it is not there to begin with.
+    is waited for. Of images that are not read here `tell` hears once a kind, and how many there were when all is over. Raises SourceError
+    when it is not there to begin with.
     """
 
     def __init__(
-        self, word: str, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+        self,
+        word: str,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         if not os.path.isdir(word):
             raise SourceError(f"--watch {word}: expected a folder, found none; make it first")
-        self.word = word
+        self.word, self._tell = word, tell
+        self._left_out: Counter[str] = Counter()  # of images that came and are not read here, by their suffix
         self._clock, self._sleep = clock, sleep
         self._known = self._files()
         self._growing: dict[str, _Seen] = {}
@@ -61,6 +67,8 @@ class WatchedFolder:
 
     def close(self) -> None:
         """Nothing is looked for any more."""
+        if self._open and self._left_out:
+            self._tell(f"{self.word}: {left_out(f'x{kind}' for kind in self._left_out.elements())}")
         self._open = False
 
     def _poll(self) -> None:
@@ -72,18 +80,27 @@ class WatchedFolder:
             if self._growing.get(path) == seen and seen[0] > 0:
                 self._known[path] = seen
                 del self._growing[path]
-                self._ready.append(path)
+                if remedy(os.path.basename(path)):
+                    self._leave_out(os.path.basename(path))
+                else:
+                    self._ready.append(path)
             else:
                 self._growing[path] = seen
         if not self._error:  # what was taken away may come again under its name
             self._known = {path: seen for path, seen in self._known.items() if path in found}
             self._growing = {path: seen for path, seen in self._growing.items() if path in found}
 
+    def _leave_out(self, name: str) -> None:
+        kind = os.path.splitext(name)[1].lower()
+        if not self._left_out[kind]:
+            self._tell(f"{os.path.join(self.word, name)} and others of its kind are left out: {remedy(name)}")
+        self._left_out[kind] += 1
+
     def _files(self) -> dict[str, _Seen]:
         found: dict[str, _Seen] = {}
         try:
             for entry in os.scandir(self.word):
-                if Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
+                if (is_image(entry.name) or remedy(entry.name)) and entry.is_file():
                     stat = entry.stat()
                     found[entry.path] = (stat.st_size, stat.st_mtime_ns)
             self._error = ""

@@ -33,6 +33,11 @@ def refuse_addresses(word: str) -> None:
         )
 
 
+def left_out_of(word: str) -> str:
+    """What of a folder's images is not read here, and what to do about it; empty for anything else. Raises SourceError as `frames_of`."""
+    return folder.left_out(word) if folder.matches(word) else ""
+
+
 def is_live(word: str) -> bool:
     """Whether `word` names a live source, and not images that lie there."""
     return any(kind.matches(word) for kind in LIVE)

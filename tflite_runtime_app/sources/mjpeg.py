@@ -7,7 +7,7 @@ _BARE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length: TEM a
 
 
 class Splitter:
-    """Takes bytes as they come, gives each JPEG once it is whole.
+    """Takes bytes as they come, gives each JPEG once it is whole, or, where it has no end marker, once the next one begins.
 
     Segments are skipped by their length, so that the thumbnail in one does not end the frame. What is no JPEG, or longer than `limit`
     bytes, is passed over up to the next start; `skipped` counts those bytes.
@@ -17,7 +17,7 @@ class Splitter:
         self._limit = limit
         self._buffer = bytearray()
         self._at = 0  # how far the frame at the buffer's beginning is understood; 0: its start is still sought
-        self._in_scan = False
+        self._in_scan = self._scanned = False
         self.skipped = 0
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -27,8 +27,7 @@ class Splitter:
         while (end := self._step()) is not None:
             if end:
                 whole.append(bytes(self._buffer[:end]))
-                del self._buffer[:end]
-                self._at, self._in_scan = 0, False
+                self._forget(end)
         return whole
 
     def _step(self) -> int | None:
@@ -54,6 +53,8 @@ class Splitter:
         if len(buffer) < at + 2:
             return None
         code = buffer[at + 1]
+        if buffer[at] == 0xFF and code == _START and self._scanned:
+            return at  # the next one: this one came without its end
         if buffer[at] != 0xFF or code in (0x00, _START):
             return self._give_up()
         if code == 0xFF:  # a fill byte
@@ -70,6 +71,7 @@ class Splitter:
         if length < 2:
             return self._give_up()
         self._at, self._in_scan = at + 2 + length, code == _SCAN
+        self._scanned |= self._in_scan
         return 0
 
     def _scan(self) -> int | None:
@@ -91,6 +93,10 @@ class Splitter:
         """The frame at the beginning is none. The next start is sought behind what was understood of it: a thumbnail lies before that."""
         drop = min(self._at, len(self._buffer))
         self.skipped += drop
-        del self._buffer[:drop]
-        self._at, self._in_scan = 0, False
+        self._forget(drop)
         return 0
+
+    def _forget(self, count: int) -> None:
+        """The first bytes are done with; what follows them is not understood yet."""
+        del self._buffer[:count]
+        self._at, self._in_scan, self._scanned = 0, False, False

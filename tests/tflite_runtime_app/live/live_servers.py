@@ -13,8 +13,11 @@ BASIC = "Basic " + base64.b64encode(b"me:secret").decode()
 
 
 @contextmanager
-def http_camera(jpeg: bytes, most: int = 1 << 30, locked: bool = False) -> Iterator[str]:
-    """The address, without the scheme, of a camera that gives `most` images to each who asks, `locked` only to who knows the password."""
+def http_camera(jpeg: bytes, most: int = 1 << 30, locked: bool = False, length: bool = True) -> Iterator[str]:
+    """The address, without the scheme, of a camera that gives `most` images to each who asks, `locked` only to who knows the password.
+
+    Without `length` it does not say how long an image is.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -27,7 +30,8 @@ def http_camera(jpeg: bytes, most: int = 1 << 30, locked: bool = False) -> Itera
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=card")
             self.end_headers()
             for _ in range(most):
-                head = f"--card\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                told = f"Content-Length: {len(jpeg)}\r\n" if length else ""
+                head = f"--card\r\nContent-Type: image/jpeg\r\n{told}\r\n"
                 try:
                     self.wfile.write(head.encode() + jpeg + b"\r\n")
                 except OSError:  # who looked has left

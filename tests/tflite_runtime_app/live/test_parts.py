@@ -216,11 +216,29 @@ def test_mjpeg_is_cut_at_the_pictures_and_not_at_their_thumbnails(size):
 def test_mjpeg_finds_its_way_back_after_what_is_broken():
     good = with_thumbnail(jpeg())
     later = jpeg((9, 9, 200))
-    broken = good[: good.rindex(b"\xff\xda") + 20]  # cut off in its scan; the thumbnail in it is no image
+    broken = good[: good.rindex(b"\xff\xda")]  # cut off before its scan; the thumbnail in it is no image
     assert cut(b"noise\xff\xd8\xff\x00noise" + broken + later + later, 100) == [later, later]
     assert cut(b"\0" * 100 + good + b"\0\xff" * 50 + later, 11) == [good, later]
     random_bytes = random.Random(5).randbytes(200_000)
     assert cut(random_bytes + later + later, 4096)[-1] == later
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_mjpeg_whose_frames_lack_their_ends_is_cut_where_the_next_begins(size):
+    pictures = [with_thumbnail(jpeg())[:-2], jpeg((1, 2, 3))[:-1], jpeg((9, 9, 200))[:-2]]
+    found = cut(b"".join(pictures) + jpeg(), size)
+    assert found == [*pictures, jpeg()]
+    for whole, frame in zip((with_thumbnail(jpeg()), jpeg((1, 2, 3))), found, strict=False):
+        expected = decoded(shot(0, whole, kind="jpeg"), "cam")
+        np.testing.assert_array_equal(np.asarray(decoded(shot(0, frame, kind="jpeg"), "cam")), np.asarray(expected))
+
+
+def test_mjpeg_cut_off_amid_a_scan_gives_a_frame_that_is_refused():
+    whole, later = jpeg(size=(64, 64)), jpeg((9, 9, 200))
+    cut_off = whole[: whole.rindex(b"\xff\xda") + 30]
+    assert cut(cut_off + later, 9) == [cut_off, later]
+    with pytest.raises(SourceError, match="left out"):
+        decoded(shot(0, cut_off, kind="jpeg"), "cam")
 
 
 def test_mjpeg_without_an_end_does_not_fill_the_memory():

@@ -119,6 +119,16 @@ def test_a_camera_of_mjpeg_over_http_shows_a_red_card_and_hides_its_password(loc
         assert feed.health().error == ""
 
 
+@pytest.mark.parametrize("length", [True, False])
+def test_a_camera_of_mjpeg_whose_frames_lack_their_ends_shows_a_red_card(length):
+    """With Content-Length or without: FFmpeg finds the boundary."""
+    with (
+        http_camera(jpeg()[:-2], length=length) as address,
+        closing(open_feed(f"http://{address}", OPTIONS, PATIENT)) as feed,
+    ):
+        assert all(is_red(frame.load()) for frame in frames(feed, 3))
+
+
 @pytest.mark.parametrize("locked", [False, True])
 def test_a_camera_of_rtsp_shows_a_red_card_over_tcp(tmp_path, locked):
     film = video(tmp_path / "film.ts", [card()] * 50).read_bytes()
