@@ -49,7 +49,9 @@ Target = Annotated[str, typer.Option("--target", help=f"The board: {', '.join(ta
 Exits = Annotated[
     str | None, typer.Option("--exits", help="Blocks done at each exit, as in 4,6,8; default: a third, a half, two thirds.")
 ]
-Images = Annotated[list[Path] | None, typer.Option("--images", help="Folder, tar file or image; may be given several times.")]
+Images = Annotated[
+    list[Path] | None, typer.Option("--images", help="Folder, tar file, zip file or image; may be given several times.")
+]
 ObserverName = Annotated[
     str | None,
     typer.Option(
@@ -61,6 +63,13 @@ Stream = Annotated[
     typer.Option("--stream", help="The residual stream: two_term (two int8 tensors) or int8; default: the target's."),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything drawn at random.")]
+InOrder = Annotated[
+    bool,
+    typer.Option(
+        "--in-order",
+        help="The images lie shuffled already: cut them as they come, so that verify --skip leaves out what was used.",
+    ),
+]
 Ladder = Annotated[
     str | None, typer.Option("--ladder", help="The last step of the ladder to take, all by default; an unknown name lists them.")
 ]
@@ -68,7 +77,9 @@ Policy = Annotated[str, typer.Option("--policy", help=f"Who decides when an imag
 Risk = Annotated[float, typer.Option("--risk", help="Share of images that leaving early may harm, held with 90 % confidence.")]
 Budget = Annotated[float | None, typer.Option("--budget", help="Share of the full depth's MACs to aim for, as in 0.75.")]
 GateKind = Annotated[str | None, typer.Option("--gate", help=f"Kind of gate: {', '.join(GATES)}; default: the better one.")]
-SomeImages = Annotated[list[Path], typer.Option("--images", help="Folder, tar file or image; may be given several times.")]
+SomeImages = Annotated[
+    list[Path], typer.Option("--images", help="Folder, tar file, zip file or image; may be given several times.")
+]
 Skip = Annotated[int, typer.Option("--skip", help="Leave out the first images.", min=0)]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over files that exist.")]
@@ -87,6 +98,7 @@ def build(
     observer: ObserverName = None,
     stream: Stream = None,
     seed: Seed = 0,
+    in_order: InOrder = False,
     ladder: Ladder = None,
     policy: Policy = DEFAULT,
     risk: Risk = ALPHA,
@@ -113,6 +125,7 @@ def build(
         observer=observer,
         stream=stream,
         seed=seed,
+        in_order=in_order,
         ladder=ladder,
         leaving=ExitOptions(policy, risk, budget, gate),
     )
@@ -129,6 +142,7 @@ def calibrate(
     observer: ObserverName = None,
     stream: Stream = None,
     seed: Seed = 0,
+    in_order: InOrder = False,
     ladder: Ladder = None,
     policy: Policy = DEFAULT,
     risk: Risk = ALPHA,
@@ -148,6 +162,7 @@ def calibrate(
         observer=observer,
         stream=stream,
         seed=seed,
+        in_order=in_order,
         ladder=ladder,
         leaving=ExitOptions(policy, risk, budget, gate),
     )
@@ -188,13 +203,14 @@ def exits(
     count: Annotated[int, typer.Option("--count", help="Held-apart images to measure on.", min=1)] = 1000,
     out: Annotated[Path, typer.Option("--out", help="The table as JSON.")] = Path("exits.json"),
     seed: Seed = 0,
+    in_order: InOrder = False,
     models: Models = None,
 ) -> None:
     """Show which token and which head read every block best: class token or SSA, shared or fitted, float or INT8."""
     from convert.commands import exits as command
 
     chosen = ModelOptions(model, pretrained, models)
-    command.exits(BuildOptions(model=chosen, images=tuple(images), labels=labels, seed=seed), count, out)
+    command.exits(BuildOptions(model=chosen, images=tuple(images), labels=labels, seed=seed, in_order=in_order), count, out)
 
 
 @app.command()

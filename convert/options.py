@@ -42,5 +42,6 @@ class BuildOptions:
     observer: str | None = None
     stream: str | None = None
     seed: int = 0
+    in_order: bool = False  # images lie shuffled already and are cut as they come
     ladder: str | None = None  # the last step to take
     leaving: ExitOptions = field(default_factory=ExitOptions)

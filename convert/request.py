@@ -39,6 +39,7 @@ class Request:
     photographs: Path | None
     recipe: Recipe
     seed: int
+    in_order: bool = False  # images lie shuffled already and are cut as they come
     policy: str = DEFAULT
     aim: Aim = field(default_factory=Aim)
     gate: str | None = None
@@ -54,7 +55,7 @@ def make_request(options: BuildOptions, progress: Progress) -> Request:
     asked = None if options.exits is None else parse_blocks(options.exits)
     for path in options.images:
         if not path.exists():
-            raise UsageError(f"--images {path}: no such folder, tar file or image")
+            raise UsageError(f"--images {path}: no such folder, tar file, zip file or image")
     model = load_model(options.model.model, options.model.pretrained, options.model.models)
     progress.step(f"model {model.name} loaded")
     for notice in model.notices:
@@ -68,6 +69,7 @@ def make_request(options: BuildOptions, progress: Progress) -> Request:
         photographs=_photographs(options.model.models),
         recipe=recipe,
         seed=options.seed,
+        in_order=options.in_order,
         policy=policy,
         aim=Aim(alpha=leaving.risk, budget=leaving.budget),
         gate=leaving.gate,

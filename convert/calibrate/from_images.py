@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.families import DEFAULT
 from calibration.phases import ExitCalibration, Origin, RangeCalibration, RewriteInputs, WeightCalibration
-from calibration.samples import SampleSet
+from calibration.samples import SampleSet, left_out
 from convert.calibrate import channels
 from convert.calibrate.bias_correction import head_errors
 from convert.calibrate.exits import Splits, fit_exits
@@ -30,21 +31,36 @@ from convert.support.errors import CalibrationError
 from convert.support.images import load_images
 from convert.support.progress import Progress
 from tflite_runtime_app.bundle.labels import LabelBank
+from tflite_runtime_app.exits.risk import least_images
 
 FEWEST = 5  # images of a calibration
 LEAST_IMAGES = 64  # of the ranges; from fewer, weights and biases would learn what is the images' own: the noise of 1 / sqrt(n)
 
 
 def read_shares(request: Request, progress: Progress) -> Shares:
-    """The request's images, decoded and shared out. Raises CalibrationError when they are too few for anything."""
+    """The request's images, decoded and shared out; what so few can show is told. Raises CalibrationError when that is nothing."""
     found = load_images(request.images, request.model.preprocessing, progress)
-    if len(found) < FEWEST:
+    distinct = len(found.distinct())
+    if distinct < FEWEST:
+        equal = f", {distinct} of them distinct" if distinct < len(found) else ""
+        broken = (
+            f"{len(found.skipped)} broken, the first: {found.skipped[0]}"
+            if found.skipped
+            else left_out(request.images) or "0 broken"
+        )
         raise CalibrationError(
-            f"--images holds {len(found)} readable images ({len(found.skipped)} broken); "
-            f"calibration needs at least {FEWEST} and should have 500"
+            f"--images holds {len(found)} readable images{equal} ({broken}); calibration needs at least {FEWEST} and should have 500"
         )
     progress.step(f"{len(found)} images read, {len(found.skipped)} skipped")
-    return share_out(found, named_places(request.labels, found.folders, progress))
+    known = named_places(request.labels, found.folders, progress)
+    shares = share_out(found, request.seed, known, request.in_order)
+    needed = least_images(request.aim.alpha, request.aim.delta)
+    if request.policy == DEFAULT and len(shares.thresholds) < needed:
+        progress.step(
+            f"every image will go to full depth: {len(shares.thresholds)} distinct images for the thresholds cannot show that exits "
+            f"harm at most {request.aim.alpha:.1%}, {needed} are the least; give {5 * needed} or more in all, or allow more by --risk"
+        )
+    return shares
 
 
 @dataclass(frozen=True, slots=True)

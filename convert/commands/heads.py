@@ -60,9 +60,12 @@ def heads(images: tuple[Path, ...], model: ModelOptions, labels: tuple[str, ...]
     lists = [read_label_list(given, loaded) for given in labels or (None,)]
     banks = [embed_labels(names, loaded) for names in lists]
     samples = load_images(images, loaded.preprocessing, progress)
-    if len(samples) < LEAST:
-        raise UsageError(f"--images holds {len(samples)} readable images; heads learn from thousands, {LEAST} is the least")
-    order = np.random.default_rng(seed).permutation(len(samples))
+    distinct = np.array(samples.distinct(), np.int64)  # of equal images one in training and one kept apart would prove nothing
+    if len(distinct) < LEAST:
+        raise UsageError(
+            f"--images holds {len(distinct)} distinct readable images; heads learn from thousands, {LEAST} is the least"
+        )
+    order = np.random.default_rng(seed).permutation(distinct)
     held, rest = np.sort(order[: len(order) // HELD]), np.sort(order[len(order) // HELD :])
     rights = [np.array([names.place.get(folder, -1) for folder in samples.folders]) for names in lists]
     tower = loaded.tower_without_heads()

@@ -32,9 +32,11 @@ def ladder(options: BuildOptions, count: int, out: Path, factorial: bool, keep: 
     if keep and model.folder is None:
         raise UsageError(f"--keep: {model.name} is not a model folder; name one with --model DIR")
     everything = load_images(request.images, model.preprocessing, progress)
-    shares = share_out(everything, named_places(request.labels, everything.folders, progress))
-    if len(everything) < FEWEST:
-        raise CalibrationError(f"--images holds {len(everything)} readable images; measuring the ladder needs at least {FEWEST}")
+    shares = share_out(everything, request.seed, named_places(request.labels, everything.folders, progress))
+    if len(everything.distinct()) < FEWEST:
+        raise CalibrationError(
+            f"--images holds {len(everything.distinct())} distinct readable images; measuring the ladder needs at least {FEWEST}"
+        )
     held = shares.report.part(0, count)
     reference = parity.float_embeddings(model, held.images, progress)
     bank = embed_labels(request.labels, model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -27,10 +28,11 @@ from tflite_runtime_app.exits.risk import ALPHA, DELTA, least_images
 from tflite_runtime_app.inference.cascade import load_cascade
 from tflite_runtime_app.inference.preprocess import image_to_tensor
 from tflite_runtime_app.policies import Never
-from tflite_runtime_app.sources import frames_of
+from tflite_runtime_app.sources import frames_of, left_out_of
 from tflite_runtime_app.sources.base import Frame
 from tflite_runtime_app.text.label_source import LabelSource
 
+SEED = 0  # of the images' order
 HELP = "fit the early exits to images of your own camera: no labels needed, a few hundred images taken far apart"
 
 
@@ -63,6 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
     found = replay(cascade, images)
     if not len(found.ms):
         raise UsageError("none of the sources gave an image; give images, folders, or patterns in quotes")
+    if images.equal:
+        tell(f"{images.equal} images equal others and are left out: {len(found.ms)} are distinct")
+    # In the order of their names they may lie class by class, and the first quarter is used for something else than the rest.
+    found = found.chosen(np.random.default_rng(SEED).permutation(len(found.ms)).tolist())
     manifest, bound = refit(cascade, bundle.manifest, found, bank, arguments.risk, arguments.delta)
     members = {
         LABELS: labels_to_bytes(bank),
@@ -87,15 +93,20 @@ def _verdict(passed: bool, images: int, needed: int, policy: str, losses: int, t
 
 
 class _Images:
-    """Tensors of the sources' images, every Nth; a broken one is reported, left out and remembered in `failed`."""
+    """Tensors of the sources' images, every Nth; a broken one is reported, left out and remembered in `failed`.
+
+    Equal ones count once, as a bound on so many images would otherwise rest on fewer; `equal` counts those left out.
+    """
 
     def __init__(self, sources: list[str], every: int, preprocessing: Preprocessing) -> None:
         self._sources, self._every, self._preprocessing = sources, every, preprocessing
-        self.failed = False
+        self.failed, self.equal = False, 0
+        self._seen: set[bytes] = set()
 
     def __iter__(self) -> Iterator[npt.NDArray[np.int8]]:
         for word in self._sources:
             try:
+                tell(left_out_of(word))
                 for number, frame in enumerate(frames_of(word)):
                     if number % self._every == 0:
                         yield from self._one(frame)
@@ -104,9 +115,16 @@ class _Images:
 
     def _one(self, frame: Frame) -> Iterator[npt.NDArray[np.int8]]:
         try:
-            yield image_to_tensor(frame.load(), self._preprocessing)[0]
+            tensor = image_to_tensor(frame.load(), self._preprocessing)[0]
         except SourceError as error:
             self._report(error)
+            return
+        digest = hashlib.blake2b(tensor.tobytes(), digest_size=16).digest()
+        if digest in self._seen:
+            self.equal += 1
+            return
+        self._seen.add(digest)
+        yield tensor
 
     def _report(self, error: SourceError) -> None:
         self.failed = True
