@@ -17,7 +17,7 @@ from tflite_runtime_app.cli import main
 from tflite_runtime_app.errors import BundleIncompatible
 from tflite_runtime_app.exits.label_match import labels_digest
 from tflite_runtime_app.exits.refit import refit
-from tflite_runtime_app.exits.replay import remember, replay, replayed
+from tflite_runtime_app.exits.replay import Replay, remember, replay, replayed
 from tflite_runtime_app.inference.cascade import load_cascade
 from tflite_runtime_app.policies import Never, policy_from_manifest
 
@@ -153,3 +153,24 @@ def test_other_labels_are_fitted_on_what_the_bundle_remembers(bundle_path, pictu
     assert "fitted for other labels; they now change" in captured.err
     assert "at most 60.0%" in captured.err
     assert json.loads(captured.out)["top"]
+
+
+def test_equal_pictures_count_once(bundle_path, pictures, tmp_path, capsys):
+    out = tmp_path / "mine.tflite"
+    (pictures / "broken.png").unlink()
+    for copy in range(5):
+        (pictures / f"copy{copy}.png").write_bytes((pictures / "000.png").read_bytes())
+    assert main(words("recalibrate", bundle_path, pictures, "--out", out)) == 0
+    assert "5 images equal others and are left out: 300 are distinct" in capsys.readouterr().err
+    assert read_bundle(out).manifest.calibration.images == 300
+
+
+def test_the_first_quarter_is_not_that_of_the_names(bundle_path, pictures, tmp_path, monkeypatch):
+    """In a folder sorted by what its pictures show, the first quarter shows something else than the rest."""
+    places = []
+    chosen = Replay.chosen
+    monkeypatch.setattr(Replay, "chosen", lambda self, order: (places.append(order), chosen(self, order))[1])
+    main(words("recalibrate", bundle_path, pictures, "--out", tmp_path / "mine.tflite"))
+    (order,) = places
+    assert sorted(order) == list(range(300))
+    assert abs(np.mean(order[:75]) - 150) < 30
