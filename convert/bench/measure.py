@@ -175,9 +175,9 @@ def peer_run(peer: Peer) -> Run:
 def _chosen(images: tuple[Path, ...], bundle: Bundle) -> tuple[SampleSet, Sample]:
     """Readable images from all over the sources as tensors, and the first of them as the file that it was."""
     preprocessing = bundle.manifest.preprocessing
-    every = max(1, count(images) // (2 * MOST_IMAGES))  # a folder of sorted classes begins with one of them
-    some = islice(samples(images), 0, 2 * MOST_IMAGES * every, every)
-    readable = [sample for sample in some if len(load([sample], preprocessing))][:MOST_IMAGES]
+    every = -(-count(images) // (2 * MOST_IMAGES)) or 1  # a folder of sorted classes begins with one of them
+    some = [sample for sample in islice(samples(images), 0, None, every) if len(load([sample], preprocessing))]
+    readable = [some[k] for k in np.linspace(0, len(some) - 1, min(len(some), MOST_IMAGES)).astype(int)]
     if not readable:
         raise UsageError("no readable images to run on; give some with --images FOLDER|ARCHIVE")
     return load(readable, preprocessing), readable[0]

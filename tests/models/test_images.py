@@ -1,6 +1,7 @@
 """Training images: where they come from and what they go through."""
 
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -44,6 +45,18 @@ def test_mixed_pictures_have_mixed_targets_that_still_sum_to_one():
         mixed, shares = augment.mixed(x, targets, torch.Generator().manual_seed(seed))
         torch.testing.assert_close(shares.sum(1), torch.ones(8))
         assert not torch.equal(mixed, x)
+
+
+def test_a_training_image_that_cannot_be_read_is_named_and_a_zip_is_read(tmp_path):
+    folder = sheets(tmp_path / "sheets", 20)
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as file:
+        for number, (wnid, image) in enumerate(images.each(folder)):
+            with file.open(f"{wnid}/{number}.png", "w") as entry:
+                image.save(entry, "PNG")
+    assert [wnid for wnid, _ in images.each(tmp_path / "train.zip")] == [wnid for wnid, _ in images.each(folder)]
+    (folder / "n02.jpg").write_bytes(b"broken")
+    with pytest.raises(plan.RecipeError, match=r"n02\.jpg: expected an image .*; take it out of the training images"):
+        list(images.each(folder))
 
 
 def test_sheets_tars_and_folders_give_the_same_pictures(tmp_path):

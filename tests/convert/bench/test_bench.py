@@ -22,7 +22,7 @@ from convert.bench.bars import BARS, judge, require_peers
 from convert.bench.float_files import dynamic_range, float_path, write_float_files
 from convert.bench.floor import SIGNATURE, floor_file
 from convert.bench.machine import Machine, parse, this_machine
-from convert.bench.measure import Trial, measure
+from convert.bench.measure import Trial, _chosen, measure
 from convert.bench.ncnn_int8 import quantized
 from convert.bench.products import Attention, Linear, products
 from convert.bench.show import chart, notes, table
@@ -43,6 +43,15 @@ from tflite_runtime_app.bundle.labels import LabelBank, labels_to_bytes
 from tflite_runtime_app.bundle.manifest import Preprocessing
 
 ALL = ("float", "dynamic", "onnxruntime", "ncnn", "torch")
+
+
+def test_the_images_of_a_sorted_folder_are_taken_from_all_over_it(tmp_path):
+    for number in range(300):
+        Image.new("RGB", (4, 4), (number % 256, number // 256, 0)).save(tmp_path / f"{number:03}.png")
+    bundle = types.SimpleNamespace(manifest=types.SimpleNamespace(preprocessing=Preprocessing(4, 4)))
+    found, first = _chosen((tmp_path,), bundle)
+    assert (len(found), first.name) == (64, str(tmp_path / "000.png"))
+    assert found.names[-1] > str(tmp_path / "290.png")
 
 
 # Timing.
