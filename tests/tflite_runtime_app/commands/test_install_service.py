@@ -33,7 +33,14 @@ def test_what_is_to_run_stands_in_it_with_whole_paths(bundle, monkeypatch, user)
     monkeypatch.chdir(bundle.parent)
     text = unit([bundle.name, "rpi", "--serve", "8080"], user, "512M", ())
     assert words_of(text)[1:] == ["-m", "tflite_runtime_app", "run", str(bundle), "rpi", "--serve", "8080"]
-    for line in ("Type=notify", "WatchdogSec=60", "TimeoutStartSec=150", "Restart=always", "NoNewPrivileges=yes", "MemoryMax=512M"):
+    for line in (
+        "Type=notify",
+        "WatchdogSec=60",
+        "TimeoutStartSec=150",
+        "Restart=always",
+        "NoNewPrivileges=yes",
+        "MemoryMax=512M",
+    ):
         assert line in text.splitlines()
     assert ("ProtectSystem=strict" in text) is not user
     assert f"WantedBy={'default' if user else 'multi-user'}.target" in text
