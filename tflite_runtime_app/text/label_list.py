@@ -1,7 +1,7 @@
 """Label lists as people write them: a file with one label a line, or names typed in. The one reader of both halves.
 
-A label's line is `NAME`, `ID TAB NAME` or `ID,ID TAB NAME`; of names with commas the first counts. A form in which another tool writes its
-labels would be a function beside `_one_a_line`, picked in `_parsed` by what the text begins with.
+A label's line is `NAME`, `ID TAB NAME` or `ID,ID TAB NAME`; of names with commas the first counts. Forms in which other tools write their
+labels are in `label_forms.py`; what could be read in two ways is refused, never guessed.
 """
 
 from __future__ import annotations
@@ -18,18 +18,24 @@ from pathlib import Path
 from tflite_runtime_app.bundle.labels import unprintable
 from tflite_runtime_app.errors import LabelError
 from tflite_runtime_app.files import is_file
+from tflite_runtime_app.text.label_forms import entries_of, typed_entries
+from tflite_runtime_app.text.label_lines import Entry, Line, Unclear
 
 LONGEST = 200  # characters of a name; what is longer was not meant as a label, and the tokenizer would take its time over it
-SUFFIXES = (".txt", ".tsv", ".csv")  # a word that ends so is meant as a file, whether it is there or not
+# A word that ends so is meant as a file, whether it is there or not.
+SUFFIXES = (".txt", ".tsv", ".csv", ".json", ".yaml", ".yml", ".names", ".pbtxt")
 _SHOWN = 5  # repeated labels that a message lists
 
 
 @dataclass(frozen=True, slots=True)
 class LabelList:
-    """Names in order, and for each the ids that an image's parent folder may bear: what stands before a TAB, else the name."""
+    """Names in order, and for each the ids that an image's parent folder may bear: what the list says beside the name, else the name.
+
+    Several ids of a label are separated by commas. A label whose one id is a plain number is known by its name too.
+    """
 
     names: tuple[str, ...]
-    ids: tuple[str, ...]  # several of a label are separated by commas
+    ids: tuple[str, ...]
 
     def indices(self, folders: Sequence[str]) -> tuple[int, ...] | None:
         """The label of each image by its folder's name; None unless every folder is a known id."""
@@ -54,7 +60,9 @@ class LabelList:
     @property
     def place(self) -> dict[str, int]:
         """The label of every known id, made anew by each call."""
-        return {one: index for index, listed in enumerate(self.ids) for one in _each(listed)}
+        pairs = list(enumerate(zip(self.names, self.ids, strict=True)))
+        numbered = {name: index for index, (name, listed) in pairs if listed.isdigit()}
+        return numbered | {one: index for index, (name, listed) in pairs for one in _ids(name, listed)}
 
 
 def label_reader(option: str) -> Callable[[], LabelList]:
@@ -91,6 +99,17 @@ def typed_labels(text: str, where: str) -> LabelList:
     return _parsed(_Text(where, "", _lines(text)))
 
 
+def label_lines(names: Sequence[str]) -> str:
+    """A text, a name a line, that `typed_labels` reads as these names: below a header and in quotes where they could mean another thing."""
+    plain = "\n".join(names)
+    try:
+        if typed_labels(plain, "").names == tuple(names):
+            return plain
+    except LabelError:
+        pass
+    return "\n".join(["name", *('"' + name.replace('"', '""') + '"' for name in names)])
+
+
 @dataclass(frozen=True, slots=True)
 class _Text:
     """Lines, and what messages call them: `where` they are from and, of a file, its `encoding`, "" for what was typed."""
@@ -99,19 +118,15 @@ class _Text:
     encoding: str
     lines: list[str]
 
+    @property
+    def suffix(self) -> str:
+        """The end of the file's name in lower case, "" for what was typed."""
+        return os.path.splitext(self.where)[1].lower() if self.encoding else ""
+
     def at(self, line: int | None = None) -> str:
         """Where a message points to, as in "names.txt, line 3 (UTF-8)"."""
         place = f", line {line}" if line is not None and (self.encoding or len(self.lines) > 1) else ""
         return f"{self.where}{place}{f' ({self.encoding})' if self.encoding else ''}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One label, and the number of the line that it stands in, from 1."""
-
-    line: int
-    name: str
-    ids: str
 
 
 def _decoded(content: bytes, where: str) -> tuple[str, str]:
@@ -137,44 +152,45 @@ def _lines(text: str) -> list[str]:
 
 def _parsed(text: _Text) -> LabelList:
     for number, line in enumerate(text.lines, 1):
-        _check_printable(text, number, line)
-    filled = [line for line in text.lines if line.strip()]
-    one_typed_line = not text.encoding and len(filled) == 1 and "\t" not in filled[0]
-    entries = _separated_by_commas(filled[0]) if one_typed_line else _one_a_line(text.lines)
+        _check_printable(text, number, line.replace("\t", " "))
+    lines = [Line(number, line) for number, line in enumerate(text.lines, 1) if line.strip()]
+    try:
+        one_typed = not text.encoding and len(lines) == 1 and "\t" not in lines[0].text
+        entries = typed_entries(lines[0]) if one_typed else entries_of(lines, text.suffix)
+    except Unclear as unclear:
+        raise _unclear(text, lines, unclear) from unclear
+    entries = [entry for entry in entries if entry.name]
     if not entries:
         raise LabelError(f"{text.at()} names no label; give one label a line in a file, or names separated by commas")
     for entry in entries:
+        _check_printable(text, entry.line, f"{entry.name}{entry.ids}")
         if len(entry.name) > LONGEST:
             raise LabelError(
                 f"{text.at(entry.line)}: a label has at most {LONGEST} characters, found {len(entry.name)}: {entry.name[:40]!r}…; "
                 "is it a label file?"
             )
     _check_different(text, entries)
-    return LabelList(tuple(entry.name for entry in entries), tuple(entry.ids for entry in entries))
+    return LabelList(tuple(entry.name for entry in entries), tuple(entry.ids or entry.name for entry in entries))
 
 
-def _one_a_line(lines: Sequence[str]) -> list[_Entry]:
-    """NAME, ID TAB NAME or ID,ID TAB NAME; of several names separated by commas the first. A line without a name is left out."""
-    found = []
-    for number, line in enumerate(lines, 1):
-        ids, _, synonyms = line.rpartition("\t")
-        name = synonyms.partition(",")[0].strip()
-        if name:
-            found.append(_Entry(number, name, ids.strip() or name))
-    return found
+def _unclear(text: _Text, lines: Sequence[Line], unclear: Unclear) -> LabelError:
+    """The refusal, with the line that it is about and the first one."""
+    first = lines[0].text.strip()[:60]
+    found = next((line.text.strip()[:60] for line in lines if line.number == unclear.line), first)
+    begins = "" if found == first else f"; it begins with {first!r}"
+    return LabelError(
+        f"{text.at(unclear.line)}: expected one label a line, found {found!r}: {unclear}{begins}; write NAME or ID TAB NAME a line, "
+        'or CSV with the header id,name; a name in "quotes" is taken as it stands'
+    )
 
 
-def _separated_by_commas(line: str) -> list[_Entry]:
-    return [_Entry(1, name, name) for name in _each(line)]
+def _ids(name: str, listed: str) -> list[str]:
+    """The ids, each; a name that stands for its id may have commas."""
+    return [name] if listed == name else [one for part in listed.split(",") if (one := part.strip())]
 
 
-def _each(listed: str) -> list[str]:
-    """What stands between commas, without what is empty."""
-    return [one for part in listed.split(",") if (one := part.strip())]
-
-
-def _check_printable(text: _Text, number: int, line: str) -> None:
-    wrong = unprintable(line.replace("\t", " "))
+def _check_printable(text: _Text, number: int | None, line: str) -> None:
+    wrong = unprintable(line)
     if not wrong:
         return
     kind = "control character" if unicodedata.category(wrong) == "Cc" else "character"
@@ -184,15 +200,16 @@ def _check_printable(text: _Text, number: int, line: str) -> None:
     )
 
 
-def _check_different(text: _Text, entries: Sequence[_Entry]) -> None:
-    repeated: dict[str, list[int]] = {}
-    for given in ([(entry.name, entry.line) for entry in entries], [(one, e.line) for e in entries for one in _each(e.ids)]):
-        lines: dict[str, list[int]] = {}
+def _check_different(text: _Text, entries: Sequence[Entry]) -> None:
+    repeated: dict[str, list[int | None]] = {}
+    ids = [(one, entry.line) for entry in entries for one in _ids(entry.name, entry.ids or entry.name)]
+    for given in ([(entry.name, entry.line) for entry in entries], ids):
+        lines: dict[str, list[int | None]] = {}
         for word, line in given:
             lines.setdefault(word, []).append(line)
         repeated |= {word: found for word, found in lines.items() if len(found) > 1}
     if repeated:
-        one_line = not text.encoding and len(text.lines) == 1
+        one_line = (not text.encoding and len(text.lines) == 1) or any(None in lines for lines in repeated.values())
         shown = [
             word if one_line else f"{word} (lines {', '.join(map(str, repeated[word]))})" for word in sorted(repeated)[:_SHOWN]
         ]

@@ -6,13 +6,14 @@ import json
 
 from tflite_runtime_app.errors import LabelError
 from tflite_runtime_app.sinks.web.refused import Refused
-from tflite_runtime_app.text.label_list import typed_labels
+from tflite_runtime_app.text.label_list import label_lines, typed_labels
 
 MAX_LABELS, MAX_CHARACTERS = 1000, 20_000
 
 
 def label_text(body: bytes) -> str:
-    """The names of a body {"text": …}, one a line; one line alone is cut at its commas, as on the command line.
+    """The names of a body {"text": …}, one a line, as `typed_labels` reads them again; one line alone is cut at its commas, as on the
+    command line.
 
     Raises Refused for anything else, for too many labels, and for what the reader of label lists refuses.
     """
@@ -33,4 +34,4 @@ def label_text(body: bytes) -> str:
         raise Refused(422, str(error)) from error
     if len(names) > MAX_LABELS:
         raise Refused(422, f"expected at most {MAX_LABELS} labels, found {len(names)}; give fewer labels")
-    return "\n".join(names)
+    return label_lines(names)

@@ -15,6 +15,9 @@ let asking = false;
 
 const touched = () => box.value !== current;
 
+// In quotes a comma is part of the name.
+const asLine = (name) => (/,|^["'#;]|^\/\//.test(name) ? `"${name.replaceAll('"', '""')}"` : name);
+
 // Called with every state; fetches the names only when they are others than those in the box.
 export async function follow(labels) {
   setText(document.getElementById("labels-count"), `${labels.count.toLocaleString("en")} in use.`);
@@ -31,7 +34,7 @@ export async function follow(labels) {
 function fill({ revision, count, names }, sentence) {
   const keep = shown !== null && touched();
   shown = revision;
-  current = count > names.length ? "" : names.join("\n");
+  current = count > names.length ? "" : names.map(asLine).join("\n");
   box.placeholder = count > names.length ? `${count.toLocaleString("en")} labels, too many to list here` : "";
   if (!keep) box.value = current;
   back.disabled = !touched();
