@@ -53,6 +53,7 @@ ORDER = {
     "tflite_runtime_app": {
         "version": "the version, for whoever needs nothing else",
         "errors": "errors that a user can mend",
+        "escaping": "strangers' words made harmless for terminals and spreadsheets",
         "files": "files written whole or not at all",
         "board": "what is known of the machine it runs on",
         "bundle": "the file's parts: zip, manifest, labels, arrays",

@@ -25,6 +25,7 @@ from convert.model.labels import embed_labels
 from convert.model.load import load_model
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal
+from tflite_runtime_app.escaping.spreadsheet import cell
 from tflite_runtime_app.text.label_list import LabelList, read_label_file
 
 LEAST = 0.25  # of a name's images, and of the times that it is answered
@@ -117,7 +118,7 @@ def table(listed: LabelList, seen: NDArray[np.float32], right: NDArray[np.int64]
     among = dict(zip(kept.tolist(), found(seen, right, kept), strict=True))
     for k, name in enumerate(listed.names):
         one = among.get(k) or found(seen, right, np.append(kept, k))[-1]
-        rows.writerow((name, "yes" if k in among else "no", one.pictures, one.right, one.answered))
+        rows.writerow((cell(name), "yes" if k in among else "no", one.pictures, one.right, one.answered))
     return text.getvalue()
 
 

@@ -14,13 +14,13 @@ import numpy.typing as npt
 from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.bundle.npz import npz_bytes, read_npz
 from tflite_runtime_app.errors import LabelError
+from tflite_runtime_app.escaping.terminal import JOINERS
 
 _REMEDY = "make it with: convert labels FILE --labels LABELS.txt --out labels.npz"
 _KEYS = ("vectors", "names", "templates", "space_id")
 # Rounding a unit vector to float16 moves its norm by less than 1e-3; anything further off was not a unit vector.
 _NORM_TOLERANCE = 1e-2
 _Float = TypeVar("_Float", np.float32, np.float64)
-_JOINERS = "\u200c\u200d"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +89,7 @@ def unprintable(name: str) -> str:
 
     Spaces of every kind are fit to be shown, and so are the joiners without which Persian, Hindi and many an emoji fall apart.
     """
-    return next((c for c in name if not (c.isprintable() or c in _JOINERS or unicodedata.category(c) == "Zs")), "")
+    return next((c for c in name if not (c.isprintable() or c in JOINERS or unicodedata.category(c) == "Zs")), "")
 
 
 def _checked(found: dict[str, npt.NDArray[Any]], where: str) -> LabelBank:

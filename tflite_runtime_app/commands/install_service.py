@@ -15,6 +15,7 @@ from pathlib import Path
 from tflite_runtime_app.admission.budget import START_SECONDS, WATCHDOG_SECONDS
 from tflite_runtime_app.commands.secret_words import environment_file, set_apart
 from tflite_runtime_app.errors import UsageError
+from tflite_runtime_app.escaping.terminal import shown as escaped
 from tflite_runtime_app.files import write_atomically
 from tflite_runtime_app.sources.address import shown
 
@@ -103,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     path = folder / f"{arguments.name}.service"
     _write(path, text, secrets, values, arguments.force)
     whose = "--user " if arguments.user else ""
-    print(path)
+    print(escaped(path))
     print(
         f"classify: now: systemctl {whose}daemon-reload && systemctl {whose}enable --now {arguments.name}; "
         f"its words: journalctl {whose}-u {arguments.name} -f",

@@ -11,17 +11,18 @@ from collections.abc import Mapping, MutableMapping, Sequence
 
 from tflite_runtime_app.commands import options
 from tflite_runtime_app.errors import UsageError
+from tflite_runtime_app.escaping.terminal import shown as escaped
 from tflite_runtime_app.sources.address import hide_credentials, shown
 
 _PLACE = re.compile(r"(--[a-z-]+=)?env:([A-Za-z_][A-Za-z0-9_]*)")
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaints say no password."""
+    """An ArgumentParser whose complaints say no password, and repeat no command of a terminal."""
 
     def error(self, message: str) -> None:  # type: ignore[override]  # it never returns, as argparse's does not
         """Ends the program with the usage and `message`."""
-        super().error(hide_credentials(message))
+        super().error(escaped(hide_credentials(message)))
 
 
 class _Strict(argparse.ArgumentParser):

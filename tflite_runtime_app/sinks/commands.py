@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tflite_runtime_app.errors import UsageError
+from tflite_runtime_app.escaping.terminal import shown
 from tflite_runtime_app.sinks.base import Result, Sink, label_of
 
 EVERY = 10.0  # seconds between two starts for one label, at least
@@ -81,7 +82,11 @@ class CommandSink(Sink):
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            print(f"classify: --on-label {rule.label}: {filled[0]} cannot be started: {error}", file=sys.stderr, flush=True)
+            print(
+                f"classify: --on-label {shown(f'{rule.label}: {filled[0]} cannot be started: {error}')}",
+                file=sys.stderr,
+                flush=True,
+            )
             return
         self.started += 1
         self._running[rule] = _Running(process, now + LONGEST)
@@ -92,7 +97,9 @@ class CommandSink(Sink):
                 del self._running[rule]
             elif self._clock() > running.until:
                 _end(running.process)
-                print(f"classify: --on-label {rule.label}: killed after {LONGEST:.0f} seconds", file=sys.stderr, flush=True)
+                print(
+                    f"classify: --on-label {shown(rule.label)}: killed after {LONGEST:.0f} seconds", file=sys.stderr, flush=True
+                )
                 del self._running[rule]
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tflite_runtime_app.errors import UsageError
+from tflite_runtime_app.escaping.terminal import shown
 from tflite_runtime_app.sinks.base import Result, Sink, label_of
 
 EVERY = 5.0  # seconds between two images of one label, at least
@@ -59,7 +60,11 @@ class SnapshotSink(Sink):
         except (OSError, ValueError) as error:
             if now - self._reported >= REPORT_EVERY:
                 self._reported = now
-                print(f"classify: --snapshots {self._folder}: an image was not kept: {error}", file=sys.stderr, flush=True)
+                print(
+                    f"classify: --snapshots {shown(f'{self._folder}: an image was not kept: {error}')}",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
     def _save(self, result: Result, label: str) -> None:
         assert result.image is not None

@@ -6,13 +6,18 @@ import csv
 from datetime import UTC, datetime
 from typing import TextIO
 
+from tflite_runtime_app.escaping.spreadsheet import cell
+from tflite_runtime_app.escaping.terminal import shown
 from tflite_runtime_app.sinks.base import Failure, Result, Sink
 
 COLUMNS = ("source", "frame", "taken", "label", "score", "cosine", "none", "steady", "exit", "block", "macs", "ms", "error")
 
 
 class CsvSink(Sink):
-    """A header, then a row per result or failure, each flushed at once. Only the best label is in it."""
+    """A header, then a row per result or failure, each flushed at once. Only the best label is in it.
+
+    No word in it begins a formula, and no name of a file makes a second line.
+    """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -23,14 +28,14 @@ class CsvSink(Sink):
         best = result.answer.top[0]
         taken = "" if result.taken is None else datetime.fromtimestamp(result.taken, UTC).isoformat(timespec="milliseconds")
         self._write(
-            source=result.source,
+            source=cell(shown(result.source)),
             frame=result.frame,
             taken=taken,
-            label=_inert(best.label),
+            label=cell(best.label),
             score=f"{best.probability:.6f}",
             cosine=f"{best.cosine:.6f}",
             none=int(result.answer.none),
-            steady=_inert(result.steady or ""),
+            steady=cell(result.steady or ""),
             exit=result.exit,
             block=result.block,
             macs=result.macs,
@@ -38,7 +43,7 @@ class CsvSink(Sink):
         )
 
     def failure(self, failure: Failure) -> None:
-        self._write(source=failure.source, frame=failure.frame, error=failure.error)
+        self._write(source=cell(shown(failure.source)), frame=failure.frame, error=cell(shown(failure.error)))
 
     def close(self) -> None:
         self._out.flush()
@@ -46,8 +51,3 @@ class CsvSink(Sink):
     def _write(self, **row: object) -> None:
         self._writer.writerow(row)
         self._out.flush()
-
-
-def _inert(text: str) -> str:
-    """A label that a spreadsheet would take for a formula gets a quote before it."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
