@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,10 +15,12 @@ from calibration.observers import OBSERVERS
 from calibration.search import SEARCH
 from convert.options import BuildOptions, ExitOptions, ModelOptions
 from convert.support.errors import ConvertError, UsageError
+from convert.support.label_option import labels_of_option
 from targets.profile import ProfileError
 from targets.profile import names as target_names
 from tflite_runtime_app import __version__
 from tflite_runtime_app.errors import AppError
+from tflite_runtime_app.escaping.terminal import shown, shown_lines, tolerate_odd_names
 from tflite_runtime_app.exits.risk import ALPHA
 
 app = typer.Typer(
@@ -27,6 +29,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Turn a CLIP image tower into one staged full-integer TensorFlow Lite file.",
 )
+
+
+def _readable(given: Any) -> Any:
+    """The label lists given are lists of labels: said before torch and a model are loaded."""
+    for option in [given] if isinstance(given, str) else given or ():
+        labels_of_option(option)
+    return given
+
 
 Model = Annotated[
     str | None,
@@ -43,7 +53,11 @@ Models = Annotated[
 ]
 Labels = Annotated[
     str | None,
-    typer.Option("--labels", help="A file with one label a line, or names separated by commas; default: the model's own."),
+    typer.Option(
+        "--labels",
+        callback=_readable,
+        help="A file with one label a line, or names separated by commas; default: the model's own.",
+    ),
 ]
 Target = Annotated[str, typer.Option("--target", help=f"The board: {', '.join(target_names())}.")]
 Exits = Annotated[
@@ -225,7 +239,9 @@ def heads(
     labels: Annotated[
         list[str] | None,
         typer.Option(
-            "--labels", help="As elsewhere; given several times, heads are trained by each list and judged by the first."
+            "--labels",
+            callback=_readable,
+            help="As elsewhere; given several times, heads are trained by each list and judged by the first.",
         ),
     ] = None,
     seed: Seed = 0,
@@ -300,7 +316,9 @@ def inspect(file: Path, as_json: AsJson = False) -> None:
 @app.command()
 def labels(
     file: Path,
-    labels: Annotated[str, typer.Option("--labels", help="A file with one label a line, or names separated by commas.")],
+    labels: Annotated[
+        str, typer.Option("--labels", callback=_readable, help="A file with one label a line, or names separated by commas.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The label matrix to write.")] = Path("labels.npz"),
     model: Model = None,
     pretrained: Pretrained = None,
@@ -338,7 +356,8 @@ def verify(
     file: Path,
     images: SomeImages,
     labels: Annotated[
-        str | None, typer.Option("--labels", help="A file of `id TAB names`; an image's parent folder is its id.")
+        str | None,
+        typer.Option("--labels", callback=_readable, help="A file of `id TAB names`; an image's parent folder is its id."),
     ] = None,
     skip: Skip = 0,
     as_json: AsJson = False,
@@ -425,6 +444,7 @@ def common(
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code is 0, 1 (an input failed or a limit was missed), 2 (usage), 3 (refused) or 130 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    tolerate_odd_names()
     debug = "--debug" in arguments
     arguments = ["--debug", *(a for a in arguments if a != "--debug")] if debug else arguments  # anywhere on the line
     try:
@@ -432,8 +452,8 @@ def main(arguments: list[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except (ConvertError, AppError, ProfileError, FileNotFoundError) as error:
         if debug:
-            traceback.print_exc()
-        print(f"convert: {error}", file=sys.stderr)
+            print(shown_lines(traceback.format_exc()), end="", file=sys.stderr)
+        print(f"convert: {shown(error)}", file=sys.stderr)
         return getattr(error, "exit_code", UsageError.exit_code)
     except typer.Exit as stop:
         return stop.exit_code
@@ -442,9 +462,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except Exception as error:
         if isinstance(error, typer.exceptions.TyperException) and hasattr(error, "show"):  # a usage error of the parser's
+            for words in ("message", "option_name"):  # they repeat the command line
+                if isinstance(getattr(error, words, None), str):
+                    setattr(error, words, shown(getattr(error, words)))
             error.show()
             return int(getattr(error, "exit_code", UsageError.exit_code))
         if debug:
-            traceback.print_exc()
-        print(f"convert: unexpected {type(error).__name__}: {error}; run again with --debug and report it", file=sys.stderr)
+            print(shown_lines(traceback.format_exc()), end="", file=sys.stderr)
+        print(
+            f"convert: unexpected {type(error).__name__}: {shown(error)}; run again with --debug and report it", file=sys.stderr
+        )
         return 1

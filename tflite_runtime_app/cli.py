@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import io
 import os
 import signal
 import sys
@@ -19,7 +18,7 @@ from tflite_runtime_app.commands import install_model as install
 from tflite_runtime_app.commands import install_service as service
 from tflite_runtime_app.commands.secret_words import Parser, revealed
 from tflite_runtime_app.errors import AppError
-from tflite_runtime_app.escaping.terminal import shown, shown_lines
+from tflite_runtime_app.escaping.terminal import shown, shown_lines, tolerate_odd_names
 from tflite_runtime_app.sources.address import hide_credentials
 from tflite_runtime_app.version import __version__
 
@@ -44,7 +43,7 @@ class Terminated(BaseException):
 def main(argv: list[str] | None = None) -> int:
     """Runs `classify` with `argv` (default: the process's) and returns its exit code; no exception leaves it."""
     words = sys.argv[1:] if argv is None else list(argv)
-    _tolerate_odd_names()
+    tolerate_odd_names()
     try:
         # What a service is to run keeps its places: they are filled when it runs.
         arguments = parse(words if words[:1] == ["install-service"] else revealed(words, os.environ))
@@ -107,13 +106,6 @@ def _report(message: str, code: int, debug: bool) -> int:
         print(shown_lines(hide_credentials(traceback.format_exc())), end="", file=sys.stderr)
     print(f"classify: {shown(hide_credentials(message))}", file=sys.stderr)
     return code
-
-
-def _tolerate_odd_names() -> None:
-    """Paths and labels that the terminal's encoding lacks are printed escaped; they must not end the program."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _drop_stdout() -> None:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from convert.bench.bars import DECISIONS, FLOOR, FLOOR_LINEAR, TOWER, Verdict
 from convert.bench.measure import Line, Result
 from convert.report import formats
 from convert.report.plots import BLUE
+from tflite_runtime_app.escaping.terminal import shown as escaped
 
 NAMES = {
     TOWER: "INT8, this file",
@@ -27,7 +28,7 @@ DIGITS = 3
 
 def table(result: Result) -> Table:
     """Medians and 90th percentiles of everything that was timed."""
-    shown = Table(title=escape(_heading(result)), box=box.SIMPLE_HEAD, title_style="bold", padding=(0, 1))
+    shown = Table(title=Text(escaped(_heading(result)), "bold"), box=box.SIMPLE_HEAD, padding=(0, 1))
     for column in ("", "p50 ms", "p90 ms", "x INT8", "cosine", "MB"):
         shown.add_column(column, justify="right" if column else "left", no_wrap=True)
     tower = result.lines[0]

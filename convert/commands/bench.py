@@ -6,8 +6,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from convert.bench.bars import require_peers
 from convert.bench.machine import this_machine
 from convert.bench.measure import Result, Trial, measure
@@ -16,6 +14,7 @@ from convert.bench.show import chart, notes, table
 from convert.commands.matching import matching_model
 from convert.model.load import models_folder
 from convert.options import ModelOptions
+from convert.support.console import Terminal, say
 from convert.support.errors import LimitMissed, ModelError, UsageError
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal
@@ -46,11 +45,11 @@ def bench(file: Path, options: BenchOptions, as_json: bool, out: Path | None, mo
     if as_json:
         print(json.dumps(result.to_dict()))
     else:
-        console = Console(highlight=False, soft_wrap=True)
+        console = Terminal(soft_wrap=True)
         console.print(table(result))
-        console.print("\n".join(notes(result)), markup=False)
+        console.print("\n".join(notes(result)))
         if out is not None:
-            print((out / "bench.svg").resolve())
+            say((out / "bench.svg").resolve())
     if options.check:
         _hold(result)
 

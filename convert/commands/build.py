@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from convert.bench.float_files import KINDS, float_path, write_float_files
 from convert.board.estimate import check_fits
 from convert.build import build as build_bundle
@@ -14,6 +12,7 @@ from convert.build import bundle_bytes
 from convert.options import BuildOptions, ExitOptions
 from convert.report import summary_table, write_report
 from convert.request import Request, make_request
+from convert.support.console import Terminal, say
 from convert.support.errors import LimitMissed, UsageError
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal, Progress
@@ -67,9 +66,9 @@ def build(options: BuildOptions, files: BuildFiles) -> None:
         write_atomically(text_path(path), text)
         progress.step(f"text tower written: {text_path(path).name}")
     write_atomically(path, content)
-    Console(highlight=False).print(summary_table(report))
-    print(path.resolve())
-    print(page.resolve())
+    Terminal().print(summary_table(report))
+    say(path.resolve())
+    say(page.resolve())
 
 
 def _build_micro(request: Request, folder: Path, force: bool, progress: Progress) -> None:
@@ -80,11 +79,11 @@ def _build_micro(request: Request, folder: Path, force: bool, progress: Progress
 
     refuse_to_overwrite(folder, force)
     data, page = build_folder(request, folder, progress)
-    console = Console(highlight=False)
+    console = Terminal()
     console.print(summary_table(data))
     console.print(stage_table(data["micro"], f"{request.model.name} for {request.profile.title}"))
-    print(folder.resolve())
-    print(page.resolve())
+    say(folder.resolve())
+    say(page.resolve())
     told = missed(data["micro"])
     if told:
         raise LimitMissed(f"{folder} misses {request.profile.name}'s limits: {'; '.join(told)}")

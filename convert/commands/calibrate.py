@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from calibration.stored import to_bytes
 from convert.board.estimate import check_fits
 from convert.build import build
@@ -11,6 +9,7 @@ from convert.calibrate.from_folder import FILE
 from convert.options import BuildOptions
 from convert.report import summary_table
 from convert.request import make_request
+from convert.support.console import Terminal, say
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal
@@ -26,5 +25,5 @@ def calibrate(options: BuildOptions) -> None:
     result = build(request, progress)
     path = request.model.folder / FILE
     write_atomically(path, to_bytes(result.calibrated))
-    Console(highlight=False).print(summary_table(result.report.to_dict()))
-    print(path.resolve())
+    Terminal().print(summary_table(result.report.to_dict()))
+    say(path.resolve())

@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from convert.board.check import Checked, Verdict
 from convert.board.check import check as check_bundle
+from convert.support.console import Terminal
 from convert.support.errors import LimitMissed, UsageError
 from targets.cost import Error
 from targets.profile import Profile, load
@@ -32,7 +32,7 @@ def check(file: Path, target: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"file": str(file), **found.to_dict()}, indent=1))
     else:
-        console = Console(highlight=False, width=WIDTH)
+        console = Terminal(width=WIDTH)
         console.print(verdict_table(found.verdicts, f"{found.target}: {profile.title}", _memory(found)))
         console.print(stage_table(found))
     if found.missed:
@@ -49,7 +49,7 @@ def _check_micro(path: Path, profile: Profile, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"file": str(path), **data}, indent=1))
     else:
-        console = Console(highlight=False, width=WIDTH)
+        console = Terminal(width=WIDTH)
         console.print(verdict_table(found.verdicts, f"{found.target}: {profile.title}"))
         if found.stages:
             console.print(micro_table(data, "stages"))

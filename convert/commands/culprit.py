@@ -6,7 +6,6 @@ import dataclasses
 import json
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from convert.calibrate.calibration import calibration_of
@@ -16,6 +15,7 @@ from convert.options import BuildOptions
 from convert.report.plots import share_plot
 from convert.request import make_request
 from convert.stages.run import batches
+from convert.support.console import Terminal, say
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal
@@ -35,8 +35,8 @@ def culprit(options: BuildOptions, count: int, out: Path) -> None:
     used = min(count, len(images))
     write_atomically(out / "culprit.json", json.dumps({"images": used, **dataclasses.asdict(result)}, indent=1).encode())
     write_atomically(out / "culprit.svg", share_plot(result.classes, result.blocks, result.everything).encode())
-    Console(highlight=False).print(_table(result, used))
-    print((out / "culprit.svg").resolve())
+    Terminal().print(_table(result, used))
+    say((out / "culprit.svg").resolve())
 
 
 def _table(result: Culprits, images: int) -> Table:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from calibration.phases import RewriteInputs
@@ -31,6 +30,7 @@ from convert.report import evaluation_page as page
 from convert.report.contact_sheet import MOST, contact_sheet
 from convert.rewrites import input_normalisation
 from convert.stages.stage import Stage, build_stages
+from convert.support.console import Terminal, say
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from convert.support.images import tell_left_out
@@ -113,8 +113,8 @@ def evaluate(file: Path, given: EvaluationImages, labels: str | None, out: Path,
         print(json.dumps(data))
         return
     _show(data, title)
-    print((out / "evaluation.json").resolve())
-    print((out / "index.html").resolve())
+    say((out / "evaluation.json").resolve())
+    say((out / "index.html").resolve())
 
 
 def _first_tensors(sources: Sequence[Path], names: Sequence[str], manifest: Manifest) -> list[NDArray[np.int8]]:
@@ -182,7 +182,7 @@ def _sheets(
 
 
 def _show(data: dict[str, Any], title: str) -> None:
-    console = Console(highlight=False)
+    console = Terminal()
     if data["quadrants"]:
         console.print(
             _filled(title, list(zip(page.QUADRANTS, *page.quadrant_rows(data), strict=True)))

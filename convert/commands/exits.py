@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from convert.calibrate.calibration import Calibration
@@ -20,6 +19,7 @@ from convert.measure.head_factorial import HEADS, TOKENS, Cell, measure
 from convert.model.labels import embed_labels
 from convert.options import BuildOptions
 from convert.request import Request, make_request
+from convert.support.console import Terminal, say
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal, Progress
@@ -44,8 +44,8 @@ def exits(options: BuildOptions, count: int, out: Path) -> None:
         "cells": [dataclasses.asdict(cell) for cell in cells],
     }
     write_atomically(out, json.dumps(data).encode())
-    Console(highlight=False).print(_table(cells, len(asked)))
-    print(out.resolve())
+    Terminal().print(_table(cells, len(asked)))
+    say(out.resolve())
 
 
 def _calibration(request: Request, shares: Shares, progress: Progress) -> Calibration:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from convert.heads import ridge
@@ -23,6 +22,7 @@ from convert.model.tower import Head, Tower
 from convert.options import ModelOptions
 from convert.request import parse_blocks
 from convert.stages.run import batches
+from convert.support.console import Terminal, say
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from convert.support.images import load_images
@@ -92,10 +92,10 @@ def heads(images: tuple[Path, ...], model: ModelOptions, labels: tuple[str, ...]
     kept.unlink(missing_ok=True)
     table = _table(dict(zip(chosen, scores, strict=True)), "top-1" if known else "the whole tower's answer")
     table.title = f"Heads of {loaded.name}, on {len(held)} images kept apart"
-    console = Console(highlight=False)
+    console = Terminal()
     console.print(table)
     console.print("a calibration made before no longer fits: convert calibrate")
-    print(path.resolve())
+    say(path.resolve())
 
 
 def _table(scores: dict[int, list[float]], what: str) -> Table:

@@ -7,15 +7,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from convert.support.console import Terminal
 from convert.tflite import xnnpack
 from convert.tflite.audit import census
 from convert.tflite.flatbuffer import read_model
 from convert.tflite.flatbuffer import signatures as signatures_of
 from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.bundle.file import Bundle
+from tflite_runtime_app.escaping.terminal import shown
 
 
 def inspect(file: Path, as_json: bool) -> None:
@@ -24,7 +25,7 @@ def inspect(file: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps(facts, indent=1))
     else:
-        console = Console(highlight=False)
+        console = Terminal()
         console.width = max(console.width, 120)  # a narrow terminal wraps lines better than cells would
         for table in _tables(facts):
             console.print(table)
@@ -81,7 +82,7 @@ def _tables(facts: dict[str, Any]) -> list[Table]:
     }
     overview = Table(show_header=False)
     for name, value in rows.items():
-        overview.add_row(name, value)
+        overview.add_row(name, shown(value))
     return [overview, _stage_table(facts), _tensor_table(manifest)]
 
 

@@ -9,10 +9,12 @@ from convert.commands.matching import matching_model
 from convert.emit.manifest import cascade_of
 from convert.model.labels import embed_labels, read_label_list
 from convert.options import ModelOptions
+from convert.support.console import say
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes
+from tflite_runtime_app.escaping.terminal import shown
 from tflite_runtime_app.exits.refit import for_other_labels
 
 
@@ -27,5 +29,5 @@ def labels(file: Path, given: str, out: Path, model: ModelOptions, force: bool) 
     write_atomically(out, labels_to_bytes(bank))
     _, told = for_other_labels(cascade_of(bundle.flatbuffer, manifest), manifest, bundle.remembered, bank)
     if told:
-        print(f"convert: {told}", file=sys.stderr)
-    print(f"{len(bank.names)} labels, {len(bank.templates)} templates", out.resolve(), sep="\n")
+        print(f"convert: {shown(told)}", file=sys.stderr)
+    say(f"{len(bank.names)} labels, {len(bank.templates)} templates", out.resolve())

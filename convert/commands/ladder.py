@@ -6,8 +6,6 @@ import dataclasses
 import json
 from pathlib import Path
 
-from rich.console import Console
-
 from convert.calibrate.images import share_out
 from convert.ladder import Trial, climb
 from convert.measure import parity
@@ -16,6 +14,7 @@ from convert.options import BuildOptions
 from convert.report.build_report import LADDER_FILE
 from convert.report.ladder_page import render, table
 from convert.request import make_request
+from convert.support.console import Terminal, say
 from convert.support.errors import CalibrationError, UsageError
 from convert.support.files import write_atomically
 from convert.support.images import load_images
@@ -54,7 +53,7 @@ def ladder(options: BuildOptions, count: int, out: Path, factorial: bool, keep: 
     if keep and model.folder is not None:
         write_atomically(model.folder / LADDER_FILE, figures)
     write_atomically(out / "index.html", render(data).encode())
-    console = Console(highlight=False)
+    console = Terminal()
     console.width = max(console.width, 110)  # ten columns; a narrow terminal wraps them better than cells would
     console.print(table(data))
-    print((out / "index.html").resolve())
+    say((out / "index.html").resolve())

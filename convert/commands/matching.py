@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from convert.model.labels import embed_labels, read_labels_of
+from convert.model.labels import embed_labels
 from convert.model.load import ClipModel, load_model, models_folder
 from convert.options import ModelOptions
 from convert.support.errors import ModelError, UsageError
+from convert.support.label_option import read_labels_of
 from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.bundle.manifest import Manifest
@@ -40,5 +41,5 @@ def matching_labels(bundle: Bundle, option: str | None, model: ClipModel) -> tup
         return LabelList(bundle.labels.names, bundle.labels.names), bundle.labels
     if not Path(option).is_file():
         raise UsageError(f"--labels {option}: no such file; one `id TAB names` a line is expected")
-    listed = read_labels_of(Path(option))
+    listed = read_labels_of(option)
     return listed, embed_labels(listed, model)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convert.support.console import say
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from tflite_runtime_app.admission.open import checked_bundle, checked_labels
@@ -29,9 +30,9 @@ _CHECKS: dict[str, Callable[[Path], object]] = {
 def sign(file: Path | None, key: Path | None, new_key: Path | None, kind: str | None) -> None:
     """FILE.sig lies beside the file, or a new pair of keys in the folder; the paths are printed."""
     if new_key is not None and file is None and key is None:
-        print(*(path.resolve() for path in make_keys(new_key)), sep="\n")
+        say(*(path.resolve() for path in make_keys(new_key)))
     elif new_key is None and file is not None and key is not None:
-        print(sign_file(file, key, kind).resolve())
+        say(sign_file(file, key, kind).resolve())
     else:
         raise UsageError("expected FILE with --key KEY.pem, or --new-key DIR alone")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from convert.support.console import Terminal
 from targets.cost import fit
 from targets.profile import Profile, load, names
 
@@ -15,7 +15,7 @@ DEFAULT = "rpi"
 
 def targets() -> None:
     """Prints the table, at most `WIDTH` columns wide."""
-    Console(highlight=False, width=WIDTH).print(table([load(name) for name in names()]))
+    Terminal(width=WIDTH).print(table([load(name) for name in names()]))
 
 
 def table(profiles: list[Profile]) -> Table:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from convert.commands.matching import matching_model
 from convert.options import ModelOptions
+from convert.support.console import say
 from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal
@@ -22,4 +23,4 @@ def text(file: Path, out: Path | None, weights: str | None, model: ModelOptions,
     manifest = checked_bundle(file).manifest
     built = build_text(matching_model(manifest, file, model), weights, OnTerminal())
     write_atomically(path, built.content)
-    print(built.checks[-1].words(), path.resolve(), sep="\n")
+    say(built.checks[-1].words(), path.resolve())

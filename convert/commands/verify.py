@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from calibration.samples import SampleSet
@@ -16,6 +15,7 @@ from convert.emit.manifest import cascade_of
 from convert.measure.parity import Parity, float_embeddings, measure
 from convert.model.labels import named_places
 from convert.options import ModelOptions
+from convert.support.console import Terminal
 from convert.support.errors import LimitMissed, UsageError
 from convert.support.images import load_images
 from convert.support.progress import OnTerminal, Progress
@@ -45,7 +45,7 @@ def verify(file: Path, images: tuple[Path, ...], labels: str | None, skip: int, 
     if as_json:
         print(json.dumps({"file": str(file), "digest": found.digest, "skip": skip, "skipped": found.skipped, **result.to_dict()}))
     else:
-        Console(highlight=False).print(table(result))
+        Terminal().print(table(result))
     _hold_to_limits(result, bundle.manifest.limits)
 
 

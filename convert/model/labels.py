@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,11 @@ import torch
 
 from convert.model.load import ClipModel
 from convert.support.errors import ModelError, UsageError
+from convert.support.label_option import as_usage_error, labels_of_option, read_labels_of
 from convert.support.progress import Progress
-from tflite_runtime_app.bundle.labels import LabelBank
-from tflite_runtime_app.errors import LabelError
-from tflite_runtime_app.text.label_list import LabelList, label_reader, read_label_file
+from tflite_runtime_app.bundle.labels import LabelBank, unprintable
+from tflite_runtime_app.text.label_list import LabelList
+from tflite_runtime_app.text.text_lines import read_lines
 
 BATCH = 256
 TEMPLATES = "templates.txt"  # in a model folder
@@ -37,7 +37,7 @@ def imagenet_labels(folder: Path) -> LabelList:
     from convert.model.torchvision_ops import open_clip
 
     listed = folder / "wnids.txt"
-    ids = listed.read_text("utf-8").split() if listed.is_file() else sorted(p.name for p in folder.iterdir() if p.is_dir())
+    ids = read_ids(listed) if listed.is_file() else sorted(p.name for p in folder.iterdir() if p.is_dir())
     names = tuple(open_clip.IMAGENET_CLASSNAMES)
     if len(ids) != len(names):
         raise UsageError(
@@ -47,17 +47,16 @@ def imagenet_labels(folder: Path) -> LabelList:
     return LabelList(names, tuple(ids))
 
 
-def read_labels_of(path: Path) -> LabelList:
-    """The labels in a file. Raises UsageError where `read_label_file` refuses it."""
-    with _as_usage_error():
-        return read_label_file(path)
+def read_ids(path: Path) -> list[str]:
+    """The ids in a file, between blanks or lines, in the encodings of label files. Raises UsageError for another one."""
+    with as_usage_error():
+        return " ".join(read_lines(path, "a file of ids, one a line")[0]).split()
 
 
 def read_label_list(option: str | None, model: ClipModel) -> LabelList:
     """The labels that --labels means: a file, or names separated by commas; without it the model folder's labels.txt."""
     if option is not None:
-        with _as_usage_error():
-            return label_reader(option)()
+        return labels_of_option(option)
     if model.folder is None or not (model.folder / "labels.txt").is_file():
         raise UsageError(f"{model.name} has no labels.txt of its own; give --labels FILE or --labels 'a, b, c'")
     return read_labels_of(model.folder / "labels.txt")
@@ -73,8 +72,13 @@ def read_templates(model: ClipModel) -> tuple[str, ...]:
 
 
 def parse_templates(path: Path) -> tuple[str, ...]:
-    """A file of templates, one a line. Raises UsageError for a line without {}, and for a file without a line."""
-    templates = tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+    """A file of templates, one a line, in the encodings of label files. Raises UsageError for a line without {}, or no line at all."""
+    with as_usage_error():
+        lines, encoding = read_lines(path, "a file of templates, one a line")
+    templates = tuple(line.strip() for line in lines if line.strip())
+    for template in templates:
+        if odd := unprintable(template):
+            raise UsageError(f"{path} ({encoding}): expected printable characters, found U+{ord(odd):04X} in {template[:40]!r}")
     wrong = [template for template in templates if "{}" not in template]
     if wrong or not templates:
         raise UsageError(f"{path}: every line needs {{}} where the label goes; found {wrong or 'no line'}")
@@ -107,12 +111,3 @@ def text_vectors(module: Any, tokenizer: Any, names: Sequence[str], templates: S
             parts = [module.encode_text(tokenizer(sentences[i : i + BATCH])) for i in range(0, len(sentences), BATCH)]
             total = total + torch.nn.functional.normalize(torch.cat(parts), dim=-1)
     return torch.nn.functional.normalize(total, dim=-1)
-
-
-@contextmanager
-def _as_usage_error() -> Iterator[None]:
-    """Within, what the reader of label lists refuses is a mistake on the command line."""
-    try:
-        yield
-    except LabelError as error:
-        raise UsageError(str(error)) from error

@@ -18,4 +18,5 @@ def page(name: str, **values: Any) -> str:
     for writer in FILTERS:
         environment.filters[writer.__name__] = writer
     source = files("convert.report").joinpath("templates", f"{name}.html").read_text("utf-8")
-    return environment.from_string(source).render(**values)
+    text = environment.from_string(source).render(**values)
+    return text.encode("utf-8", "backslashreplace").decode()  # a file name may hold bytes that are no text

@@ -5,28 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from convert.report import formats
 from convert.report.figures import Figures, full_macs, headline, measured_here
+from tflite_runtime_app.escaping.terminal import shown
 
 COLUMNS = ("", "top-1", "95 %", "agrees", "cosine", "MMACs", "leaving")
 
 
 def summary_table(data: dict[str, Any]) -> Table:
     """Float, integer at full depth, integer with exits, then every stage alone. Blank where nothing was measured."""
-    title = f"{escape(data['model']['name'])} for {escape(data['target']['name'])}, {formats.megabytes(data['flatbuffer_bytes'])}"
-    shown = headline(data)
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_style="bold", padding=(0, 1), caption_justify="left")
+    title = f"{data['model']['name']} for {data['target']['name']}, {formats.megabytes(data['flatbuffer_bytes'])}"
+    found = headline(data)
+    table = Table(title=Text(shown(title), "bold"), box=box.SIMPLE_HEAD, padding=(0, 1), caption_justify="left")
     for column in COLUMNS:
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    table.caption = Text("\n".join(_notes(data, shown)))
-    if shown is None:
+    table.caption = Text("\n".join(map(shown, _notes(data, found))))
+    if found is None:
         table.add_row("INT8, full depth", "", "", "", "", formats.mega(full_macs(data)), "")
         return table
-    values, n = shown.values, shown.images
+    values, n = found.values, found.images
 
     def row(
         name: str, top1: float | None, agreement: float | None, cosine: float | None, macs: float, share: float | None

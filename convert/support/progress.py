@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
+
+from tflite_runtime_app.escaping.terminal import shown
 
 Item = TypeVar("Item")
 
@@ -42,26 +44,26 @@ class OnTerminal:
 
     def __init__(self) -> None:
         # A descriptor of its own: `quiet.py` points file descriptor 2 elsewhere while native libraries chatter.
-        stream = os.fdopen(os.dup(2), "w", buffering=1)
+        stream = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
         weakref.finalize(self, stream.close)
         self._console = Console(file=stream, soft_wrap=True, highlight=False)
         self._start = time.monotonic()
 
     def step(self, what: str) -> None:
         """Print the step with the seconds since the start."""
-        self._console.print(f"[dim]{time.monotonic() - self._start:6.1f} s[/dim]  {escape(what)}")
+        self._console.print(Text.assemble((f"{time.monotonic() - self._start:6.1f} s", "dim"), f"  {shown(what)}"))
 
     def over(self, items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         """The items, while a bar shows how many of `total` are done and how long the rest will take."""
         columns = (
-            TextColumn("          {task.description}"),
+            TextColumn("          {task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
         with Bars(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as bars:
-            task = bars.add_task(what, total=total)
+            task = bars.add_task(shown(what), total=total)
             for item in items:
                 yield item
                 bars.advance(task)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from calibration.samples import SampleSet, load, samples
-from convert.model.labels import embed_labels
+from convert.model.labels import embed_labels, read_ids
 from convert.model.load import ClipModel, load_model
 from convert.model.torchvision_ops import open_clip
 from models.recipe import score
@@ -60,7 +60,7 @@ def main() -> None:
         left_out(model, shown, own, bank, read_label_file(given.trained).place)
     if given.photographs is None or given.wnids is None:
         return
-    every = LabelList(tuple(open_clip.IMAGENET_CLASSNAMES), tuple(given.wnids.read_text("utf-8").split()))
+    every = LabelList(tuple(open_clip.IMAGENET_CLASSNAMES), tuple(read_ids(given.wnids)))
     bank = torch.from_numpy(embed_labels(every, model).vectors)
     shown = load(samples([given.photographs]), model.preprocessing)
     known = own.place

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from convert.model.labels import text_vectors
 from models.recipe.losses import Kinds
-from models.recipe.plan import RecipeError
+from models.recipe.plan import RecipeError, text_lines
 
 FIRST = 0.6  # share of steps in which a class goes by its first name
 
@@ -33,7 +33,7 @@ class Classes:
 def read(path: Path) -> Classes:
     """The classes of a file of lines `WNID<tab>name, synonym, …`. Raises RecipeError for a line without a name."""
     ids, names = [], []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(text_lines(path, "lines of a WordNet id, a tab and names"), 1):
         wnid, _, rest = line.partition("\t")
         found = tuple(name.strip() for name in rest.split(",") if name.strip())
         if not wnid or not found:

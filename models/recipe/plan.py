@@ -9,11 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tflite_runtime_app.errors import LabelError
+from tflite_runtime_app.text.text_lines import read_lines
+
 START = "start"  # the name of the weights a recipe starts from, beside its phases' names
 
 
 class RecipeError(Exception):
     """A recipe that cannot be carried out; the message says in one line what was expected and what was found."""
+
+
+def text_lines(path: Path, what: str) -> list[str]:
+    """The lines of a small text file, in the encodings of label files. Raises RecipeError for one that holds no text."""
+    try:
+        return read_lines(path, what)[0]
+    except LabelError as error:
+        raise RecipeError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

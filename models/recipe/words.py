@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convert.support import kept
-from models.recipe.plan import RecipeError
+from models.recipe.plan import RecipeError, text_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def space(encoded: Tensor, embedded: Tensor) -> Space:
 
 def read_words(path: Path) -> list[str]:
     """One word or phrase a line, underscores as spaces. Raises RecipeError for a file without any."""
-    words = [line.strip().replace("_", " ") for line in path.read_text("utf-8").splitlines() if line.strip()]
+    words = [line.strip().replace("_", " ") for line in text_lines(path, "one word or phrase a line") if line.strip()]
     if not words:
         raise RecipeError(f"{path} holds no word; expected one a line")
     return words

@@ -6,20 +6,18 @@ labels are in `label_forms.py`; what could be read in two ways is refused, never
 
 from __future__ import annotations
 
-import codecs
 import os
-import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from tflite_runtime_app.bundle.labels import unprintable
 from tflite_runtime_app.errors import LabelError
 from tflite_runtime_app.files import is_file
 from tflite_runtime_app.text.label_forms import entries_of, typed_entries
 from tflite_runtime_app.text.label_lines import Entry, Line, Unclear
+from tflite_runtime_app.text.text_lines import lines_of, read_lines
 
 LONGEST = 200  # characters of a name; what is longer was not meant as a label, and the tokenizer would take its time over it
 # A word that ends so is meant as a file, whether it is there or not.
@@ -83,20 +81,13 @@ def read_label_file(path: str | os.PathLike[str]) -> LabelList:
     Raises LabelError, in one line that names file, line and encoding, when the file cannot be read, is in another encoding, names no label,
     holds control characters or a name of more than `LONGEST` characters, or gives a name or an id twice.
     """
-    where = os.fspath(path)
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise LabelError(
-            f"{where}: expected a text file with one label a line, found: {error.strerror}; check the path"
-        ) from error
-    text, encoding = _decoded(content, where)
-    return _parsed(_Text(where, encoding, _lines(text)))
+    lines, encoding = read_lines(path, "a text file with one label a line")
+    return _parsed(_Text(os.fspath(path), encoding, lines))
 
 
 def typed_labels(text: str, where: str) -> LabelList:
     """The labels that somebody typed: one line cut at its commas, several lines as in a file. Raises LabelError, which calls it `where`."""
-    return _parsed(_Text(where, "", _lines(text)))
+    return _parsed(_Text(where, "", lines_of(text)))
 
 
 def label_lines(names: Sequence[str]) -> str:
@@ -127,27 +118,6 @@ class _Text:
         """Where a message points to, as in "names.txt, line 3 (UTF-8)"."""
         place = f", line {line}" if line is not None and (self.encoding or len(self.lines) > 1) else ""
         return f"{self.where}{place}{f' ({self.encoding})' if self.encoding else ''}"
-
-
-def _decoded(content: bytes, where: str) -> tuple[str, str]:
-    """The text and the name of its encoding."""
-    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        raise LabelError(f"{where}: expected UTF-8, or UTF-16 with a byte-order mark, found UTF-32; save it as UTF-8")
-    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    codec, encoding = ("utf-16", "UTF-16") if wide else ("utf-8-sig", "UTF-8")
-    try:
-        return content.decode(codec), encoding
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].decode(codec, "replace").count("\n") + 1
-        raise LabelError(
-            f"{where}, line {line}: expected {encoding}, found byte 0x{error.object[error.start]:02x} ({error.reason}); "
-            "save it as UTF-8"
-        ) from error
-
-
-def _lines(text: str) -> list[str]:
-    """Lines without their ends: LF, CRLF, or CR as on old Macintoshes."""
-    return re.split(r"\r\n|\n|\r", text.rstrip("\r\n"))
 
 
 def _parsed(text: _Text) -> LabelList:

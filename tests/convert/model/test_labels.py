@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from convert.model.labels import embed_labels, imagenet_labels, read_label_list, read_labels_of, read_templates
+from convert.model.labels import (
+    embed_labels,
+    imagenet_labels,
+    parse_templates,
+    read_ids,
+    read_label_list,
+    read_labels_of,
+    read_templates,
+)
 from convert.model.load import load_model
 from convert.model.torchvision_ops import open_clip
 from convert.support.errors import UsageError
@@ -114,3 +122,32 @@ def test_imagenets_names_in_the_order_of_sorted_ids_or_of_a_list(tmp_path):
     for name in ids[1::2]:
         (tmp_path / name).mkdir()
     assert imagenet_labels(tmp_path) == listed
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_templates_and_ids_take_the_encodings_of_label_files(tmp_path, encoding, end):
+    path = tmp_path / "x.txt"
+    path.write_bytes(f"ein Bild: {{}}{end}une image d’un {{}}{end}".encode(encoding))
+    assert parse_templates(path) == ("ein Bild: {}", "une image d’un {}")
+    path.write_bytes(f"n01{end}n02{end}".encode(encoding))
+    assert read_ids(path) == ["n01", "n02"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("für {}\n".encode("latin-1"), r"x\.txt, line 1: expected UTF-8, found byte 0xfc"),
+        ("a {}\n".encode("utf-16-le"), r"x\.txt \(UTF-8\): expected printable characters, found U\+0000"),
+        (b"a {}\x1b[2J\n", r"found U\+001B"),
+        (b"a photo\n", "every line needs"),
+        (None, "expected a file of templates.*No such file"),
+    ],
+)
+def test_templates_that_are_none_are_a_usage_error_of_one_line(tmp_path, content, words):
+    path = tmp_path / "x.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=words) as refusal:
+        parse_templates(path)
+    assert str(refusal.value).isprintable()
