@@ -12,6 +12,7 @@ from tests.tflite_runtime_app import tiny_bundle, tiny_text
 from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.errors import LabelError
+from tflite_runtime_app.sinks.web.label_text import label_text
 from tflite_runtime_app.text import vectors
 from tflite_runtime_app.text.file import read_text, text_path
 from tflite_runtime_app.text.label_source import LabelSource
@@ -138,6 +139,32 @@ def test_any_name_at_all_with_the_text_tower_beside(bundle, cache):
     made = tower.label_vectors(["a red mug", "my desk"], bundle.labels.templates)
     np.testing.assert_allclose(found.vectors, [made[0], bundle.labels.vectors[0], made[1]], atol=1e-3)
     assert found.templates == bundle.labels.templates
+
+
+@pytest.mark.parametrize(
+    "name", ["caf\u00e9\u00a0noir", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "thé\u202fvert", "می\u200cخواهم", "❤️\u200d🔥"]
+)
+def test_a_name_with_odd_spaces_or_joiners_is_taken(bundle, cache, name):
+    tiny_text.write(text_path(bundle.path))
+    source = LabelSource(bundle, f"{name}, cat", cache=cache)
+    assert source.read().names == (name, "cat")
+    assert source.change(f"{name}\ndog").names == (name, "dog")
+    assert LabelSource(bundle, name, cache=cache).read().names == (name,), "out of the cache"
+
+
+@pytest.mark.parametrize("name", ["🏴\U000e0067\U000e007f", "soft\u00adhyphen", "\u2066dog"])
+def test_a_name_with_what_nobody_sees_is_refused_by_its_own_name(bundle, cache, name):
+    for read in (LabelSource(bundle, f"{name}, cat", cache=cache).read, lambda: LabelSource(bundle).change(f"{name}\ncat")):
+        with pytest.raises(LabelError, match=r"^(--labels|the list, line 1): expected printable characters") as refusal:
+            read()
+        assert "labels.npz" not in str(refusal.value)
+
+
+def test_names_with_commas_come_to_the_loop_as_they_are(bundle, cache):
+    tiny_text.write(text_path(bundle.path))
+    assert LabelSource(bundle, '"a red mug, half full", cat', cache=cache).read().names == ("a red mug, half full", "cat")
+    text = label_text(b'{"text": "\\"a red mug, half full\\"\\ncat"}')
+    assert LabelSource(bundle, cache=cache).change(text).names == ("a red mug, half full", "cat")
 
 
 def test_a_bundle_without_labels_takes_the_towers_templates(bare, tmp_path, cache):
