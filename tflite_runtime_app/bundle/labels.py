@@ -89,6 +89,8 @@ def unprintable(name: str) -> str:
 
     Spaces of every kind are fit to be shown, and so are the joiners without which Persian, Hindi and many an emoji fall apart.
     """
+    if name.isprintable():
+        return ""
     return next((c for c in name if not (c.isprintable() or c in JOINERS or unicodedata.category(c) == "Zs")), "")
 
 

@@ -36,7 +36,7 @@ def document(lines: Sequence[Line]) -> list[Entry] | None:
     first = filled[0].text.strip()
     if first[0] in "{[":
         return _json(filled)
-    if re.match(r"item\s*\{?\s*$|item\s*\{", first):
+    if re.match(r"item\s*\{", first) or (first == "item" and [line.text.strip()[:1] for line in filled[1:2]] == ["{"]):
         return _label_map(filled)
     start = next((k for k, line in enumerate(filled) if _YAML.fullmatch(line.text.rstrip())), None)
     if start is not None:

@@ -15,8 +15,12 @@ from tflite_runtime_app.text.label_tables import NAMES, table
 
 DOCUMENTS = (".json", ".jsonl", ".yaml", ".yml", ".pbtxt", ".xml", ".html", ".toml", ".ini")
 COMMENTS = ("#", "//", ";")
-_SYNSET = re.compile(r"([a-z]\d{8})[\s:,]+(?:(\d+)\s+)?(.*\S)", re.ASCII)
-_NUMBERED = re.compile(r"([0-9]{1,6})(?:\s*[:.)]\s+|[:)](?=\D)|\s+-\s+|\s+)(\S.*)")
+_SYNSET = re.compile(r"([a-z]\d{8})[\s:,_-]+(?:(\d+)\s+)?(.*\S)", re.ASCII)
+_NUMBERED = re.compile(r"([0-9]{1,6})(?:\s*[:.)]\s+|[:.)](?=\D)|\s+-\s+|\s+)(\S.*)")
+_GLUED = re.compile(r"([0-9]{1,6})[-_]\D.*")
+_SEPARATED = re.compile(r"[;|]")
+_ENTITY = re.compile(r"&#?\w+;")
+_IMAGE = re.compile(r"\.(?:jpe?g|png|bmp|gif|webp|tiff?)\b", re.IGNORECASE)
 _COUNTED = re.compile(r"(.*\S)\s+(\d{1,6})", re.ASCII)
 _BULLET = re.compile(r"[-*•]\s+(.*\S)")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?", re.ASCII)
@@ -34,6 +38,7 @@ def entries_of(lines: Sequence[Line], suffix: str = "") -> list[Entry]:
         raise Unclear(lines[0].number, f"no names as a {suffix} file gives them")
     if found is None:
         lines = [line for line in lines if line.text.strip() and not line.text.lstrip().startswith(COMMENTS)]
+        lines = lines[1:] if lines and re.fullmatch(r"sep=.", lines[0].text.strip()) else lines  # a word of Excel's
         found = table(lines) if lines else []
     if found is None:
         found = _plain(_without_header(lines))
@@ -46,6 +51,7 @@ def typed_entries(line: Line) -> list[Entry]:
     found = document([line]) if line.text.lstrip().startswith(("{", "[")) else None
     if found is None:
         parts = [cell for cell in cells(line, ",") if cell.text]
+        _check_separators([(line.number, cell) for cell in parts])
         words = [(line.number, "" if cell.quoted else cell.text) for cell in parts]
         found = _numbered_from_0(words) or [Entry(line.number, cell.text) for cell in parts]
         if all(_NUMBER.fullmatch(cell.text) and not cell.quoted for cell in parts) and parts:
@@ -65,6 +71,7 @@ def _plain(lines: Sequence[Line]) -> list[Entry]:
     if len(lines) == 1:
         return typed_entries(lines[0])
     first = [(line.number, _first(line)) for line in lines]
+    _check_separators(first)
     return _by_prefix(first) or [Entry(number, cell.name) for number, cell in first if cell.name]
 
 
@@ -98,6 +105,12 @@ def _by_prefix(found: Sequence[tuple[int, Cell]]) -> list[Entry] | None:
         if len(matches) < len(words):
             raise Unclear(next(n for (n, _), match in zip(words, synsets, strict=True) if match), "an id before some names only")
         return [Entry(number, Cell(match[3]).name, match[1]) for (number, _), match in zip(words, matches, strict=True)]
+    glued = [match for _, text in words if (match := _GLUED.fullmatch(text))]
+    if len(glued) == len(words) > 1 and [int(match[1]) for match in glued] in (
+        list(range(len(words))),
+        list(range(1, len(words) + 1)),
+    ):
+        raise Unclear(words[0][0], "numbers before the names that may be part of them")
     return _numbered(words) or _counted(words)
 
 
@@ -111,7 +124,9 @@ def _numbered(words: Sequence[tuple[int, str]]) -> list[Entry] | None:
     if len(matches) == len(words) and (len(words) > 1 or numbers == [0]):
         if not counting or numbers[-1] > 2 * len(words):
             raise Unclear(matches[0][0], "numbers before the names that do not count from 0 or 1")
-        return [Entry(number, Cell(match[2]).name, match[1]) for number, match in matches]
+        names = [(number, match[2]) for number, match in matches]
+        twice = _numbered(names) if len(names) > 1 and all(_NUMBERED.fullmatch(name) for _, name in names) else None
+        return twice or [Entry(number, Cell(match[2]).name, match[1]) for number, match in matches]
     most = numbers[0] == 0 or (len(matches) > 2 and 2 * len(matches) > len(words))
     if counting and len(matches) > 1 and numbers[-1] - numbers[0] == len(numbers) - 1 and most:
         raise Unclear(matches[0][0], "a number before some names only")
@@ -139,6 +154,13 @@ def _counted(words: Sequence[tuple[int, str]]) -> list[Entry] | None:
     return [Entry(number, Cell(match[1]).name, match[2]) for (number, _), match in zip(words, matches, strict=True)]
 
 
+def _check_separators(found: Sequence[tuple[int, Cell]]) -> None:
+    """Returns when no name has a sign in it that separates names elsewhere."""
+    for number, cell in found:
+        if not cell.quoted and (sign := _SEPARATED.search(_ENTITY.sub("", cell.name))):
+            raise Unclear(number, f"the sign {sign[0]!r} in a name; names on one line are separated by commas")
+
+
 def _check(found: Sequence[Entry], lines: Sequence[Line]) -> None:
     """Returns when names can be names. Raises Unclear for numbers, ids, placeholders, and what programs write."""
     names = [entry.name for entry in found]
@@ -149,6 +171,8 @@ def _check(found: Sequence[Entry], lines: Sequence[Line]) -> None:
         raise Unclear(first, "numbers and no names")
     if loose and len(loose) == len(found) and all(Cell(entry.name).is_id for entry in loose):
         raise Unclear(first, "ids and no names")
+    if loose and len(loose) == len(found) and all(_IMAGE.search(entry.name) for entry in loose):
+        raise Unclear(first, "names of image files")
     if names and all(_PLACEHOLDER.fullmatch(name) for name in names):
         raise Unclear(first, "placeholders and no names")
     for entry in loose:

@@ -20,6 +20,7 @@ IDS = (
     "categoryid",
 )
 # fmt: on
+_RULE = re.compile(r"[\s|:+-]*-{3}[\s|:+-]*")  # under the head of a table in Markdown
 _CODE = re.compile(r"[A-Za-z]{1,8}[-_]?\d+", re.ASCII)  # as in Q146: an id, or the name of an aeroplane
 
 
@@ -27,6 +28,7 @@ def table(lines: Sequence[Line]) -> list[Entry] | None:
     """The labels where the lines are columns, None where they are not. Raises Unclear where it cannot be told which column is which."""
     if any(has(line, "\t") for line in lines):
         return _tabs(lines)
+    lines = [line for line in lines if not _RULE.fullmatch(line.text)] or lines
     for delimiter in (";", "|"):
         if all(has(line, delimiter) for line in lines):
             found = _columns([Row(line.number, cells(line, delimiter)) for line in lines])
@@ -93,6 +95,8 @@ def _headed(rows: Sequence[Row], spaced: bool = False) -> list[Entry] | None:
     order = (*NAMES, *WEAK)
     named = sorted((k for k, head in enumerate(heads) if head in order), key=lambda k: order.index(heads[k]))
     even = len(heads) > 1 and not spaced and all(len(row.cells) == len(heads) for row in rows)
+    if not body and len(heads) > 1 and any(head in IDS for head in heads) and all(head in (*order, *IDS) for head in heads):
+        raise Unclear(rows[0].line, "a header without rows")
     if not body:
         return None
     of_ids = [k for k in range(len(heads)) if even and are_ids([row.cells[k] for row in body])]

@@ -97,9 +97,9 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_thousands_of_labels_take_no_time(tmp_path):
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(read(tmp_path, "\n".join(f"label {k}" for k in range(21_000))).names) == 21_000
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(
