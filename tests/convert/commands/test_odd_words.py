@@ -10,16 +10,16 @@ from convert.cli import main
 from tests.clone import ROOT
 from tests.tflite_runtime_app import tiny_bundle
 
-NAME = "[bold]ti\x1b[31mny\nx"
+NAME = "[bold]x[/nope]:cat:"
 
 
 def test_inspect_shows_the_names_in_a_bundle_and_obeys_none(tmp_path, tiny, capsys):
-    labels = tiny_bundle.bank(space_id="of\u202e\nspace")
-    path = tiny_bundle.write(tmp_path / "t\n[red].tflite", tiny, labels, name=NAME, space_id="of\u202e\nspace")
+    labels = tiny_bundle.bank(space_id="[/]space")
+    path = tiny_bundle.write(tmp_path / "t\n[red]\x1b[2J.tflite", tiny, labels, name=NAME, space_id="[/]space")
     assert main(["inspect", str(path)]) == 0
     out = capsys.readouterr().out
     assert all(line.isprintable() for line in out.split("\n"))
-    for word in (r"[bold]ti\x1b[31mny\nx", r"of\u202e\nspace", r"t\n[red].tflite"):
+    for word in (NAME, "[/]space", r"t\n[red]\x1b[2J.tflite"):
         assert word in out
     assert main(["inspect", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["manifest"]["name"] == NAME

@@ -55,9 +55,9 @@ def test_words_that_are_no_options_are_shown_escaped(bundle_path, capfd):
 
 
 @pytest.mark.parametrize("command", [("doctor",), ("run",), ("explain",)])
-def test_a_models_own_name_is_never_obeyed(tmp_path, tiny, picture, capfd, command):
+def test_the_name_of_a_space_is_never_obeyed(tmp_path, tiny, picture, capfd, command):
     labels = tiny_bundle.bank(space_id="of\x1b[2Janother\nspace")
-    path = write(tmp_path / "t.tflite", tiny, labels, name="ti\x1b[31mny\nx")
+    path = write(tmp_path / "t.tflite", tiny, labels)
     words = [path] if command == ("doctor",) else [path, picture]
     assert main([*command, *map(str, words)]) != 0
     out, err = capfd.readouterr()
