@@ -20,7 +20,7 @@ from targets.profile import ProfileError
 from targets.profile import names as target_names
 from tflite_runtime_app import __version__
 from tflite_runtime_app.errors import AppError
-from tflite_runtime_app.escaping.terminal import shown, shown_lines, tolerate_odd_names
+from tflite_runtime_app.escaping.terminal import escaped, escaped_lines, tolerate_odd_names
 from tflite_runtime_app.exits.risk import ALPHA
 
 app = typer.Typer(
@@ -452,8 +452,8 @@ def main(arguments: list[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except (ConvertError, AppError, ProfileError, FileNotFoundError) as error:
         if debug:
-            print(shown_lines(traceback.format_exc()), end="", file=sys.stderr)
-        print(f"convert: {shown(error)}", file=sys.stderr)
+            print(escaped_lines(traceback.format_exc()), end="", file=sys.stderr)
+        print(f"convert: {escaped(error)}", file=sys.stderr)
         return getattr(error, "exit_code", UsageError.exit_code)
     except typer.Exit as stop:
         return stop.exit_code
@@ -464,12 +464,12 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(error, typer.exceptions.TyperException) and hasattr(error, "show"):  # a usage error of the parser's
             for words in ("message", "option_name"):  # they repeat the command line
                 if isinstance(getattr(error, words, None), str):
-                    setattr(error, words, shown(getattr(error, words)))
+                    setattr(error, words, escaped(getattr(error, words)))
             error.show()
             return int(getattr(error, "exit_code", UsageError.exit_code))
         if debug:
-            print(shown_lines(traceback.format_exc()), end="", file=sys.stderr)
+            print(escaped_lines(traceback.format_exc()), end="", file=sys.stderr)
         print(
-            f"convert: unexpected {type(error).__name__}: {shown(error)}; run again with --debug and report it", file=sys.stderr
+            f"convert: unexpected {type(error).__name__}: {escaped(error)}; run again with --debug and report it", file=sys.stderr
         )
         return 1

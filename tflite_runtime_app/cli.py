@@ -18,7 +18,7 @@ from tflite_runtime_app.commands import install_model as install
 from tflite_runtime_app.commands import install_service as service
 from tflite_runtime_app.commands.secret_words import Parser, revealed
 from tflite_runtime_app.errors import AppError
-from tflite_runtime_app.escaping.terminal import shown, shown_lines, tolerate_odd_names
+from tflite_runtime_app.escaping.terminal import escaped, escaped_lines, tolerate_odd_names
 from tflite_runtime_app.sources.address import hide_credentials
 from tflite_runtime_app.version import __version__
 
@@ -103,8 +103,8 @@ def _add_version(parser: argparse.ArgumentParser) -> None:
 def _report(message: str, code: int, debug: bool) -> int:
     """Said without passwords, whoever wrote the message: the journal keeps it."""
     if debug:
-        print(shown_lines(hide_credentials(traceback.format_exc())), end="", file=sys.stderr)
-    print(f"classify: {shown(hide_credentials(message))}", file=sys.stderr)
+        print(escaped_lines(hide_credentials(traceback.format_exc())), end="", file=sys.stderr)
+    print(f"classify: {escaped(hide_credentials(message))}", file=sys.stderr)
     return code
 
 

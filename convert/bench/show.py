@@ -14,7 +14,7 @@ from convert.bench.bars import DECISIONS, FLOOR, FLOOR_LINEAR, TOWER, Verdict
 from convert.bench.measure import Line, Result
 from convert.report import formats
 from convert.report.plots import BLUE
-from tflite_runtime_app.escaping.terminal import shown as escaped
+from tflite_runtime_app.escaping.terminal import escaped
 
 NAMES = {
     TOWER: "INT8, this file",

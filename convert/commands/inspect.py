@@ -16,7 +16,7 @@ from convert.tflite.flatbuffer import read_model
 from convert.tflite.flatbuffer import signatures as signatures_of
 from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.bundle.file import Bundle
-from tflite_runtime_app.escaping.terminal import shown
+from tflite_runtime_app.escaping.terminal import escaped
 
 
 def inspect(file: Path, as_json: bool) -> None:
@@ -82,7 +82,7 @@ def _tables(facts: dict[str, Any]) -> list[Table]:
     }
     overview = Table(show_header=False)
     for name, value in rows.items():
-        overview.add_row(name, shown(value))
+        overview.add_row(name, escaped(value))
     return [overview, _stage_table(facts), _tensor_table(manifest)]
 
 

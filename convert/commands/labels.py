@@ -14,7 +14,7 @@ from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes
-from tflite_runtime_app.escaping.terminal import shown
+from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.exits.refit import for_other_labels
 
 
@@ -29,5 +29,5 @@ def labels(file: Path, given: str, out: Path, model: ModelOptions, force: bool) 
     write_atomically(out, labels_to_bytes(bank))
     _, told = for_other_labels(cascade_of(bundle.flatbuffer, manifest), manifest, bundle.remembered, bank)
     if told:
-        print(f"convert: {shown(told)}", file=sys.stderr)
+        print(f"convert: {escaped(told)}", file=sys.stderr)
     say(f"{len(bank.names)} labels, {len(bank.templates)} templates", out.resolve())

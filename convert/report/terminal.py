@@ -10,7 +10,7 @@ from rich.text import Text
 
 from convert.report import formats
 from convert.report.figures import Figures, full_macs, headline, measured_here
-from tflite_runtime_app.escaping.terminal import shown
+from tflite_runtime_app.escaping.terminal import escaped
 
 COLUMNS = ("", "top-1", "95 %", "agrees", "cosine", "MMACs", "leaving")
 
@@ -19,10 +19,10 @@ def summary_table(data: dict[str, Any]) -> Table:
     """Float, integer at full depth, integer with exits, then every stage alone. Blank where nothing was measured."""
     title = f"{data['model']['name']} for {data['target']['name']}, {formats.megabytes(data['flatbuffer_bytes'])}"
     found = headline(data)
-    table = Table(title=Text(shown(title), "bold"), box=box.SIMPLE_HEAD, padding=(0, 1), caption_justify="left")
+    table = Table(title=Text(escaped(title), "bold"), box=box.SIMPLE_HEAD, padding=(0, 1), caption_justify="left")
     for column in COLUMNS:
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    table.caption = Text("\n".join(map(shown, _notes(data, found))))
+    table.caption = Text("\n".join(map(escaped, _notes(data, found))))
     if found is None:
         table.add_row("INT8, full depth", "", "", "", "", formats.mega(full_macs(data)), "")
         return table

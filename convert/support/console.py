@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from tflite_runtime_app.escaping.terminal import shown, shown_lines
+from tflite_runtime_app.escaping.terminal import escaped, escaped_lines
 
 
 class Terminal(Console):
@@ -18,10 +18,10 @@ class Terminal(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """All of rich's texts pass through here."""
-        return super().render_str(shown_lines(text), **options)
+        return super().render_str(escaped_lines(text), **options)
 
 
 def say(*lines: object) -> None:
     """The lines stand on standard output, such as the paths with which a command ends."""
     for line in lines:
-        print(shown(line))
+        print(escaped(line))

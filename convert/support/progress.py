@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from tflite_runtime_app.escaping.terminal import shown
+from tflite_runtime_app.escaping.terminal import escaped
 
 Item = TypeVar("Item")
 
@@ -51,7 +51,7 @@ class OnTerminal:
 
     def step(self, what: str) -> None:
         """Print the step with the seconds since the start."""
-        self._console.print(Text.assemble((f"{time.monotonic() - self._start:6.1f} s", "dim"), f"  {shown(what)}"))
+        self._console.print(Text.assemble((f"{time.monotonic() - self._start:6.1f} s", "dim"), f"  {escaped(what)}"))
 
     def over(self, items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         """The items, while a bar shows how many of `total` are done and how long the rest will take."""
@@ -63,7 +63,7 @@ class OnTerminal:
             TimeRemainingColumn(),
         )
         with Bars(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as bars:
-            task = bars.add_task(shown(what), total=total)
+            task = bars.add_task(escaped(what), total=total)
             for item in items:
                 yield item
                 bars.advance(task)

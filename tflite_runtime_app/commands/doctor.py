@@ -9,7 +9,7 @@ from typing import Literal
 
 from tflite_runtime_app.checks import Check, camera, machine, software
 from tflite_runtime_app.errors import UsageError
-from tflite_runtime_app.escaping.terminal import shown
+from tflite_runtime_app.escaping.terminal import escaped
 
 HELP = "look whether this board has what classify needs, and say what to do where it has not"
 MARKS: dict[str, str] = {"ok": "ok  ", "note": "note", "bad": "BAD "}
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError("--row measures a bundle; name it: classify doctor FILE --row")
         from tflite_runtime_app.checks.row import markdown, row
 
-        print(shown(markdown(row(arguments.file))))
+        print(escaped(markdown(row(arguments.file))))
         return 0
     kinds: list[Callable[[], Iterable[Check]]] = [software.checks, machine.checks, camera.checks]
     if arguments.file:
@@ -45,9 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     worst: Literal["ok", "bad"] = "ok"
     for kind in kinds:
         for check in kind():
-            print(f"{MARKS[check.state]}  {check.name:<16} {shown(check.found)}")
+            print(f"{MARKS[check.state]}  {check.name:<16} {escaped(check.found)}")
             if check.remedy:
-                print(f"      {'':<16} -> {shown(check.remedy)}")
+                print(f"      {'':<16} -> {escaped(check.remedy)}")
             if check.state == "bad":
                 worst = "bad"
     sys.stdout.flush()

@@ -10,7 +10,7 @@ from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import UsageError
-from tflite_runtime_app.escaping.terminal import shown
+from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.exits.thresholds import NEVER
 from tflite_runtime_app.inference.preprocess import image_to_tensor, load_image
 from tflite_runtime_app.inference.stage_views import StageView, stages_of
@@ -47,12 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
     tensor = image_to_tensor(image, bundle.manifest.preprocessing)
     views = stages_of(classifier.cascade, classifier.bank, tensor, arguments.top)
     for line in words(views, classifier.cascade.manifest.policy.name):
-        print(shown(line))
+        print(escaped(line))
     if arguments.out:
         from tflite_runtime_app.commands.explain_drawing import draw  # late: only who asks for it pays for it
 
         draw(image, tensor, views, classifier.cascade.manifest.policy.name, arguments.out)
-        print(shown(os.path.abspath(arguments.out)))
+        print(escaped(os.path.abspath(arguments.out)))
     return 0
 
 

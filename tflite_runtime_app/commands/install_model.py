@@ -16,7 +16,7 @@ from pathlib import Path
 from tflite_runtime_app.admission.open import accepted_bundle, checked_bundle, previous_path
 from tflite_runtime_app.admission.signing import PublicKey, read_public_key, signature_path
 from tflite_runtime_app.errors import AppError, BundleError, LabelError
-from tflite_runtime_app.escaping.terminal import shown
+from tflite_runtime_app.escaping.terminal import escaped
 
 HELP = "put a new model in the place of the one in service, after it was checked and tried; the old one is kept as FILE.previous"
 
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
             _flush_folder(file.parent)
     except OSError as error:
         raise AppError(f"cannot install {new} as {file} ({error.strerror}); the model in service is as it was") from error
-    print(shown(file.absolute()))
+    print(escaped(file.absolute()))
     return 0
 
 

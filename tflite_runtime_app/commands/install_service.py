@@ -15,7 +15,7 @@ from pathlib import Path
 from tflite_runtime_app.admission.budget import START_SECONDS, WATCHDOG_SECONDS
 from tflite_runtime_app.commands.secret_words import environment_file, set_apart
 from tflite_runtime_app.errors import UsageError
-from tflite_runtime_app.escaping.terminal import shown as escaped
+from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.files import write_atomically
 from tflite_runtime_app.sources.address import shown
 

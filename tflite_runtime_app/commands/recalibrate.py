@@ -22,7 +22,7 @@ from tflite_runtime_app.bundle.manifest import Preprocessing
 from tflite_runtime_app.commands.options import positive
 from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import SourceError, UsageError
-from tflite_runtime_app.escaping.terminal import shown
+from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.exits.refit import refit
 from tflite_runtime_app.exits.replay import remember, replay
 from tflite_runtime_app.exits.risk import ALPHA, DELTA, least_images
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     calibration = dataclasses.replace(manifest.calibration, images=len(found.ms))
     write_bundle(arguments.out, bundle.flatbuffer, dataclasses.replace(manifest, calibration=calibration), members)
     tell(_verdict(bound.kept >= 0, len(found.ms), needed, manifest.policy.name, bound.losses, bound.images, arguments))
-    print(shown(os.path.abspath(arguments.out)))
+    print(escaped(os.path.abspath(arguments.out)))
     return 1 if images.failed else 0
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 
 from tflite_runtime_app.commands import options
 from tflite_runtime_app.errors import UsageError
-from tflite_runtime_app.escaping.terminal import shown as escaped
+from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.sources.address import hide_credentials, shown
 
 _PLACE = re.compile(r"(--[a-z-]+=)?env:([A-Za-z_][A-Za-z0-9_]*)")

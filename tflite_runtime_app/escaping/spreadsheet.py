@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tflite_runtime_app.escaping.terminal import shown_lines
+from tflite_runtime_app.escaping.terminal import escaped_lines
 
 FORMULA = tuple("=+-@＝＋－＠")  # with the full-width forms, which some spreadsheets read alike
 
@@ -12,5 +12,5 @@ def cell(text: str) -> str:
 
     It is for words: a figure such as -0.3 must not come here.
     """
-    harmless = shown_lines(text)
+    harmless = escaped_lines(text)
     return f"'{harmless}" if harmless.lstrip().startswith(FORMULA) else harmless

@@ -11,7 +11,7 @@ JOINERS = "\u200c\u200d"  # without them Persian, Hindi and many an emoji fall a
 _HARMFUL = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
-def shown(text: object) -> str:
+def escaped(text: object) -> str:
     r"""`text` with every character that a terminal would obey as an escape, as in \n, \x1b and \u202e; everything else as it is."""
     words = str(text)
     if words.isascii() and words.isprintable():
@@ -21,9 +21,9 @@ def shown(text: object) -> str:
     )
 
 
-def shown_lines(text: str) -> str:
+def escaped_lines(text: str) -> str:
     """The same of every line; line feeds stay."""
-    return "\n".join(shown(line) for line in text.split("\n"))
+    return "\n".join(escaped(line) for line in text.split("\n"))
 
 
 def tolerate_odd_names() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tflite_runtime_app.errors import UsageError
-from tflite_runtime_app.escaping.terminal import shown
+from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.sinks.base import Result, Sink, label_of
 
 EVERY = 10.0  # seconds between two starts for one label, at least
@@ -83,7 +83,7 @@ class CommandSink(Sink):
             )
         except (OSError, ValueError) as error:
             print(
-                f"classify: --on-label {shown(f'{rule.label}: {filled[0]} cannot be started: {error}')}",
+                f"classify: --on-label {escaped(f'{rule.label}: {filled[0]} cannot be started: {error}')}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -98,7 +98,7 @@ class CommandSink(Sink):
             elif self._clock() > running.until:
                 _end(running.process)
                 print(
-                    f"classify: --on-label {shown(rule.label)}: killed after {LONGEST:.0f} seconds", file=sys.stderr, flush=True
+                    f"classify: --on-label {escaped(rule.label)}: killed after {LONGEST:.0f} seconds", file=sys.stderr, flush=True
                 )
                 del self._running[rule]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TextIO
 
-from tflite_runtime_app.escaping.terminal import shown
+from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.inference.answer import Answer
 from tflite_runtime_app.sinks.base import Failure, Result, Sink
 
@@ -23,7 +23,7 @@ class LineSink(Sink):
 
     def result(self, result: Result) -> None:
         exit_text = exit_words(result)
-        columns = (shown(result.source), shown(answer_words(result.answer)), exit_text)
+        columns = (escaped(result.source), escaped(answer_words(result.answer)), exit_text)
         # Results come one by one, so a column is as wide as its widest entry so far.
         self._widths = [max(width, len(text)) for width, text in zip(self._widths, columns, strict=True)]
         padded = "  ".join(text.ljust(width) for width, text in zip(self._widths, columns, strict=True))
@@ -33,7 +33,7 @@ class LineSink(Sink):
 
     def failure(self, failure: Failure) -> None:
         self._failures += 1
-        print(f"classify: {shown(failure.error)}", file=self._err, flush=True)
+        print(f"classify: {escaped(failure.error)}", file=self._err, flush=True)
 
     def close(self) -> None:
         images = self._exits.total()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tflite_runtime_app.errors import UsageError
-from tflite_runtime_app.escaping.terminal import shown
+from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.sinks.base import Result, Sink, label_of
 
 EVERY = 5.0  # seconds between two images of one label, at least
@@ -61,7 +61,7 @@ class SnapshotSink(Sink):
             if now - self._reported >= REPORT_EVERY:
                 self._reported = now
                 print(
-                    f"classify: --snapshots {shown(f'{self._folder}: an image was not kept: {error}')}",
+                    f"classify: --snapshots {escaped(f'{self._folder}: an image was not kept: {error}')}",
                     file=sys.stderr,
                     flush=True,
                 )

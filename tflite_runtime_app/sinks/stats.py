@@ -9,7 +9,7 @@ from typing import TextIO
 import numpy as np
 
 from tflite_runtime_app import board
-from tflite_runtime_app.escaping.terminal import shown
+from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.sinks.base import Failure, Result, Sink, Status
 
 KEPT = 5000  # runs that the percentiles are of: the last ones
@@ -50,7 +50,7 @@ class StatsSink(Sink):
     def close(self) -> None:
         self._measure()
         for name, value in self.rows():
-            print(f"  {name:<28} {shown(value)}", file=self._err)
+            print(f"  {name:<28} {escaped(value)}", file=self._err)
         self._err.flush()
 
     def rows(self) -> list[tuple[str, str]]:

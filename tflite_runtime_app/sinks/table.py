@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from tflite_runtime_app.escaping.spreadsheet import cell
-from tflite_runtime_app.escaping.terminal import shown
+from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.sinks.base import Failure, Result, Sink
 
 COLUMNS = ("source", "frame", "taken", "label", "score", "cosine", "none", "steady", "exit", "block", "macs", "ms", "error")
@@ -28,7 +28,7 @@ class CsvSink(Sink):
         best = result.answer.top[0]
         taken = "" if result.taken is None else datetime.fromtimestamp(result.taken, UTC).isoformat(timespec="milliseconds")
         self._write(
-            source=cell(shown(result.source)),
+            source=cell(escaped(result.source)),
             frame=result.frame,
             taken=taken,
             label=cell(best.label),
@@ -43,7 +43,7 @@ class CsvSink(Sink):
         )
 
     def failure(self, failure: Failure) -> None:
-        self._write(source=cell(shown(failure.source)), frame=failure.frame, error=cell(shown(failure.error)))
+        self._write(source=cell(escaped(failure.source)), frame=failure.frame, error=cell(escaped(failure.error)))
 
     def close(self) -> None:
         self._out.flush()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from tflite_runtime_app.errors import SourceError, UsageError
-from tflite_runtime_app.escaping.terminal import shown
+from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.sources import camera
 from tflite_runtime_app.sources.base import CaptureOptions, Nature, Shot
 from tflite_runtime_app.sources.mjpeg import Splitter
@@ -74,7 +74,7 @@ def shots(word: str, options: CaptureOptions) -> Iterator[Shot]:
 def _relay(errors: IO[bytes], said: deque[str]) -> None:
     for line in errors:
         said.append(line.decode(errors="replace").strip())
-        print(shown(said[-1]), file=sys.stderr, flush=True)
+        print(escaped(said[-1]), file=sys.stderr, flush=True)
 
 
 def _ended(word: str, code: int, said: deque[str]) -> SourceError:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.tflite_runtime_app.sinks.results import result
 from tflite_runtime_app.escaping.spreadsheet import cell
-from tflite_runtime_app.escaping.terminal import shown, shown_lines
+from tflite_runtime_app.escaping.terminal import escaped, escaped_lines
 from tflite_runtime_app.sinks.base import Failure
 from tflite_runtime_app.sinks.line import LineSink
 from tflite_runtime_app.sinks.table import CsvSink
@@ -28,13 +28,13 @@ from tflite_runtime_app.sinks.table import CsvSink
     ],
 )
 def test_what_a_terminal_would_obey_is_shown_escaped(text, harmless):
-    assert shown(text) == harmless
-    assert shown_lines(f"{text}") == harmless.replace(r"\n", "\n")
+    assert escaped(text) == harmless
+    assert escaped_lines(f"{text}") == harmless.replace(r"\n", "\n")
 
 
 @pytest.mark.parametrize("text", ["café noir", "猫", "گربه", "می‌خواهم", "👨‍👩‍👧", "C:\\new\\x", "a  b", "🐈️"])
 def test_what_can_be_read_stays(text):
-    assert shown(text) == text
+    assert escaped(text) == text
 
 
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "＝", "＋", "－", "＠"])
