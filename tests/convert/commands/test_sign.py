@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from convert.cli import main
-from tests.tflite_runtime_app import tiny_bundle
+from tests.tflite_runtime_app import tiny_bundle, tiny_text
 from tflite_runtime_app.admission.signing import message, read_public_key, verify
 from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.errors import BundleCorrupt, LabelError
@@ -56,8 +56,8 @@ def test_the_signature_is_ed25519_over_kind_and_digest(keys, bundle_path, capsys
 def test_the_kind_follows_from_the_name_and_can_be_given(keys, tmp_path):
     key = read_public_key(keys / "public.pem")
     (tmp_path / "my.npz").write_bytes(labels_to_bytes(tiny_bundle.bank()))
-    (tmp_path / "a.text.tflite").write_bytes(b"a text tower")
-    (tmp_path / "odd.bin").write_bytes(b"a text tower")
+    tiny_text.write(tmp_path / "a.text.tflite")
+    tiny_text.write(tmp_path / "odd.bin")
     for name, kind, options in (
         ("my.npz", "labels", ()),
         ("a.text.tflite", "text-tower", ()),
@@ -72,7 +72,8 @@ def test_the_kind_follows_from_the_name_and_can_be_given(keys, tmp_path):
 def test_what_a_board_would_refuse_is_not_signed(keys, bundle_path, tmp_path, capsys):
     bundle_path.write_bytes(bundle_path.read_bytes()[:-1])
     (tmp_path / "my.npz").write_bytes(b"no labels")
-    for path in (bundle_path, tmp_path / "my.npz"):
+    (tmp_path / "a.text.tflite").write_bytes(b"no text tower")
+    for path in (bundle_path, tmp_path / "my.npz", tmp_path / "a.text.tflite"):
         assert main(words("sign", path, "--key", keys / "private.pem")) == 3
         assert capsys.readouterr().err.count("\n") == 1
         assert not path.with_name(f"{path.name}.sig").exists()
