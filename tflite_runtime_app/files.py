@@ -2,8 +2,60 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
+from typing import BinaryIO
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """The regular file at `path`, open for reading.
+
+    Raises OSError at once for anything else that may lie there: opening a pipe waits for a writer, opening a device may set it going.
+    """
+    _refuse_others(os.stat(path).st_mode, path)
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # no waiting, should it have become a pipe just now
+    try:
+        _refuse_others(os.fstat(number).st_mode, path)
+        return os.fdopen(number, "rb")
+    except BaseException:
+        os.close(number)
+        raise
+
+
+def read_regular(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of the regular file at `path`. Raises OSError, at once for a pipe, a socket, a device or a folder."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def what_it_is(path: str | os.PathLike[str]) -> str:
+    """What lies at `path` in place of a regular file, as in "a named pipe"; empty for a file, and where nothing is."""
+    try:
+        return _kind(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return ""
+
+
+def _refuse_others(mode: int, path: str | os.PathLike[str]) -> None:
+    kind = _kind(mode)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if kind:
+        raise OSError(errno.EINVAL, kind, os.fspath(path))
+
+
+def _kind(mode: int) -> str:
+    return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no file")
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes, mode: int = 0o666) -> None:

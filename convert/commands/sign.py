@@ -13,6 +13,7 @@ from convert.support.errors import UsageError
 from convert.support.files import write_atomically
 from tflite_runtime_app.admission.open import checked_bundle, checked_labels
 from tflite_runtime_app.admission.signing import KINDS, message, need_cryptography, signature_path
+from tflite_runtime_app.files import read_regular
 from tflite_runtime_app.text.trial import check_text, checked_text
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def sign_file(file: Path, key: Path, kind: str | None) -> Path:
         raise UsageError(f"--kind should be one of {', '.join(KINDS)}, found {kind!r}")
     private = _private_key(key)
     try:
-        content = file.read_bytes()
+        content = read_regular(file)
     except OSError as error:
         raise UsageError(f"{file}: expected a readable file, found: {error.strerror}; check the path") from error
     _CHECKS[kind](file)
@@ -92,7 +93,7 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.asymmetric import ed25519
 
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        key = serialization.load_pem_private_key(read_regular(path), password=None)
     except OSError as error:
         raise UsageError(
             f"{path}: expected a private key, found: {error.strerror}; make one with: convert sign --new-key DIR"

@@ -17,6 +17,7 @@ from tflite_runtime_app.bundle.digest import sha256_hex
 from tflite_runtime_app.bundle.file import MANIFEST, Bundle
 from tflite_runtime_app.bundle.manifest import from_json
 from tflite_runtime_app.errors import AppError, BundleCorrupt, BundleIncompatible, LabelError, UsageError
+from tflite_runtime_app.files import open_regular, read_regular
 
 # What can be signed, and what its refusal is called.
 KINDS: dict[str, type[AppError]] = {"bundle": BundleCorrupt, "labels": LabelError, "text-tower": BundleCorrupt}
@@ -60,7 +61,7 @@ def read_public_key(path: str | os.PathLike[str]) -> PublicKey:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             key = load_pem_public_key(file.read(_MOST_KEY_BYTES))
     except OSError as error:
         raise UsageError(f"{os.fspath(path)}: expected a public key, found: {error.strerror}; check the path") from error
@@ -82,11 +83,11 @@ def verify(path: str | os.PathLike[str], kind: str, key: PublicKey) -> bytes:
 
     refusal, beside = KINDS[kind], signature_path(path)
     try:
-        content = Path(path).read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise refusal(f"{os.fspath(path)}: expected a readable file, found: {error.strerror}; check the path") from error
     try:
-        with open(beside, "rb") as file:
+        with open_regular(beside) as file:
             signature = base64.b64decode(file.read(1024).strip(), validate=True)
     except FileNotFoundError:
         raise refusal(f"{os.fspath(path)}: expected its signature {beside}, found none; sign it with: convert sign") from None

@@ -16,7 +16,7 @@ from tflite_runtime_app.bundle.labels import LabelBank, check_space, read_labels
 from tflite_runtime_app.bundle.manifest import Manifest, from_json, to_json
 from tflite_runtime_app.bundle.structure import check_structure
 from tflite_runtime_app.errors import BundleCorrupt, BundleIncompatible
-from tflite_runtime_app.files import write_atomically
+from tflite_runtime_app.files import read_regular, write_atomically
 
 MANIFEST, LABELS, REPORT, REMEMBERED = "manifest.json", "labels.npz", "report.json", "remembered.npz"
 _EXTRA_MEMBERS = frozenset({LABELS, REPORT, REMEMBERED})
@@ -48,7 +48,7 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except FileNotFoundError:
         raise BundleCorrupt(f"{path}: no such file; build a bundle with: convert build") from None
     except OSError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import unicodedata
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +14,7 @@ from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.bundle.npz import npz_bytes, read_npz
 from tflite_runtime_app.errors import LabelError
 from tflite_runtime_app.escaping.terminal import JOINERS
+from tflite_runtime_app.files import read_regular
 
 _REMEDY = "make it with: convert labels FILE --labels LABELS.txt --out labels.npz"
 _KEYS = ("vectors", "names", "templates", "space_id")
@@ -43,7 +43,7 @@ def read_labels(source: bytes | str | os.PathLike[str]) -> LabelBank:
     """
     where = "the bundle's labels.npz" if isinstance(source, bytes) else os.fspath(source)
     try:
-        found = read_npz(source if isinstance(source, bytes) else Path(source).read_bytes(), _KEYS)
+        found = read_npz(source if isinstance(source, bytes) else read_regular(source), _KEYS)
     except FileNotFoundError:
         raise LabelError(f"{where}: no such file; {_REMEDY}") from None
     except (OSError, ValueError) as error:

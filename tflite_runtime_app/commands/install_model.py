@@ -17,6 +17,7 @@ from tflite_runtime_app.admission.open import accepted_bundle, checked_bundle, p
 from tflite_runtime_app.admission.signing import PublicKey, read_public_key, signature_path
 from tflite_runtime_app.errors import AppError, BundleError, LabelError
 from tflite_runtime_app.escaping.terminal import escaped
+from tflite_runtime_app.files import open_regular
 
 HELP = "put a new model in the place of the one in service, after it was checked and tried; the old one is kept as FILE.previous"
 
@@ -53,7 +54,7 @@ def _copy(source: Path, target: Path) -> Iterator[Path]:
     """A file in the target's folder with the source's bytes, all of them on the disk; none where there is no source. Gone afterwards."""
     staged = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
-        with suppress(FileNotFoundError), open(source, "rb") as reading, open(staged, "xb") as writing:
+        with suppress(FileNotFoundError), open_regular(source) as reading, open(staged, "xb") as writing:
             shutil.copyfileobj(reading, writing, 1 << 20)
             writing.flush()
             os.fsync(writing.fileno())

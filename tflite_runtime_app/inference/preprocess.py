@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from tflite_runtime_app.bundle.manifest import Preprocessing
 from tflite_runtime_app.bundle.preprocessing import check_preprocessing
 from tflite_runtime_app.errors import SourceError
+from tflite_runtime_app.files import open_regular
 from tflite_runtime_app.inference.eight_bits import depth_of, eight_bits, is_deep
 from tflite_runtime_app.inference.image_kinds import EXPECTED, FORMATS, HEAD, formats_for, found_in
 from tflite_runtime_app.inference.jpeg_end import MOST, with_end
@@ -45,8 +46,8 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
     """
     source = os.fspath(path)
     try:
-        with open(path, "rb") as file:
-            return _read(file if file.seekable() else io.BytesIO(file.read()), source)
+        with open_regular(path) as file:
+            return _read(file, source)
     except FileNotFoundError:
         raise SourceError(f"{source}: no such file") from None
     except OSError as error:
@@ -128,6 +129,8 @@ def _strict() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return error.strerror  # without the path, which stands there already
     return " ".join(str(error).split()) or type(error).__name__
 
 

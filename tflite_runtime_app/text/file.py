@@ -15,6 +15,7 @@ from tflite_runtime_app.bundle.fields import parsed_json, read_fields
 from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.bundle.ranges import TEXT_TOWER
 from tflite_runtime_app.errors import BundleCorrupt, BundleIncompatible, LabelError
+from tflite_runtime_app.files import open_regular, read_regular
 
 MEMBER = "text.json"
 SCHEMA_VERSION = 1
@@ -75,7 +76,7 @@ def read_text(path: Path, content: bytes | None = None) -> TextFile:
     Raises BundleCorrupt or BundleIncompatible before any interpreter has seen a byte.
     """
     try:
-        data = path.read_bytes() if content is None else content
+        data = read_regular(path) if content is None else content
     except OSError as error:
         raise BundleCorrupt(f"{path}: expected a text tower, found: {error.strerror}; {REMEDY}") from error
     flatbuffer, members = detached(data, path, (MEMBER,), REMEDY)
@@ -93,7 +94,7 @@ def whole_digest(path: Path) -> str:
     It takes a megabyte of memory, whatever the file's size.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             left = os.fstat(file.fileno()).st_size - DIGEST_BYTES
             found = hashlib.sha256()
             while left > 0 and (part := file.read(min(left, 1 << 20))):

@@ -14,7 +14,7 @@ from functools import partial
 
 from tflite_runtime_app.bundle.labels import unprintable
 from tflite_runtime_app.errors import LabelError
-from tflite_runtime_app.files import is_file
+from tflite_runtime_app.files import is_file, what_it_is
 from tflite_runtime_app.text.label_forms import entries_of, typed_entries
 from tflite_runtime_app.text.label_lines import Entry, Line, Unclear
 from tflite_runtime_app.text.text_lines import lines_of, read_lines
@@ -70,6 +70,9 @@ def label_reader(option: str) -> Callable[[], LabelList]:
     """
     if is_file(option):
         return partial(read_label_file, option)
+    kind = what_it_is(option)
+    if kind and (kind != "a folder" or os.sep in option or option.endswith(SUFFIXES)):  # a folder may be called as a label is
+        raise LabelError(f"--labels {option}: expected a file with one label a line, found {kind}; check the path")
     if option.endswith(SUFFIXES):
         raise LabelError(f"--labels {option}: no such file; give a file with one label a line, or names separated by commas")
     return partial(typed_labels, option, "--labels")

@@ -12,7 +12,7 @@ from tflite_runtime_app.admission.signing import PublicKey
 from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.bundle.labels import LabelBank, check_space
 from tflite_runtime_app.errors import LabelError
-from tflite_runtime_app.files import cache_folder, is_file
+from tflite_runtime_app.files import cache_folder, is_file, what_it_is
 from tflite_runtime_app.text.changed_files import ChangedFiles
 from tflite_runtime_app.text.file import text_path
 from tflite_runtime_app.text.label_list import label_reader, typed_labels
@@ -48,6 +48,8 @@ class LabelSource:
                 "--bank holds vectors for names to be picked from; say which with --labels FILE or --labels 'a, b, c'"
             )
         if text is not None and not is_file(text):
+            if kind := what_it_is(text):
+                raise LabelError(f"--text {text}: expected a text tower, found {kind}; check the path")
             raise LabelError(f"--text {text}: no such file; make it with: convert text {bundle.path.name}")
         self._bundle, self._labels, self._bank, self._key = bundle, labels, bank, key
         self._list = None if labels is None or labels.endswith(MATRIX) else label_reader(labels)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from pathlib import Path
 
 from tflite_runtime_app.errors import LabelError
+from tflite_runtime_app.files import read_regular
 
 
 def read_lines(path: str | os.PathLike[str], what: str) -> tuple[list[str], str]:
@@ -17,7 +17,7 @@ def read_lines(path: str | os.PathLike[str], what: str) -> tuple[list[str], str]
     """
     where = os.fspath(path)
     try:
-        content = Path(path).read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise LabelError(f"{where}: expected {what}, found: {error.strerror}; check the path") from error
     text, encoding = _decoded(content, where)
