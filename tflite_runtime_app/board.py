@@ -16,6 +16,8 @@ from pathlib import Path
 
 from tflite_runtime_app.files import cache_folder, write_atomically
 
+MOST_THREADS = 64
+DEFAULT_THREADS = 4  # a Raspberry Pi's cores; beyond them a little image tower gains nothing
 THERMAL = Path("/sys/class/thermal")
 # Bits of `vcgencmd get_throttled`, by Raspberry Pi's documentation; sixteen higher stand for "has happened since start".
 THROTTLED = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
@@ -66,6 +68,37 @@ def throttled_words(bits: int) -> str:
     now = [word for bit, word in THROTTLED.items() if bits >> bit & 1]
     before = [f"{word} earlier" for bit, word in THROTTLED.items() if bits >> (bit + 16) & 1 and not bits >> bit & 1]
     return ", ".join(now + before) or "no"
+
+
+def clock() -> float:
+    """Seconds of one clock for all processes of this machine, which goes on while it is suspended and which nobody sets."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def usable_processors() -> int:
+    """How many processors this process may use: fewer than the machine has, where it was told so (taskset, a container, systemd)."""
+    try:
+        return max(1, len(os.sched_getaffinity(0)))
+    except (AttributeError, OSError):
+        return os.cpu_count() or 1
+
+
+def default_threads() -> int:
+    """Threads where nobody asked for a number."""
+    return min(DEFAULT_THREADS, usable_processors())
+
+
+def usable_threads(wanted: int) -> tuple[int, str]:
+    """`wanted`, or as many as there is any use for; and a notice, empty where it is `wanted`. Raises ValueError below 1.
+
+    Each thread takes memory and a process number, and beyond the processors it only waits for its turn.
+    """
+    if wanted < 1:
+        raise ValueError(f"expected 1 thread or more, found {wanted}")
+    most = min(MOST_THREADS, usable_processors())
+    if wanted <= most:
+        return wanted, ""
+    return most, f"{wanted} threads were asked for, {most} are of use here: running on {most}"
 
 
 def seconds_since_start() -> float | None:

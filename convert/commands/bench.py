@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from convert.support.errors import LimitMissed, ModelError, UsageError
 from convert.support.files import write_atomically
 from convert.support.progress import OnTerminal
 from tflite_runtime_app.admission.open import checked_bundle
+from tflite_runtime_app.board import usable_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,10 @@ def bench(file: Path, options: BenchOptions, as_json: bool, out: Path | None, mo
     names, machine = parse_names(options.against), this_machine()
     if options.check:
         require_peers(names, checked_bundle(file).manifest.name, machine.instruction_set)
-    trial = Trial(names, options.runs, options.threads, options.images or (_photographs(model.models),), machine)
+    threads, notice = usable_threads(options.threads)
+    if notice:
+        print(f"convert: {notice}", file=sys.stderr)
+    trial = Trial(names, options.runs, threads, options.images or (_photographs(model.models),), machine)
     result = measure(file, trial, lambda bundle: matching_model(bundle.manifest, file, model), OnTerminal())
     if out is not None:
         write_atomically(out / "bench.json", json.dumps(result.to_dict(), indent=1).encode())

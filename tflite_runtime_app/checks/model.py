@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from tflite_runtime_app import board
 from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.admission.threads import valid_threads
 from tflite_runtime_app.checks import Check
@@ -24,7 +24,7 @@ def checks(path: str) -> Iterator[Check]:
     try:
         bundle = accepted_bundle(Path(path))
         yield Check("bundle", "ok", f"{bundle.manifest.name}, {len(bundle.flatbuffer) / 1e6:.1f} MB, every digest right")
-        threads, notice = valid_threads(bundle, min(4, os.cpu_count() or 1))
+        threads, notice = valid_threads(bundle, board.default_threads())
         cascade = load_cascade(bundle, threads, policy=Never())
     except AppError as error:
         yield Check("bundle", "bad", str(error))

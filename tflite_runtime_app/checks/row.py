@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import time
 from pathlib import Path
@@ -23,7 +22,7 @@ RUNS = 50
 def row(path: str) -> tuple[str, ...]:
     """The bundle at `path` on this board: medians of `RUNS` images at full depth. Raises AppError when it cannot be run."""
     bundle = accepted_bundle(Path(path))
-    threads, _ = valid_threads(bundle, min(4, os.cpu_count() or 1))
+    threads, _ = valid_threads(bundle, board.default_threads())
     start = time.perf_counter()
     many = load_cascade(bundle, threads, policy=Never())
     load = time.perf_counter() - start

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.classifier import Classifier
+from tflite_runtime_app.commands.options import add_threads, positive, threads_of
 from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.escaping.terminal import escaped
@@ -26,24 +27,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the bundle, a .tflite made by: convert build")
     parser.add_argument("image", metavar="IMAGE", help="one image")
     parser.add_argument("--labels", metavar="LABELS", help="as in classify run")
-    parser.add_argument("--top", type=int, default=3, metavar="N", help="labels a stage (default: %(default)s)")
+    parser.add_argument("--top", type=positive, default=3, metavar="N", help="labels a stage (default: %(default)s)")
     parser.add_argument("--out", metavar="PNG", help="draw it too, into this file")
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
-    parser.add_argument("--threads", type=int, default=min(4, os.cpu_count() or 1), metavar="N", help="default: %(default)s")
+    add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """The explanation stands on standard output, and in --out as a drawing."""
-    if arguments.top < 1 or arguments.threads < 1:
-        raise UsageError("--top and --threads are 1 or more")
     if arguments.out and os.path.exists(arguments.out) and not arguments.force:
         raise UsageError(f"{arguments.out} exists; name another file, or write over it with --force")
     refuse_addresses(arguments.image)
     image = load_image(arguments.image)
     bundle = accepted_bundle(Path(arguments.file))
-    classifier = Classifier(bundle, arguments.threads)
+    threads = threads_of(arguments)
+    classifier = Classifier(bundle, threads)
     tell(classifier.notice)
-    tell(classifier.use(LabelSource(bundle, arguments.labels, threads=arguments.threads).read()))
+    tell(classifier.use(LabelSource(bundle, arguments.labels, threads=threads).read()))
     tensor = image_to_tensor(image, bundle.manifest.preprocessing)
     views = stages_of(classifier.cascade, classifier.bank, tensor, arguments.top)
     for line in words(views, classifier.cascade.manifest.policy.name):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Callable
 from typing import Any
 
+from tflite_runtime_app import board
+from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.inference.view import TURNS, View, parse_crop
 from tflite_runtime_app.sources.base import CaptureOptions
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--require-signature", metavar="PUBLIC.pem", help="take no file that this key has not signed (convert sign)"
     )
     parser.add_argument("--top", type=positive, default=5, metavar="N", help="labels to show (default: %(default)s)")
-    parser.add_argument("--threads", type=positive, default=min(4, os.cpu_count() or 1), metavar="N", help="default: %(default)s")
+    add_threads(parser)
     parser.add_argument("--full-depth", action="store_true", help="take no early exit")
     parser.add_argument("--stats", action="store_true", help="at the end: speed, memory, temperature")
     _view(parser.add_argument_group("what is looked at"))
@@ -102,6 +103,18 @@ def _web(group: Any) -> None:
     group.add_argument(
         "--token", metavar="WORD", help="the page's token (default: one is made up when --bind is wider than this machine)"
     )
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """--threads stands in `parser`."""
+    parser.add_argument("--threads", type=positive, default=board.default_threads(), metavar="N", help="default: %(default)s")
+
+
+def threads_of(arguments: argparse.Namespace) -> int:
+    """How many threads to run on: what --threads asks for, but no more than there are processors, which is then said."""
+    threads, notice = board.usable_threads(arguments.threads)
+    tell(notice)
+    return threads
 
 
 def view_of(arguments: argparse.Namespace) -> View:

@@ -19,7 +19,7 @@ from tflite_runtime_app.bundle import calibration_outputs
 from tflite_runtime_app.bundle.file import LABELS, REMEMBERED, REPORT, write_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.bundle.manifest import Preprocessing
-from tflite_runtime_app.commands.options import positive
+from tflite_runtime_app.commands.options import add_threads, positive, threads_of
 from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import SourceError, UsageError
 from tflite_runtime_app.escaping.terminal import escaped
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every", type=positive, default=1, metavar="N", help="take every Nth image: frames close in time are alike"
     )
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
-    parser.add_argument("--threads", type=positive, default=min(4, os.cpu_count() or 1), metavar="N", help="default: %(default)s")
+    add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,8 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     if os.path.exists(arguments.out) and not arguments.force:
         raise UsageError(f"{arguments.out} exists; name another file, or write over it with --force")
     bundle = accepted_bundle(Path(arguments.file))
-    bank = LabelSource(bundle, arguments.labels, threads=arguments.threads).read()
-    threads, notice = valid_threads(bundle, arguments.threads)
+    wanted = threads_of(arguments)
+    bank = LabelSource(bundle, arguments.labels, threads=wanted).read()
+    threads, notice = valid_threads(bundle, wanted)
     tell(notice)
     cascade = load_cascade(bundle, threads, policy=Never())
     images = _Images(arguments.sources, arguments.every, cascade.manifest.preprocessing)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 
 from tflite_runtime_app import board
 from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.classifier import Classifier
-from tflite_runtime_app.commands.options import positive
+from tflite_runtime_app.commands.options import add_threads, positive, threads_of
 from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.live.loop import Loop
 from tflite_runtime_app.live.open_feed import open_feed
@@ -33,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments stand in `parser`."""
     parser.add_argument("file", metavar="FILE", help="the bundle, a .tflite made by: convert build")
     parser.add_argument("--frames", type=positive, default=100_000, metavar="N", help="answers to give (default: %(default)s)")
-    parser.add_argument("--threads", type=positive, default=min(4, os.cpu_count() or 1), metavar="N", help="default: %(default)s")
+    add_threads(parser)
     parser.add_argument("--labels", metavar="LABELS", help="as in classify run")
     parser.add_argument("--no-faults", action="store_true", help="a camera that never fails")
     parser.add_argument(
@@ -45,8 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """The figures stand on standard output; 1 when memory grew by more than --most-growth."""
     bundle = accepted_bundle(Path(arguments.file))
-    classifier = Classifier(bundle, arguments.threads)
-    classifier.use(LabelSource(bundle, arguments.labels, threads=arguments.threads).read())
+    threads = threads_of(arguments)
+    classifier = Classifier(bundle, threads)
+    tell(classifier.notice)
+    classifier.use(LabelSource(bundle, arguments.labels, threads=threads).read())
     counted, memory, restarts, failed, dropped = _Counted(), [], 0, 0, 0
     start = time.monotonic()
     for part in range(PARTS):
