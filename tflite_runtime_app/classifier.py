@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
+from tflite_runtime_app import board
 from tflite_runtime_app.admission.threads import valid_threads
 from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.bundle.labels import LabelBank, check_space
+from tflite_runtime_app.errors import InferenceError, SourceError
 from tflite_runtime_app.exits.label_match import for_labels
 from tflite_runtime_app.exits.refit import for_other_labels
 from tflite_runtime_app.inference.answer import answer
@@ -31,7 +33,9 @@ class Classifier:
     ) -> None:
         self.bundle, self.top, self.view = bundle, top, view or View()
         self._full_depth = full_depth
-        threads, self.notice = valid_threads(bundle, threads)
+        threads, fewer = board.usable_threads(threads)
+        threads, notice = valid_threads(bundle, threads)
+        self.notice = notice or fewer
         self._cascade = load_cascade(bundle, threads, policy=Never())
         self._bank: LabelBank | None = None
 
@@ -64,11 +68,20 @@ class Classifier:
         return notice
 
     def classify(self, frame: Frame) -> Result:
-        """The answer to one frame. Raises SourceError when its image cannot be read, RuntimeError before the first `use`."""
+        """The answer to one frame.
+
+        Raises SourceError when its image cannot be read, InferenceError, which is one, when the model fails on it; the next frame may do
+        well. Raises RuntimeError before the first `use`.
+        """
         bank = self.bank
-        image = self.view.apply(frame.load())
-        start = time.perf_counter()
-        embedding = self._cascade.run(image_to_tensor(image, self._cascade.manifest.preprocessing), bank)
+        try:
+            image = self.view.apply(frame.load())
+            start = time.perf_counter()
+            embedding = self._cascade.run(image_to_tensor(image, self._cascade.manifest.preprocessing), bank)
+        except InferenceError as error:
+            raise InferenceError(f"{frame.source}: {error}") from error
+        except MemoryError as error:
+            raise SourceError(f"{frame.source}: there is not enough memory for this image; give a smaller one") from error
         return Result(
             source=frame.source,
             frame=frame.index,

@@ -6,7 +6,8 @@ AppError                    anything this application reports itself
 │   ├── BundleCorrupt       its bytes are not those that were written
 │   └── BundleIncompatible  valid, but not for this program or this library version
 ├── LabelError              exit code 3: the label matrix was refused
-└── SourceError             exit code 1: one image could not be read; the others go on
+└── SourceError             exit code 1: one image could not be answered; the others go on
+    └── InferenceError      it was read, and the model failed on it
 """
 
 import re
@@ -48,7 +49,11 @@ class LabelError(AppError):
 
 
 class SourceError(AppError):
-    """One image could not be read; it is reported and skipped."""
+    """One image could not be read, or not be answered; it is reported and skipped."""
+
+
+class InferenceError(SourceError):
+    """The model failed on one image, as on a value that one of its operators does not take."""
 
 
 def in_one_line(said: object, most: int = 300) -> str:

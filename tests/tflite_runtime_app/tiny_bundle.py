@@ -72,8 +72,9 @@ class Graph:
         code.version = version
         self.model.operatorCodes.append(code)
         operator.opcodeIndex, operator.inputs, operator.outputs = len(self.model.operatorCodes) - 1, list(inputs), [output]
-        operator.builtinOptions = options
-        operator.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+        if options is not None:
+            operator.builtinOptions = options
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
         self.graph.operators.append(operator)
         return output
 
@@ -118,8 +119,11 @@ class Tiny:
     weights: dict[str, np.ndarray]
 
 
-def build(two_term: bool = False, seed: int = 0) -> Tiny:
-    """Three stages (blocks 2, 4, 6) and two gates; `two_term` hands over `hidden_lo` as well."""
+def build(two_term: bool = False, seed: int = 0, fails_on_light: bool = False) -> Tiny:
+    """Three stages (blocks 2, 4, 6) and two gates; `two_term` hands over `hidden_lo` as well.
+
+    One that `fails_on_light` takes a reciprocal square root of less than zero, which LiteRT refuses, for every image but a black one.
+    """
     random = np.random.default_rng(seed)
     model = schema.ModelT()
     model.version, model.description = 3, b"tiny"
@@ -127,6 +131,8 @@ def build(two_term: bool = False, seed: int = 0) -> Tiny:
     handed = (HIDDEN, HIDDEN_LO) if two_term else (HIDDEN,)
     weights: dict[str, np.ndarray] = {}
     stages = tuple(_stage(model, random, stage, handed, weights) for stage in range(3))
+    if fails_on_light:
+        _fail_on_light(model)
     gates = tuple(_gate(model, random, gate, weights) for gate in range(2))
     builder = flatbuffers.Builder(1 << 14)
     builder.Finish(model.Pack(builder), b"TFL3")
@@ -171,6 +177,15 @@ def _stage(model, random, stage: int, handed, weights) -> StageSpec:
     outgoing = heads if last else (*handed, *heads)
     graph.signature(name, inputs, {spec.name: produced[spec.name] for spec in outgoing})
     return StageSpec(name, 2 * (stage + 1), 1000 * (stage + 1), 10 + stage, incoming, outgoing)
+
+
+def _fail_on_light(model) -> None:
+    """Stage 0 also takes the reciprocal square root of minus the image's light, which nothing reads."""
+    graph = object.__new__(Graph)
+    graph.model, graph.graph = model, model.subgraphs[0]
+    rows = graph.graph.operators[0].outputs[0]
+    light = graph.fully_connected(rows, np.full((1, 48), -127, np.int8), graph.tensor((TOKENS, 1), 0.3, 100))
+    graph.operator("RSQRT", [light], graph.tensor((TOKENS, 1), 0.1, 0), 2, None)
 
 
 def _gate(model, random, gate: int, weights) -> GateSpec:

@@ -16,6 +16,7 @@ import numpy as np
 
 from tflite_runtime_app.admission.child import identity
 from tflite_runtime_app.bundle.file import Bundle
+from tflite_runtime_app.errors import InferenceError
 from tflite_runtime_app.files import cache_folder, write_atomically
 from tflite_runtime_app.inference.cascade import Cascade, load_cascade
 from tflite_runtime_app.policies import Never
@@ -55,12 +56,13 @@ def _agree(bundle: Bundle, threads: int, load: Callable[[Bundle, int], Cascade])
 
 
 def _digests(cascade: Cascade, images: np.ndarray) -> list[bytes]:  # type: ignore[type-arg]
-    """A digest of each stage's outputs for each image."""
-    return [
-        hashlib.sha256(b"".join(output.raw[name].tobytes() for name in sorted(output.raw))).digest()
-        for image in images
-        for output in cascade.stage_outputs(image)
-    ]
+    """A digest of each stage's outputs for each image, up to the stage that fails on it: noise is no image that a model must bear."""
+    found = []
+    for image in images:
+        with suppress(InferenceError):
+            for output in cascade.stage_outputs(image):
+                found.append(hashlib.sha256(b"".join(output.raw[name].tobytes() for name in sorted(output.raw))).digest())
+    return found
 
 
 def _load(bundle: Bundle, threads: int) -> Cascade:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from tflite_runtime_app.admission.open import open_bundle
-from tflite_runtime_app.admission.signing import read_public_key
 from tflite_runtime_app.classifier import Classifier
-from tflite_runtime_app.commands.options import add_arguments, capture_of, view_of
+from tflite_runtime_app.commands.options import add_arguments, capture_of
 from tflite_runtime_app.commands.outputs import sinks_of
+from tflite_runtime_app.commands.setup import Ready, Setup
 from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import SourceError, UsageError
 from tflite_runtime_app.live.control import Control
 from tflite_runtime_app.live.loop import Loop
+from tflite_runtime_app.live.notify import Notifier
 from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.live.smooth import Smoother, parse_smooth
 from tflite_runtime_app.live.watched_folder import WatchedFolder
@@ -21,7 +21,6 @@ from tflite_runtime_app.sinks.base import Failure, Sink
 from tflite_runtime_app.sources import frames_of, is_live, left_out_of
 from tflite_runtime_app.sources.address import shown
 from tflite_runtime_app.sources.feed import Feed
-from tflite_runtime_app.text.label_source import LabelSource
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -34,15 +33,12 @@ def run(arguments: argparse.Namespace) -> int:
     smooth = parse_smooth(arguments.smooth) if arguments.smooth else None
     if not live and (smooth or arguments.serve is not None):
         raise UsageError("--smooth and --serve are for one live source: rpi, usb, a stream, a video, or a folder with --watch")
-    key = read_public_key(arguments.require_signature) if arguments.require_signature else None
-    bundle = open_bundle(arguments.file, key)
-    tell(bundle.notice)
-    classifier = Classifier(bundle, arguments.threads, arguments.top, arguments.full_depth, view_of(arguments))
-    tell(classifier.notice)
-    labels = LabelSource(bundle, arguments.labels, arguments.bank, arguments.text, arguments.threads, tell=tell, key=key)
-    tell(classifier.use(labels.read()))
+    setup = Setup(arguments, Notifier())
+    ready = setup.ready(setup.opened())
+    tell(ready.notice)
     if live:
-        return _run_live(arguments, classifier, labels, Smoother(*smooth) if smooth else None)
+        return _run_live(setup, ready, Smoother(*smooth) if smooth else None)
+    classifier = ready.classifier
     sinks = sinks_of(arguments, classifier, None)
     try:
         answered = [_run_source(word, classifier, sinks) for word in arguments.sources]
@@ -61,20 +57,28 @@ def _is_live(arguments: argparse.Namespace) -> bool:
     return bool(live) or bool(arguments.watch)
 
 
-def _run_live(arguments: argparse.Namespace, classifier: Classifier, labels: LabelSource, smoother: Smoother | None) -> int:
+def _run_live(setup: Setup, ready: Ready, smoother: Smoother | None) -> int:
     """The source is watched until it ends or a signal comes; 1 when it ended for a fault."""
-    control = Control()
+    control, arguments = Control(), setup.arguments
 
     def change_labels(text: str) -> str:
-        bank = labels.change(text)  # in the page's own thread, as it may take seconds
+        bank = ready.labels.change(text)  # in the page's own thread, as it may take seconds
         return control.ask(lambda: loop.use(bank))
+
+    def previous() -> tuple[Classifier, str]:
+        nonlocal ready
+        ready = setup.previous(ready)
+        return ready.classifier, ready.notice
 
     word = arguments.sources[0]
     feed: Feed = WatchedFolder(word, tell=tell) if arguments.watch else open_feed(word, capture_of(arguments))
     sinks: list[Sink] = []
     try:
-        sinks = sinks_of(arguments, classifier, change_labels)
-        loop = Loop(feed, classifier, sinks, control, smoother, changed=labels.changed)
+        sinks = sinks_of(arguments, ready.classifier, change_labels)
+        loop = Loop(
+            feed, ready.classifier, sinks, control, smoother,
+            changed=lambda: ready.labels.changed(), previous=previous, notifier=setup.notifier,
+        )  # fmt: skip
         loop.run(arguments.frames)
         error = feed.health().error
         if error:

@@ -7,14 +7,17 @@ import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible, InferenceError
 
 MINIMUM_LITERT = (2, 3, 0)
+FAILURES = 1000  # of one interpreter, which keeps a line of each for ever; then comes a new one
+_MARK = "failed to invoke."  # ends each of its complaints
 OP_RESOLVERS = {"xnnpack": "AUTO", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
 
 Codes = dict[str, npt.NDArray[np.int8]]
@@ -63,32 +66,44 @@ class LiteRtEngine:
             raise BundleIncompatible(
                 f"ai-edge-litert does not load here ({error}); it needs a 64-bit Raspberry Pi OS, Bookworm or newer"
             ) from error
-        try:
-            self._interpreter = Interpreter(
-                model_content=flatbuffer,
-                num_threads=threads,
-                experimental_op_resolver_type=getattr(OpResolverType, OP_RESOLVERS[op_resolver]),
-            )
-            self._interpreter.allocate_tensors()
-            names = list(self._interpreter.get_signature_list())
-            self._runners: dict[str, Any] = {name: self._interpreter.get_signature_runner(name) for name in names}
-        except (ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise BundleIncompatible(f"LiteRT refuses the model: {reason}; {BUILD_AGAIN}") from error
+        kernels = getattr(OpResolverType, OP_RESOLVERS[op_resolver])
+        self._load = partial(Interpreter, model_content=flatbuffer, num_threads=threads, experimental_op_resolver_type=kernels)
+        self._failures = 0
+        self._runners = self._loaded()
         self.signatures: dict[str, SignatureFacts] = {
             name: SignatureFacts(_facts(runner.get_input_details()), _facts(runner.get_output_details()))
             for name, runner in self._runners.items()
         }
 
     def invoke(self, signature: str, inputs: Mapping[str, npt.NDArray[np.int8]]) -> Codes:
-        """The outputs of `signature` by name, as copies. Raises ValueError for inputs of another name, shape or type."""
+        """The outputs of `signature` by name, as copies.
+
+        Raises ValueError for inputs of another name, shape or type, InferenceError when an operator fails on these values; what comes next
+        may succeed.
+        """
         expected = self.signatures[signature].inputs
         found = {name: (value.shape, str(value.dtype)) for name, value in inputs.items()}
         wanted = {name: (facts.shape, facts.dtype) for name, facts in expected.items()}
         if found != wanted:  # the runner would resize its tensors to whatever comes
             raise ValueError(f"{signature} takes {wanted}, found {found}")
-        outputs: Codes = self._runners[signature](**inputs)
+        try:
+            outputs: Codes = self._runners[signature](**inputs)
+        except (RuntimeError, ValueError) as error:
+            self._failures += 1
+            if self._failures % FAILURES == 0:
+                self._runners = self._loaded()
+            raise InferenceError(f"the model fails on this input in {signature}: {_newest(str(error))}") from error
         return outputs
+
+    def _loaded(self) -> dict[str, Any]:
+        """A runner for each signature of a new interpreter, which they keep. Raises BundleIncompatible."""
+        try:
+            interpreter = self._load()
+            interpreter.allocate_tensors()
+            return {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise BundleIncompatible(f"LiteRT refuses the model: {reason}; {BUILD_AGAIN}") from error
 
 
 def check_platform(pointer_bits: int) -> None:
@@ -115,6 +130,12 @@ def check_litert(version: str) -> None:
             f"expected ai-edge-litert 2.3.0 or newer, found {version}, which computes int8 BATCH_MATMUL wrongly; "
             "update it with: pip install -U ai-edge-litert"
         )
+
+
+def _newest(said: str) -> str:
+    """The last of LiteRT's complaints, in one line: an interpreter repeats all that it ever said."""
+    last = " ".join(said.split()).removesuffix(_MARK).rpartition(_MARK)[2]
+    return last.replace("Node number", "; node number").strip()[:200] or "it does not say why"
 
 
 def _facts(details: Mapping[str, Mapping[str, Any]]) -> dict[str, TensorFacts]:

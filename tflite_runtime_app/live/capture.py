@@ -12,10 +12,13 @@ import signal
 import sys
 import threading
 
+from tflite_runtime_app import board
 from tflite_runtime_app.errors import AppError
 from tflite_runtime_app.live import wire
 from tflite_runtime_app.sources import live_kind
 from tflite_runtime_app.sources.base import CaptureOptions
+
+MOST_WAIT = 5.0  # seconds that the reader may keep a camera waiting
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,7 +37,13 @@ def main(argv: list[str] | None = None) -> int:
         word = os.environ.pop("CAPTURE_WORD", arguments.word)  # not said on a command line
         kind, options = live_kind(word), CaptureOptions(arguments.width, arguments.height, arguments.rate)
         for shot in kind.shots(word, options):
+            before = board.clock()
             wire.write(pipe, shot)
+            waited = board.clock() - before
+            if kind.NATURE != "finite" and waited > MOST_WAIT:
+                # What driver and network have kept meanwhile would come now, as if it were new. A new process begins with what is.
+                print(f"nobody took its frames for {waited:.0f} s, so it is opened anew", file=sys.stderr)
+                return 1
     except BrokenPipeError:
         return 0
     except AppError as error:

@@ -12,9 +12,15 @@ class Notifier:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = os.environ if environment is None else environment
+        self._started = False
+
+    def starting(self, seconds: float) -> bool:
+        """Start-up may take so long from now on, whatever the unit allows it; nothing is said once it is over."""
+        return not self._started and self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
     def ready(self) -> bool:
         """Start-up is over. True when systemd heard it, here and below."""
+        self._started = True
         return self._send("READY=1")
 
     def alive(self) -> bool:

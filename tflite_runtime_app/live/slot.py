@@ -6,22 +6,26 @@ import threading
 import time
 from collections.abc import Callable
 
-from tflite_runtime_app.sources.base import Frame
+from tflite_runtime_app import board
+from tflite_runtime_app.sources.base import Frame, too_old
 
 
 class Slot:
-    """The newest frame that nobody took yet. `on_taken` is called, by whoever takes, after each frame."""
+    """The newest frame that nobody took yet. `on_taken` is called, by whoever takes, after each frame.
 
-    def __init__(self, on_taken: Callable[[], None] = lambda: None) -> None:
+    A frame that has grown too old here, by `clock` (this program was stopped, or the machine slept), is dropped.
+    """
+
+    def __init__(self, on_taken: Callable[[], None] = lambda: None, clock: Callable[[], float] = board.clock) -> None:
         self._changed = threading.Condition()
-        self._on_taken = on_taken
+        self._on_taken, self._clock = on_taken, clock
         self._frame: Frame | None = None
         self._ended = False
         self._dropped = 0
 
     @property
     def dropped(self) -> int:
-        """Frames that a newer one overtook."""
+        """Frames that a newer one overtook, or that grew too old."""
         return self._dropped
 
     @property
@@ -46,12 +50,19 @@ class Slot:
         """The frame, waited for `timeout` seconds at most; None when none came, at once when none will."""
         deadline = time.monotonic() + timeout
         with self._changed:
+            self._drop_old()
             while self._frame is None and not self._ended and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
+                self._drop_old()
             frame, self._frame = self._frame, None
         if frame is not None:
             self._on_taken()
         return frame
+
+    def _drop_old(self) -> None:
+        if self._frame is not None and too_old(self._frame, self._clock()):
+            self._frame = None
+            self._dropped += 1
 
     def end(self) -> None:
         """No more frames come; what lies here may still be taken."""

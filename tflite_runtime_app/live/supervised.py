@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+from tflite_runtime_app import board
 from tflite_runtime_app.live.child import Child, capture_command, readable, why_ended
 from tflite_runtime_app.live.decode import decoded
 from tflite_runtime_app.live.liveness import Liveness
@@ -27,8 +28,8 @@ class SupervisedFeed:
     """A Feed of the source that `word` names; see `Feed` for its methods.
 
     One thread does it all: it starts the process, reads its two pipes, judges it by `Liveness`, kills and restarts it. What is "finite" is
-    read only as fast as it is looked at, and never started again. `abandoned` counts processes that outlived SIGKILL, in a driver that
-    never returns; `command` stands in for the source's process.
+    read only as fast as it is looked at, and never started again; all else is dropped once it is older than a stall may last.
+    `abandoned` counts processes that outlived SIGKILL, in a driver that never returns; `command` stands in for the source's process.
     """
 
     def __init__(
@@ -159,11 +160,13 @@ class SupervisedFeed:
         return True
 
     def _offer(self, shot: Shot, liveness: Liveness) -> None:
-        now = time.monotonic()
-        if not liveness.see(shot, now):
+        now, clock = time.monotonic(), board.clock()
+        stamp = min(shot.stamp, clock)  # nothing is taken later than now
+        if not liveness.see(shot, now, clock - stamp):
             return
         self._fresh, self._failing, self._error = now, False, ""
-        self._slot.put(Frame(self._shown, self._index, partial(decoded, shot, self._shown), shot.taken))
+        until = None if self._nature == "finite" else stamp + self._patience.stall
+        self._slot.put(Frame(self._shown, self._index, partial(decoded, shot, self._shown), shot.taken, until))
         self._index += 1
 
     def _pause(self, seconds: float) -> None:

@@ -11,8 +11,8 @@ from typing import BinaryIO, Literal
 
 from tflite_runtime_app.sources.base import Shot
 
-MAGIC = b"CRF1"
-HEADER = struct.Struct("<4sIIIIQd")  # magic, kind, width, height, bytes that follow, sequence, seconds since 1970
+MAGIC = b"CRF2"
+HEADER = struct.Struct("<4sIIIIQdd")  # magic, kind, width, height, bytes that follow, sequence, seconds since 1970, stamp
 MAX_SIDE = 16384
 MAX_BYTES = 64 << 20  # 5120 x 2880 in RGB fit
 _KINDS: dict[int, Literal["jpeg", "rgb"]] = {1: "jpeg", 2: "rgb"}
@@ -25,7 +25,8 @@ class WireError(Exception):
 
 def write(out: BinaryIO, shot: Shot) -> None:
     """`shot` has gone into the pipe. Raises OSError when nobody reads any more."""
-    out.write(HEADER.pack(MAGIC, _CODES[shot.kind], shot.width, shot.height, len(shot.data), shot.sequence, shot.taken))
+    numbers = (_CODES[shot.kind], shot.width, shot.height, len(shot.data), shot.sequence, shot.taken, shot.stamp)
+    out.write(HEADER.pack(MAGIC, *numbers))
     out.write(shot.data)
     out.flush()
 
@@ -62,14 +63,15 @@ class Reader:
 
 def _opened(header: bytes | bytearray) -> tuple[Shot, bytearray]:
     """The shot that `header` announces, and its data, still to be filled."""
-    magic, code, width, height, length, sequence, taken = HEADER.unpack(header)
+    magic, code, width, height, length, sequence, taken, stamp = HEADER.unpack(header)
     kind = _KINDS.get(code)
     if magic != MAGIC or kind is None:
         raise WireError(f"expected a frame on the pipe, found {bytes(header[:8])!r}")
     least = 0 if kind == "jpeg" else 1
-    if not (least <= width <= MAX_SIDE and least <= height <= MAX_SIDE and 1 <= length <= MAX_BYTES and math.isfinite(taken)):
+    timed = math.isfinite(taken) and math.isfinite(stamp)
+    if not (least <= width <= MAX_SIDE and least <= height <= MAX_SIDE and 1 <= length <= MAX_BYTES and timed):
         raise WireError(f"expected a frame of up to {MAX_SIDE} x {MAX_SIDE}, found {width} x {height} in {length} bytes")
     if kind == "rgb" and length != width * height * 3:
         raise WireError(f"expected {width * height * 3} bytes for {width} x {height}, found {length}")
     data = bytearray(length)
-    return Shot(kind, width, height, data, sequence, taken), data
+    return Shot(kind, width, height, data, sequence, taken, stamp), data

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tflite_runtime_app import board
 from tflite_runtime_app.errors import SourceError
 from tflite_runtime_app.inference.preprocess import load_image, loaded
 
@@ -24,12 +25,14 @@ class Frame:
     """One image of a source: `source` is its own path (or URL, or device), `index` counts from 0 within that source.
 
     `load()` gives the decoded image or raises SourceError. `taken` is when a live source took it, in seconds since 1970, else None.
+    `until` is when it is too old for an answer, in seconds of `board.clock`; None for what does not age.
     """
 
     source: str
     index: int
     load: Callable[[], Image.Image]
     taken: float | None = None
+    until: float | None = None
 
     @classmethod
     def of(
@@ -57,6 +60,11 @@ class Frame:
         raise TypeError(f"{name}: expected a Pillow image, a numpy array or a path, found {type(image).__name__}")
 
 
+def too_old(frame: Frame, now: float) -> bool:
+    """Whether an answer to `frame` at `now`, by `board.clock`, would be about what is no longer so."""
+    return frame.until is not None and now > frame.until
+
+
 @dataclass(frozen=True, slots=True)
 class CaptureOptions:
     """What is asked of a camera: pixels, and frames a second. A file gives what it holds, a network stream no more than this."""
@@ -70,8 +78,8 @@ class CaptureOptions:
 class Shot:
     """One frame as a source's process hands it over: a whole JPEG, or `rgb` with three bytes a pixel, row by row.
 
-    `sequence` is the source's own count; one that stands still or runs back tells of a camera that hangs. `taken` is in seconds since 1970.
-    Of a JPEG `width` and `height` may be 0: it says so itself.
+    `sequence` is the source's own count; one that stands still or runs back tells of a camera that hangs. `taken` is in seconds since 1970,
+    `stamp` the same moment in seconds of `board.clock`, which nobody sets. Of a JPEG `width` and `height` may be 0: it says so itself.
     """
 
     kind: Literal["jpeg", "rgb"]
@@ -80,6 +88,7 @@ class Shot:
     data: bytes | bytearray
     sequence: int
     taken: float = field(default_factory=time.time)
+    stamp: float = field(default_factory=board.clock)
 
 
 class LiveKind(Protocol):

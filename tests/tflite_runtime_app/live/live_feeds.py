@@ -21,8 +21,10 @@ LONG = 20.0  # seconds after which a test gives up; the machine may be busy
 # A process without our code: quick to start, and free to send what it likes.
 PRELUDE = """
 import os, struct, sys, time
+def stamp():
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 def frame(sequence, data=b"abc", width=1, height=1, kind=2):
-    os.write(1, struct.pack("<4sIIIIQd", b"CRF1", kind, width, height, len(data), sequence, time.time()) + data)
+    os.write(1, struct.pack("<4sIIIIQdd", b"CRF2", kind, width, height, len(data), sequence, time.time(), stamp()) + data)
 """
 
 

@@ -1,5 +1,6 @@
 """The loop: what is said of each frame, what may be asked meanwhile, what feeds the watchdog, and that nothing grows."""
 
+import dataclasses
 import threading
 import time
 from functools import partial
@@ -12,7 +13,7 @@ from tests.tflite_runtime_app.sinks.results import picture
 from tflite_runtime_app.board import memory_bytes
 from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.classifier import Classifier
-from tflite_runtime_app.errors import LabelError, SourceError
+from tflite_runtime_app.errors import BundleCorrupt, BundleIncompatible, LabelError, SourceError
 from tflite_runtime_app.live.control import Busy, Control
 from tflite_runtime_app.live.loop import Loop
 from tflite_runtime_app.live.smooth import Smoother
@@ -108,6 +109,117 @@ def test_every_frame_is_answered_or_reported_and_the_watchdog_hears_of_answers_a
     assert [word for word in told.said if " " not in word] == ["ready", "alive", "alive", "stopping"]
     first = notes.told[0][1]
     assert (first.source, first.taken, first.image.size) == ("list", 1e9, (64, 48))
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory):
+    """A classifier whose model fails on whatever is not black."""
+    path = tmp_path_factory.mktemp("light") / "light.tflite"
+    found = Classifier(read_bundle(tiny_bundle.write(path, tiny_bundle.build(fails_on_light=True), tiny_bundle.bank())), 1)
+    found.use(found.bundle.labels)
+    return found
+
+
+def dark():
+    return picture("black")
+
+
+def test_a_frame_that_the_model_fails_on_is_reported_and_the_next_is_answered(light):
+    notes, told = Notes(), Told()
+    loop = Loop(ListFeed([dark, picture, dark, picture, picture, dark]), light, [notes], notifier=told)
+    loop.run()
+    assert notes.kinds() == ["result", "failure", "result", "failure", "failure", "result"]
+    assert (loop.answered, loop.failed, told.said.count("alive")) == (3, 3, 3)
+    (error,) = {failure.error for kind, failure in notes.told if kind == "failure"}
+    assert error.startswith("list: the model fails on this input in stage_0: ")
+    assert "Rsqrt" in error
+    assert "\n" not in error
+
+
+def test_a_model_that_fails_on_frame_after_frame_gives_way_to_the_last_good_one(light, classifier):
+    notes, asked = Notes(), []
+
+    def previous():
+        asked.append(1)
+        return classifier, ""
+
+    frames = [picture] * 4 + [dark] + [picture] * 4 + [broken] + [picture] * 3
+    loop = Loop(ListFeed(frames), light, [notes], Control(), Smoother(1, 1), previous=previous)
+    loop.run()
+    kinds = ["failure"] * 4 + ["result"] + ["failure"] * 6 + ["failure", "labels"] + ["result"] * 2
+    assert notes.kinds() == kinds, "an answer ends the row, a broken image neither ends it nor counts"
+    assert asked == [1]
+    (switch,) = [told for kind, told in notes.told if kind == "failure" and told.source == "model"]
+    assert f"{light.bundle.path}: the model failed on 5 frames in a row" in switch.error
+    assert f"the last good one runs: {classifier.bundle.path}" in switch.error
+    assert "\n" not in switch.error
+
+
+def test_without_a_last_good_model_or_when_that_fails_too_the_run_ends_refused(light):
+    def none():
+        raise BundleCorrupt("x.previous: no such file")
+
+    for previous, why in (
+        (None, "no last good one"),
+        (none, "x.previous: no such file"),
+        (lambda: (light, ""), "no last good one"),
+    ):
+        told = Told()
+        loop = Loop(ListFeed([picture] * 50), light, [Notes()], previous=previous, notifier=told)
+        with pytest.raises(BundleIncompatible, match=why) as error:
+            loop.run()
+        assert error.value.exit_code == 3
+        assert loop.failed in (5, 10)
+        assert told.said[-1] == "stopping"
+
+
+class Aging(ListFeed):
+    """Frames that are good for five seconds from when they are given."""
+
+    def __init__(self, items, clock):
+        super().__init__(items)
+        self.clock = clock
+
+    def next(self, timeout):
+        frame = super().next(timeout)
+        return frame and dataclasses.replace(frame, until=self.clock.now + 5)
+
+
+class Boot:
+    """The machine's clock, which tests put forward."""
+
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_an_answer_that_comes_after_the_program_was_stopped_is_not_given(classifier):
+    notes, clock = Notes(), Boot()
+
+    def stopped():
+        clock.now += 12
+        return picture()
+
+    def usual():
+        clock.now += 0.1
+        return picture()
+
+    loop = Loop(Aging([usual, usual, stopped, usual], clock), classifier, [notes], boot_clock=clock)
+    loop.run()
+    assert notes.kinds() == ["result", "result", "result"]
+    assert (loop.answered, loop.failed) == (3, 0)
+
+
+def test_a_model_that_always_takes_long_is_heard_all_the_same(classifier):
+    notes, clock = Notes(), Boot()
+
+    def slow():
+        clock.now += 8
+        return picture()
+
+    Loop(Aging([slow] * 4, clock), classifier, [notes], boot_clock=clock).run()
+    assert notes.kinds() == ["result"] * 4
 
 
 def test_a_source_that_gives_nothing_feeds_no_watchdog(classifier):

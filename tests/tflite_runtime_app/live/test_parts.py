@@ -1,5 +1,6 @@
 """The parts of live capture that need no process: pipe, slot, judge, delays, systemd's socket, MJPEG, and what hides passwords."""
 
+import dataclasses
 import io
 import os
 import random
@@ -17,6 +18,7 @@ from tflite_runtime_app.live import wire
 from tflite_runtime_app.live.decode import decoded
 from tflite_runtime_app.live.liveness import Liveness
 from tflite_runtime_app.live.notify import Notifier
+from tflite_runtime_app.live.open_feed import patience_for
 from tflite_runtime_app.live.patience import Backoff, Patience
 from tflite_runtime_app.live.slot import Slot
 from tflite_runtime_app.sources.base import Frame, Shot
@@ -64,27 +66,28 @@ def test_shots_survive_the_pipe_in_pieces_of_any_size(most):
     sizes = random.Random(1)
     got = through(written(*sent), iter(lambda: sizes.randint(1, most), None))
     for before, after in zip(sent, got, strict=True):
-        fields = ("kind", "width", "height", "data", "sequence", "taken")
+        fields = ("kind", "width", "height", "data", "sequence", "taken", "stamp")
         assert [getattr(before, name) for name in fields] == [getattr(after, name) for name in fields]
 
 
 @pytest.mark.parametrize(
     "fields",
     [
-        (b"XXXX", 2, 1, 1, 3, 0, 0.0),
-        (wire.MAGIC, 9, 1, 1, 3, 0, 0.0),
-        (wire.MAGIC, 2, 1, 1, 4, 0, 0.0),  # not three bytes a pixel
-        (wire.MAGIC, 2, 0, 0, 0, 0, 0.0),
-        (wire.MAGIC, 2, 40000, 40000, 4800000000 % 2**32, 0, 0.0),
-        (wire.MAGIC, 2, 16384, 16384, 16384 * 16384 * 3, 0, 0.0),
-        (wire.MAGIC, 1, 0, 0, 2**32 - 1, 0, 0.0),
-        (wire.MAGIC, 1, 0, 0, 0, 0, 0.0),
-        (wire.MAGIC, 1, 0, 0, 10, 0, float("nan")),
+        (b"XXXX", 2, 1, 1, 3, 0, 0.0, 0.0),
+        (wire.MAGIC, 9, 1, 1, 3, 0, 0.0, 0.0),
+        (wire.MAGIC, 2, 1, 1, 4, 0, 0.0, 0.0),  # not three bytes a pixel
+        (wire.MAGIC, 2, 0, 0, 0, 0, 0.0, 0.0),
+        (wire.MAGIC, 2, 40000, 40000, 4800000000 % 2**32, 0, 0.0, 0.0),
+        (wire.MAGIC, 2, 16384, 16384, 16384 * 16384 * 3, 0, 0.0, 0.0),
+        (wire.MAGIC, 1, 0, 0, 2**32 - 1, 0, 0.0, 0.0),
+        (wire.MAGIC, 1, 0, 0, 0, 0, 0.0, 0.0),
+        (wire.MAGIC, 1, 0, 0, 10, 0, float("nan"), 0.0),
+        (wire.MAGIC, 1, 0, 0, 10, 0, 0.0, float("inf")),
     ],
 )
 def test_a_header_that_is_not_sound_is_refused_before_anything_is_allocated(fields):
     reader = wire.Reader()
-    reader.space()[:] = struct.pack("<4sIIIIQd", *fields)
+    reader.space()[:] = struct.pack("<4sIIIIQdd", *fields)
     with pytest.raises(wire.WireError, match="expected"):
         reader.filled(wire.HEADER.size)
     assert len(reader.space()) <= wire.HEADER.size
@@ -108,6 +111,45 @@ def test_the_slot_keeps_the_newest_and_counts_the_others():
     for index in range(5):
         slot.put(frame(index))
     assert (slot.take(0).index, slot.dropped, slot.take(0)) == (4, 4, None)
+
+
+def test_a_frame_that_grew_too_old_in_the_slot_is_dropped_and_counted():
+    now = [100.0]
+    slot = Slot(clock=lambda: now[0])
+    for until, later, expected in ((105.0, 104.0, 3), (105.0, 112.0, None), (None, 1e9, 3)):
+        now[0] = 100.0
+        slot.put(dataclasses.replace(frame(3), until=until))
+        now[0] = later
+        found = slot.take(0)
+        assert (found and found.index) == expected
+    assert slot.dropped == 1
+    slot.put(dataclasses.replace(frame(4), until=1.0))
+    slot.end()
+    assert slot.take(1) is None
+    assert slot.through
+
+
+def test_what_waited_while_the_program_was_stopped_is_not_fresh_and_no_fault_of_the_camera():
+    for nature in ("camera", "stream"):
+        liveness = Liveness(nature, PATIENCE, 0)
+        assert liveness.see(shot(0, b"a"), 10)
+        assert not liveness.see(shot(1, b"b"), 22, age=11.9)
+        assert liveness.fault(22) == "", "it was not the camera that was away"
+        assert liveness.see(shot(2, b"c"), 22.1, age=4.9)
+        assert (liveness.deadline, liveness.fault(27)) == (27.1, "")
+        assert not liveness.see(shot(3, b"d"), 40, age=6)
+        assert not liveness.see(shot(4, b"e"), 44, age=6)
+        assert (liveness.fault(44.9), liveness.fault(45)) == ("", "only frames older than 5 s")
+
+
+def test_a_film_does_not_age():
+    film = Liveness("finite", PATIENCE, 0)
+    assert film.see(shot(0, b"a"), 10, age=1e6)
+
+
+def test_who_asks_for_a_frame_every_minute_waits_for_three():
+    assert (patience_for(10.0).stall, patience_for(10.0).start) == (5.0, 20.0)
+    assert (patience_for(1 / 60).stall, patience_for(1 / 60).start) == (180.0, 180.0)
 
 
 def test_the_slot_wakes_who_waits_and_gives_the_last_frame_after_the_end():

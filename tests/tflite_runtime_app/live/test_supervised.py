@@ -4,10 +4,14 @@ import contextlib
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from tests.clone import ROOT
 from tests.tflite_runtime_app.live.live_feeds import (
     OPTIONS,
     STEADY,
@@ -21,6 +25,7 @@ from tests.tflite_runtime_app.live.live_feeds import (
     until,
 )
 from tflite_runtime_app.errors import SourceError
+from tflite_runtime_app.live import capture
 from tflite_runtime_app.live.child import Child
 from tflite_runtime_app.live.patience import Patience
 from tflite_runtime_app.live.supervised import SupervisedFeed
@@ -115,14 +120,14 @@ def test_noise_on_the_pipe_is_refused():
 
 
 def test_a_process_that_ends_in_the_middle_of_a_picture_is_told():
-    code = "frame(0)\nos.write(1, struct.pack('<4sIIIIQd', b'CRF1', 2, 100, 100, 30000, 1, 0.0) + b'x' * 100)"
+    code = "frame(0)\nos.write(1, struct.pack('<4sIIIIQdd', b'CRF2', 2, 100, 100, 30000, 1, 0.0, 0.0) + b'x' * 100)"
     with closing(running(code, first=5)) as feed:
         frames(feed, 1)
         until(lambda: "in the middle of a frame" in feed.health().error)
 
 
 def test_pictures_that_come_in_drips_are_a_stall():
-    code = "frame(0)\nos.write(1, b'CRF1')\nwhile True:\n    time.sleep(0.05); os.write(1, b'\\2')"
+    code = "frame(0)\nos.write(1, b'CRF2')\nwhile True:\n    time.sleep(0.05); os.write(1, b'\\2')"
     with closing(running(code, stall=0.4, first=5)) as feed:
         frames(feed, 1)
         until(lambda: feed.health().error)
@@ -194,3 +199,41 @@ def test_what_outlives_sigkill_is_left_behind_and_counted(monkeypatch):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(survivor.pid, signal.SIGKILL)
         survivor._process.wait(5)
+
+
+STOPPED = """
+import sys, time
+from tests.tflite_runtime_app.live.live_feeds import fake
+from tflite_runtime_app import board
+feed = fake("fake:64x48,rate=30", stall=0.5)
+while True:
+    frame = feed.next(0.2)
+    if frame:
+        print(time.time() - frame.taken, feed.health().dropped, flush=True)
+"""
+
+
+def test_after_the_program_was_stopped_no_frame_is_older_than_a_stall():
+    with subprocess.Popen([sys.executable, "-c", STOPPED], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            ages = [float(process.stdout.readline().split()[0]) for _ in range(10)]
+            for _ in range(2):
+                process.send_signal(signal.SIGSTOP)
+                time.sleep(1.5)
+                process.send_signal(signal.SIGCONT)
+                ages += [float(process.stdout.readline().split()[0]) for _ in range(40)]
+        finally:
+            process.kill()
+    # One line may have been half-way when the signal came: what was given before counts from when it was given.
+    assert sorted(ages)[-3] < 0.6
+
+
+def test_a_reader_that_was_away_gets_the_source_opened_anew(monkeypatch, capsys):
+    clock = iter([100.0, 100.1, 200.0, 212.0])
+    monkeypatch.setattr(capture.board, "clock", lambda: next(clock))
+    monkeypatch.setattr(capture, "live_kind", lambda word: SimpleNamespace(NATURE="camera", shots=lambda *_: iter("abc")))
+    monkeypatch.setattr(capture.wire, "write", lambda pipe, shot: None)
+    for name in ("dup", "dup2", "fdopen"):
+        monkeypatch.setattr(capture.os, name, lambda *_: None)
+    assert capture.main(["x"]) == 1
+    assert "nobody took its frames for 12 s" in capsys.readouterr().err
