@@ -19,8 +19,9 @@ from convert.support.label_option import labels_of_option
 from targets.profile import ProfileError
 from targets.profile import names as target_names
 from tflite_runtime_app import __version__
+from tflite_runtime_app.commands import edge
 from tflite_runtime_app.errors import AppError
-from tflite_runtime_app.escaping.terminal import escaped, escaped_lines, tolerate_odd_names
+from tflite_runtime_app.escaping.terminal import escaped, escaped_lines
 from tflite_runtime_app.exits.risk import ALPHA
 
 app = typer.Typer(
@@ -444,22 +445,21 @@ def common(
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code is 0, 1 (an input failed or a limit was missed), 2 (usage), 3 (refused) or 130 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    tolerate_odd_names()
     debug = "--debug" in arguments
     arguments = ["--debug", *(a for a in arguments if a != "--debug")] if debug else arguments  # anywhere on the line
+    edge.prepare_streams()
     try:
         result = app(arguments, standalone_mode=False)
+        edge.flush_stdout()  # here, where a closed pipe is still caught
         return result if isinstance(result, int) else 0
-    except (ConvertError, AppError, ProfileError, FileNotFoundError) as error:
-        if debug:
-            print(escaped_lines(traceback.format_exc()), end="", file=sys.stderr)
-        print(f"convert: {escaped(error)}", file=sys.stderr)
-        return getattr(error, "exit_code", UsageError.exit_code)
+    except BrokenPipeError:
+        return 0  # the reader had enough, as in `convert … | head`
+    except (ConvertError, AppError, ProfileError) as error:
+        return _report(str(error), getattr(error, "exit_code", UsageError.exit_code), debug)
     except typer.Exit as stop:
         return stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        print("convert: interrupted", file=sys.stderr)
-        return 130
+        return _report("interrupted", 130, False)
     except Exception as error:
         if isinstance(error, typer.exceptions.TyperException) and hasattr(error, "show"):  # a usage error of the parser's
             for words in ("message", "option_name"):  # they repeat the command line
@@ -467,9 +467,15 @@ def main(arguments: list[str] | None = None) -> int:
                     setattr(error, words, escaped(getattr(error, words)))
             error.show()
             return int(getattr(error, "exit_code", UsageError.exit_code))
-        if debug:
-            print(escaped_lines(traceback.format_exc()), end="", file=sys.stderr)
-        print(
-            f"convert: unexpected {type(error).__name__}: {escaped(error)}; run again with --debug and report it", file=sys.stderr
-        )
-        return 1
+        internal = f"unexpected {type(error).__name__}: {error}; run again with --debug and report it"
+        code = UsageError.exit_code if isinstance(error, FileNotFoundError) else 1
+        return _report(edge.refused_by_the_system(error) or internal, code, debug)
+    finally:
+        edge.drop_stdout()
+
+
+def _report(message: str, code: int, debug: bool) -> int:
+    if debug:
+        edge.say(escaped_lines(traceback.format_exc()).rstrip("\n"))
+    edge.say(f"convert: {escaped(message)}")
+    return code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import signal
 import sys
@@ -13,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, ModuleType
 
-from tflite_runtime_app.commands import doctor, explain, recalibrate, run, soak
+from tflite_runtime_app.commands import doctor, edge, explain, recalibrate, run, soak
 from tflite_runtime_app.commands import install_model as install
 from tflite_runtime_app.commands import install_service as service
 from tflite_runtime_app.commands.secret_words import Parser, revealed
 from tflite_runtime_app.errors import AppError
-from tflite_runtime_app.escaping.terminal import escaped, escaped_lines, tolerate_odd_names
+from tflite_runtime_app.escaping.terminal import escaped, escaped_lines
 from tflite_runtime_app.sources.address import hide_credentials
 from tflite_runtime_app.version import __version__
 
@@ -43,37 +42,36 @@ class Terminated(BaseException):
 def main(argv: list[str] | None = None) -> int:
     """Runs `classify` with `argv` (default: the process's) and returns its exit code; no exception leaves it."""
     words = sys.argv[1:] if argv is None else list(argv)
-    tolerate_odd_names()
-    try:
-        # What a service is to run keeps its places: they are filled when it runs.
-        arguments = parse(words if words[:1] == ["install-service"] else revealed(words, os.environ))
-    except AppError as error:
-        return _report(str(error), error.exit_code, debug=False)
-    except SystemExit as stop:  # argparse has printed help, version or the usage error
-        return stop.code if isinstance(stop.code, int) else 0
+    debug = "--debug" in words
+    edge.prepare_streams()
     try:
         with _sigterm_raises():
-            code: int = COMMANDS[arguments.command].run(arguments)
-            sys.stdout.flush()  # here, where a closed pipe is still caught
+            code = _run(words)
+            edge.flush_stdout()  # here, where a closed pipe is still caught
             return code
     except BrokenPipeError:
-        _drop_stdout()
         return 0  # the reader had enough, as in `classify … | head`
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Terminated:
         return EXIT_TERMINATED
     except AppError as error:
-        return _report(str(error), error.exit_code, arguments.debug)
+        return _report(str(error), error.exit_code, debug)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            _drop_stdout()
-            return _report(
-                "the answers cannot be written: no space left; make room, or send them elsewhere", EXIT_FAILED, arguments.debug
-            )
-        return _report(
-            f"internal error: {type(error).__name__}: {error}; run it again with --debug", EXIT_FAILED, arguments.debug
-        )
+        internal = f"internal error: {type(error).__name__}: {error}; run it again with --debug"
+        return _report(edge.refused_by_the_system(error) or internal, EXIT_FAILED, debug)
+    finally:
+        edge.drop_stdout()
+
+
+def _run(words: list[str]) -> int:
+    try:
+        # What a service is to run keeps its places: they are filled when it runs.
+        arguments = parse(words if words[:1] == ["install-service"] else revealed(words, os.environ))
+    except SystemExit as stop:  # argparse has printed help, version or the usage error
+        return stop.code if isinstance(stop.code, int) else 0
+    code: int = COMMANDS[arguments.command].run(arguments)
+    return code
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -103,17 +101,9 @@ def _add_version(parser: argparse.ArgumentParser) -> None:
 def _report(message: str, code: int, debug: bool) -> int:
     """Said without passwords, whoever wrote the message: the journal keeps it."""
     if debug:
-        print(escaped_lines(hide_credentials(traceback.format_exc())), end="", file=sys.stderr)
-    print(f"classify: {escaped(hide_credentials(message))}", file=sys.stderr)
+        edge.say(escaped_lines(hide_credentials(traceback.format_exc())).rstrip("\n"))
+    edge.say(f"classify: {escaped(hide_credentials(message))}")
     return code
-
-
-def _drop_stdout() -> None:
-    """What is still buffered goes nowhere, so that Python's own flush at exit does not complain."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):  # a captured stdout has no file number, and no pipe either
-        return
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -64,6 +65,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, mode: int = 0o66
     It has `mode` less the process's umask from its first byte on: nobody else can have opened what is secret.
     """
     path = Path(path)
+    check_target(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # in the same folder: os.replace must not cross file systems
     try:
         with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
@@ -71,8 +73,29 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, mode: int = 0o66
             file.flush()
             os.fsync(file.fileno())  # boards lose their power: the name must not point at blocks that were never written
         os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(
+            error.errno, error.strerror, str(path)
+        ) from error  # writing names no file, and the temporary one tells nobody
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Returns when a file may be written at `path`, as far as that shows beforehand: its folder takes files, and nothing odd lies there.
+
+    Raises OSError, so that an hour's work need not be done to find it out. A pipe or a device would be replaced by a file.
+    """
+    path = Path(path)
+    kind = what_it_is(path)
+    if kind:
+        raise OSError(errno.EISDIR if kind == "a folder" else errno.EINVAL, f"it is {kind}", str(path))
+    folder = os.stat(path.parent)
+    if not stat.S_ISDIR(folder.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent))
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
 
 
 def cache_folder(name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -25,10 +26,19 @@ def checks() -> Iterator[Check]:
     yield memory(board.system_file("/proc/meminfo"))
     yield temperature(board.celsius())
     yield power(board.throttled())
-    free = shutil.disk_usage(Path.home()).free
-    yield Check(
-        "disk", "ok" if free > LEAST_DISK else "bad", f"{free / 1e9:.1f} GB free", "" if free > LEAST_DISK else "make room"
-    )
+    yield disk(Path(os.path.expanduser("~")))
+
+
+def disk(folder: Path) -> Check:
+    """Room where the program remembers things; a service may have no folder of its own."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Check(
+            "disk", "note", f"not told: {folder}: {error.strerror}", "set HOME, or XDG_CACHE_HOME for what is remembered"
+        )
+    enough = free > LEAST_DISK
+    return Check("disk", "ok" if enough else "bad", f"{free / 1e9:.1f} GB free", "" if enough else "make room")
 
 
 def model() -> str:

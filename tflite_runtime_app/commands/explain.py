@@ -8,11 +8,13 @@ from pathlib import Path
 
 from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.classifier import Classifier
+from tflite_runtime_app.commands.edge import writing
 from tflite_runtime_app.commands.options import add_threads, positive, threads_of
 from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.exits.thresholds import NEVER
+from tflite_runtime_app.files import check_target
 from tflite_runtime_app.inference.preprocess import image_to_tensor, load_image
 from tflite_runtime_app.inference.stage_views import StageView, stages_of
 from tflite_runtime_app.sources import refuse_addresses
@@ -38,6 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out and os.path.exists(arguments.out) and not arguments.force:
         raise UsageError(f"{arguments.out} exists; name another file, or write over it with --force")
     refuse_addresses(arguments.image)
+    if arguments.out:
+        with writing("--out", arguments.out):
+            check_target(arguments.out)
     image = load_image(arguments.image)
     bundle = accepted_bundle(Path(arguments.file))
     threads = threads_of(arguments)

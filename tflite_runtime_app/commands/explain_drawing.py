@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tflite_runtime_app.errors import UsageError
+from tflite_runtime_app.commands.edge import writing
 from tflite_runtime_app.exits.thresholds import NEVER
 from tflite_runtime_app.files import write_atomically
 from tflite_runtime_app.inference.stage_views import StageView
@@ -38,10 +38,8 @@ def draw(image: Image.Image, tensor: np.ndarray, views: list[StageView], policy:
         top += height
     content = io.BytesIO()
     canvas.save(content, "PNG")
-    try:
+    with writing("--out", path):
         write_atomically(path, content.getvalue())
-    except OSError as error:
-        raise UsageError(f"--out {path} cannot be written: {error.strerror}; name another file") from error
 
 
 def _word(view: StageView) -> str:

@@ -17,7 +17,7 @@ from tflite_runtime_app.admission.open import accepted_bundle, checked_bundle, p
 from tflite_runtime_app.admission.signing import PublicKey, read_public_key, signature_path
 from tflite_runtime_app.errors import AppError, BundleError, LabelError
 from tflite_runtime_app.escaping.terminal import escaped
-from tflite_runtime_app.files import open_regular
+from tflite_runtime_app.files import check_target, open_regular
 
 HELP = "put a new model in the place of the one in service, after it was checked and tried; the old one is kept as FILE.previous"
 
@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     new, file = Path(arguments.new), Path(arguments.file)
     bundle = accepted_bundle(new, key)
     try:
+        check_target(file)
         with _copy(new, file) as staged, _copy(signature_path(new), signature_path(file)) as signature:
             if checked_bundle(staged).manifest != bundle.manifest:  # what is on the disk is what was checked
                 raise AppError(f"{new} was replaced while it was copied; install it again")

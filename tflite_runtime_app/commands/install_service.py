@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         if values:
             print(f"classify: {secrets} would hold, for its owner alone: {', '.join(values)}", file=sys.stderr)
         return 0
-    folder = Path.home() / ".config" / "systemd" / "user" if arguments.user else Path("/etc/systemd/system")
+    folder = _home() / ".config" / "systemd" / "user" if arguments.user else Path("/etc/systemd/system")
     path = folder / f"{arguments.name}.service"
     _write(path, text, secrets, values, arguments.force)
     whose = "--user " if arguments.user else ""
@@ -115,9 +115,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _home() -> Path:
+    """The user's own folder. Raises UsageError where nobody says which it is."""
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise UsageError("--user needs to know your own folder, and HOME names none; set it") from error
+
+
 def secrets_path(name: str, user: bool) -> Path:
     """Where the words of the unit `name` lie that hold a secret."""
-    return (Path.home() / ".config" if user else Path("/etc")) / "clip-rescue" / f"{name}.env"
+    return (_home() / ".config" if user else Path("/etc")) / "clip-rescue" / f"{name}.env"
 
 
 def unit(words: list[str], user: bool, memory: str, writable: tuple[str, ...], secrets: Path | None = None) -> str:

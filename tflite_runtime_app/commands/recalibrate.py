@@ -19,6 +19,7 @@ from tflite_runtime_app.bundle import calibration_outputs
 from tflite_runtime_app.bundle.file import LABELS, REMEMBERED, REPORT, write_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.bundle.manifest import Preprocessing
+from tflite_runtime_app.commands.edge import writing
 from tflite_runtime_app.commands.options import add_threads, positive, threads_of
 from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import SourceError, UsageError
@@ -26,6 +27,7 @@ from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.exits.refit import refit
 from tflite_runtime_app.exits.replay import remember, replay
 from tflite_runtime_app.exits.risk import ALPHA, DELTA, least_images
+from tflite_runtime_app.files import check_target
 from tflite_runtime_app.inference.cascade import load_cascade
 from tflite_runtime_app.inference.preprocess import image_to_tensor
 from tflite_runtime_app.policies import Never
@@ -56,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     """The new bundle lies at --out; 0 when every image was read, 1 when some were not."""
     if os.path.exists(arguments.out) and not arguments.force:
         raise UsageError(f"{arguments.out} exists; name another file, or write over it with --force")
+    with writing("--out", arguments.out):
+        check_target(arguments.out)
     bundle = accepted_bundle(Path(arguments.file))
     wanted = threads_of(arguments)
     bank = LabelSource(bundle, arguments.labels, threads=wanted).read()
@@ -78,7 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
         REMEMBERED: calibration_outputs.to_bytes(remember(found, manifest)),
     }
     calibration = dataclasses.replace(manifest.calibration, images=len(found.ms))
-    write_bundle(arguments.out, bundle.flatbuffer, dataclasses.replace(manifest, calibration=calibration), members)
+    with writing("--out", arguments.out):
+        write_bundle(arguments.out, bundle.flatbuffer, dataclasses.replace(manifest, calibration=calibration), members)
     tell(_verdict(bound.kept >= 0, len(found.ms), needed, manifest.policy.name, bound.losses, bound.images, arguments))
     print(escaped(os.path.abspath(arguments.out)))
     return 1 if images.failed else 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import sys
 import unicodedata
 
 JOINERS = "\u200c\u200d"  # without them Persian, Hindi and many an emoji fall apart
@@ -24,13 +22,6 @@ def escaped(text: object) -> str:
 def escaped_lines(text: str) -> str:
     """The same of every line; line feeds stay."""
     return "\n".join(escaped(line) for line in text.split("\n"))
-
-
-def tolerate_odd_names() -> None:
-    """From here on what the terminal's encoding lacks is printed escaped; it must not end the program."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _harmful(character: str) -> bool:

@@ -10,7 +10,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tflite_runtime_app.sources.address import hide_credentials, shown
 from tflite_runtime_app.sources.base import CaptureOptions
@@ -41,7 +41,7 @@ class Child:
         # Found as this process finds it, from whatever folder and installation it was started.
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
+            "PYTHONPATH": os.pathsep.join(_search_path()),
             "CAPTURE_LIFELINE": str(lifeline),
             "CAPTURE_WORD": word,
         }
@@ -111,6 +111,13 @@ class Child:
         self.errors.close()
         os.close(self.ending)
         os.close(self._lifeline)
+
+
+def _search_path() -> Iterator[str]:
+    """Where this process finds modules, but for a working folder that is gone."""
+    for path in sys.path:
+        with contextlib.suppress(FileNotFoundError):
+            yield os.path.abspath(path)
 
 
 def readable(files: Sequence[int], seconds: float) -> set[int]:

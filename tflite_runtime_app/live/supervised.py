@@ -48,7 +48,12 @@ class SupervisedFeed:
         for end in (self._bell, self._ringer):
             end.setblocking(False)
         self._thread = threading.Thread(target=self._run, name=f"source {self._shown}", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # no further thread is to be had
+            self._bell.close()
+            self._ringer.close()
+            raise
 
     def next(self, timeout: float) -> Frame | None:
         """The newest frame that was not given yet, None when none comes within `timeout` seconds or the feed has ended."""

@@ -15,7 +15,8 @@ class Health:
     """`age` is the seconds since the newest fresh frame, None before the first; `restarts` counts those of the source's process.
 
     `dropped` counts frames that a newer one overtook, or that grew too old, before they were looked at.
-    `error` is one line on what went wrong last, empty while all is well. `ended` is for good: a video file is through, standard input was closed, or nothing came however often it was tried.
+    `error` is one line on what went wrong last, empty while all is well. `ended` is for good: a video
+    file is through, standard input was closed, or nothing came however often it was tried.
     """
 
     state: State
