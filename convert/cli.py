@@ -452,7 +452,7 @@ def main(arguments: list[str] | None = None) -> int:
         result = app(arguments, standalone_mode=False)
         edge.flush_stdout()  # here, where a closed pipe is still caught
         return result if isinstance(result, int) else 0
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # of a closed pipe rich makes the latter
         return 0  # the reader had enough, as in `convert … | head`
     except (ConvertError, AppError, ProfileError) as error:
         return _report(str(error), getattr(error, "exit_code", UsageError.exit_code), debug)

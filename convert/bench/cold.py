@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from convert.support.errors import ConvertError
+from convert.support.processes import why_ended
 
 STARTS = 5
 
@@ -64,8 +65,7 @@ def _child(*words: str) -> tuple[float, int]:
         check=False,
     )
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ConvertError(f"the process measured for its cold start ended with exit code {done.returncode}: {reason}")
+        raise ConvertError(f"the cold start cannot be measured: {why_ended(done.returncode, done.stderr)}")
     found = json.loads(done.stdout.splitlines()[-1])
     return float(found["clock"]) - start, int(found["peak_bytes"])
 

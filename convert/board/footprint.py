@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convert.support.errors import ConvertError
+from convert.support.processes import why_ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,7 @@ def measure(file: Path) -> Footprint:
         check=False,
     )
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ConvertError(
-            f"{file}: the process that ran it to measure memory ended with exit code {done.returncode} ({reason}); build it again"
-        )
+        raise ConvertError(f"{file} does not run to measure its memory: {why_ended(done.returncode, done.stderr)}")
     return Footprint(**json.loads(done.stdout.splitlines()[-1]))
 
 

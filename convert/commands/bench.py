@@ -17,7 +17,7 @@ from convert.model.load import models_folder
 from convert.options import ModelOptions
 from convert.support.console import Terminal, say
 from convert.support.errors import LimitMissed, ModelError, UsageError
-from convert.support.files import write_atomically
+from convert.support.files import check_target, write_atomically
 from convert.support.progress import OnTerminal
 from tflite_runtime_app.admission.open import checked_bundle
 from tflite_runtime_app.board import usable_threads
@@ -36,6 +36,8 @@ class BenchOptions:
 
 def bench(file: Path, options: BenchOptions, as_json: bool, out: Path | None, model: ModelOptions) -> None:
     """Shows the figures, `out` holds them and a chart; with `check` raises LimitMissed naming the bars that are missed."""
+    if out is not None:
+        check_target(out / "bench.json")
     names, machine = parse_names(options.against), this_machine()
     if options.check:
         require_peers(names, checked_bundle(file).manifest.name, machine.instruction_set)

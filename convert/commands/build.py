@@ -14,7 +14,7 @@ from convert.report import summary_table, write_report
 from convert.request import Request, make_request
 from convert.support.console import Terminal, say
 from convert.support.errors import LimitMissed, UsageError
-from convert.support.files import write_atomically
+from convert.support.files import check_target, write_atomically
 from convert.support.progress import OnTerminal, Progress
 from convert.text.make import build_text
 from targets.profile import load as load_profile
@@ -53,6 +53,8 @@ def build(options: BuildOptions, files: BuildFiles) -> None:
         return
     path = files.out or Path(f"{request.model.name}-{target}.tflite")
     _refuse_to_overwrite(path, files)
+    if files.report is not None:
+        check_target(files.report / "index.html", "--report")
     # The text tower comes first: one that cannot be converted says so at once.
     text = build_text(request.model, None, progress).content if files.with_text else None
     result = build_bundle(request, progress)
@@ -92,5 +94,6 @@ def _build_micro(request: Request, folder: Path, force: bool, progress: Progress
 def _refuse_to_overwrite(path: Path, files: BuildFiles) -> None:
     beside = [float_path(path, kind) for kind in KINDS if files.keep_float] + ([text_path(path)] if files.with_text else [])
     for file in (path, *beside):
+        check_target(file)
         if file.exists() and not files.force:
             raise UsageError(f"{file} exists; write over it with --force, or name another file with --out")

@@ -17,12 +17,13 @@ from convert.request import make_request
 from convert.stages.run import batches
 from convert.support.console import Terminal, say
 from convert.support.errors import UsageError
-from convert.support.files import write_atomically
+from convert.support.files import check_target, write_atomically
 from convert.support.progress import OnTerminal
 
 
 def culprit(options: BuildOptions, count: int, out: Path) -> None:
     """`out` holds culprit.svg and culprit.json; the table goes to standard output."""
+    check_target(out / "culprit.json")
     progress = OnTerminal()
     request = make_request(dataclasses.replace(options, labels="any"), progress)
     calibration = calibration_of(request, progress)

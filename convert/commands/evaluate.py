@@ -32,7 +32,7 @@ from convert.rewrites import input_normalisation
 from convert.stages.stage import Stage, build_stages
 from convert.support.console import Terminal, say
 from convert.support.errors import UsageError
-from convert.support.files import write_atomically
+from convert.support.files import check_target, write_atomically
 from convert.support.images import tell_left_out
 from convert.support.progress import OnTerminal, Progress
 from tflite_runtime_app.admission.open import accepted_bundle
@@ -68,6 +68,7 @@ class EvaluationImages:
 
 def evaluate(file: Path, given: EvaluationImages, labels: str | None, out: Path, as_json: bool, model: ModelOptions) -> None:
     """`out` holds evaluation.json, index.html and the contact sheets; the tables are shown. A run that was cut off goes on."""
+    check_target(out / "index.html")
     sources, skip = given.sources(), given.skip
     bundle, progress = accepted_bundle(file), OnTerminal()
     loaded = matching_model(bundle.manifest, file, model)

@@ -21,12 +21,13 @@ from convert.options import BuildOptions
 from convert.request import Request, make_request
 from convert.support.console import Terminal, say
 from convert.support.errors import UsageError
-from convert.support.files import write_atomically
+from convert.support.files import check_target, write_atomically
 from convert.support.progress import OnTerminal, Progress
 
 
 def exits(options: BuildOptions, count: int, out: Path) -> None:
     """`out` holds the table as JSON, and it is shown: a row per block, a column per token, head and arithmetic."""
+    check_target(out)
     progress = OnTerminal()
     request = make_request(options, progress)
     shares = read_shares(request, progress)

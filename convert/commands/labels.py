@@ -11,7 +11,7 @@ from convert.model.labels import embed_labels, read_label_list
 from convert.options import ModelOptions
 from convert.support.console import say
 from convert.support.errors import UsageError
-from convert.support.files import write_atomically
+from convert.support.files import check_target, write_atomically
 from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.escaping.terminal import escaped
@@ -22,6 +22,7 @@ def labels(file: Path, given: str, out: Path, model: ModelOptions, force: bool) 
     """`out` holds one unit vector per label, in the bundle's space; what becomes of the exits with these labels is said."""
     bundle = accepted_bundle(file)
     manifest = bundle.manifest
+    check_target(out)
     if out.exists() and not force:
         raise UsageError(f"{out} exists; write over it with --force, or name another file with --out")
     loaded = matching_model(manifest, file, model)

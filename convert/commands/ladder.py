@@ -16,7 +16,7 @@ from convert.report.ladder_page import render, table
 from convert.request import make_request
 from convert.support.console import Terminal, say
 from convert.support.errors import CalibrationError, UsageError
-from convert.support.files import write_atomically
+from convert.support.files import check_target, write_atomically
 from convert.support.images import load_images
 from convert.support.progress import OnTerminal
 
@@ -25,6 +25,7 @@ FEWEST = 20  # images
 
 def ladder(options: BuildOptions, count: int, out: Path, factorial: bool, keep: bool) -> None:
     """`out` holds index.html and ladder.json; the table goes to standard output. With `keep` the model's folder has the figures too."""
+    check_target(out / "index.html")
     progress = OnTerminal()
     request = make_request(options, progress)
     model = request.model

@@ -53,11 +53,16 @@ def make_keys(folder: Path) -> tuple[Path, Path]:
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.write(secret)
+        number = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise UsageError(f"cannot write {private}: {error.strerror}") from error
-    write_atomically(public, key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+    try:
+        with open(number, "wb") as stream:
+            stream.write(secret)
+        write_atomically(public, key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+    except (OSError, UsageError) as error:
+        private.unlink(missing_ok=True)  # half a pair would keep the next try from this folder
+        raise UsageError(f"cannot write the keys in {folder}: {getattr(error, 'strerror', None) or error}") from error
     return private, public
 
 

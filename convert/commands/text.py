@@ -8,7 +8,7 @@ from convert.commands.matching import matching_model
 from convert.options import ModelOptions
 from convert.support.console import say
 from convert.support.errors import UsageError
-from convert.support.files import write_atomically
+from convert.support.files import check_target, write_atomically
 from convert.support.progress import OnTerminal
 from convert.text.make import build_text
 from tflite_runtime_app.admission.open import checked_bundle
@@ -18,6 +18,7 @@ from tflite_runtime_app.text.file import text_path
 def text(file: Path, out: Path | None, weights: str | None, model: ModelOptions, force: bool) -> None:
     """`out`, by default NAME.text.tflite beside the bundle, turns names into label vectors on the board; its path is the last line."""
     path = text_path(file) if out is None else out
+    check_target(path)
     if path.exists() and not force:
         raise UsageError(f"{path} exists; write over it with --force, or name another file with --out")
     manifest = checked_bundle(file).manifest

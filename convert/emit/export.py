@@ -24,9 +24,9 @@ from convert.emit.onnx_worker import STAGES
 from convert.emit.tflite_worker import stage_path
 from convert.stages.stage import Stage
 from convert.support.errors import EmitError
+from convert.support.processes import why_ended
 from convert.support.progress import Progress
 from convert.tflite.merge import Part, merge
-from tflite_runtime_app.errors import in_one_line
 
 
 def stages_to_float_tflite(stages: Sequence[Stage], progress: Progress) -> bytes:
@@ -58,7 +58,7 @@ def _converted(folder: Path, stages: Sequence[Stage]) -> Iterator[Stage]:
     """Each stage as soon as its file is there; the processes that make the files are gone at the end, whatever happens."""
     waiting = list(stages)
     with (
-        open(folder / "stderr", "a+") as chatter,
+        open(folder / "stderr", "a+", encoding="utf-8", errors="replace") as chatter,
         _program("convert.emit.onnx_worker", folder, subprocess.PIPE, chatter) as exporter,
         _program("convert.emit.tflite_worker", folder, exporter.stdout, chatter) as converter,
     ):
@@ -75,13 +75,12 @@ def _converted(folder: Path, stages: Sequence[Stage]) -> Iterator[Stage]:
         codes = (exporter.wait(), converter.wait())
         if waiting:
             chatter.seek(0)
-            code = -signal.SIGKILL if -signal.SIGKILL in codes else max(codes, key=abs)
-            raise _failure(waiting[0].part.index, code, chatter.read())
+            raise _failure(waiting[0].part.index, codes, chatter.read())
 
 
 def _program(module: str, folder: Path, lines: int | IO[str] | None, chatter: IO[str]) -> subprocess.Popen[str]:
     """The module as a program that reads `lines`."""
-    search = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    search = os.pathsep.join(_search_path())
     return subprocess.Popen(
         [sys.executable, "-m", module, str(folder)],
         stdin=lines,
@@ -92,13 +91,17 @@ def _program(module: str, folder: Path, lines: int | IO[str] | None, chatter: IO
     )
 
 
-def _failure(stage: int, code: int, said: str) -> EmitError:
-    """What to tell of a conversion that ended with exit code `code` and `said` this on standard error."""
-    if code == -signal.SIGKILL:
-        return EmitError(
-            f"the conversion of stage {stage} was killed, most likely for want of memory; close other programs and run it again"
-        )
-    last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), f"exit code {code}")
-    error = EmitError(f"stage {stage} cannot be converted: {in_one_line(last)}")
+def _search_path() -> Iterator[str]:
+    """Where this process finds modules, but for a working folder that is gone."""
+    for path in sys.path:
+        with contextlib.suppress(FileNotFoundError):
+            yield path or os.getcwd()
+
+
+def _failure(stage: int, codes: Sequence[int], said: str) -> EmitError:
+    """What to tell of a conversion whose processes ended with these codes and `said` this on standard error."""
+    # The first cause counts: where one dies by a signal, the other only finds its pipe closed.
+    code = -signal.SIGKILL if -signal.SIGKILL in codes else min(codes, key=lambda code: (code >= 0, -abs(code)))
+    error = EmitError(f"stage {stage} cannot be converted: {why_ended(code, said)}")
     error.__cause__ = RuntimeError(said)
     return error

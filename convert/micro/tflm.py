@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.support.errors import ConvertError, UsageError
+from convert.support.processes import why_ended
 from convert.tflite.flatbuffer import schema
 from tflite_runtime_app.errors import in_one_line
 
@@ -100,7 +101,7 @@ def _arena(told: str) -> Arena:
 def _reason(code: int, told: str) -> str:
     """The library's last words but for Python's traceback, or the signal that ended it."""
     if code < 0:
-        return f"the process ended with signal {-code}"
+        return why_ended(code, told)
     lines = [line.strip() for line in told.splitlines() if line.strip()]
     speaking = [line for line in lines if not line.startswith(("File ", "Traceback", "^", "~"))]
     return in_one_line("; ".join(speaking[-2:])) if speaking else "it said nothing"

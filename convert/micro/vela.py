@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convert.support.errors import ConvertError, UsageError
+from convert.support.processes import why_ended
 from convert.tflite.flatbuffer import operator_name, read_model
 
 CONFIGURATION = "Arm/vela.ini"  # in Vela's own package
@@ -72,7 +73,7 @@ def compile_stage(content: bytes, wanted: str) -> Compiled:
         summaries = sorted((folder / "out").glob("*_summary_*.csv"))
         compiled = folder / "out" / "stage_vela.tflite"
         if done.returncode or len(summaries) != 1 or not compiled.is_file():
-            raise ConvertError(f"Vela ended with {done.returncode} for {wanted}: {told[-1] if told else 'it said nothing'}")
+            raise ConvertError(f"Vela does not compile the stage for {wanted}: {why_ended(done.returncode, chr(10).join(told))}")
         with summaries[0].open(newline="") as file:
             (row,) = csv.DictReader(file)
         result = compiled.read_bytes()

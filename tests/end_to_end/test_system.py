@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -194,3 +195,43 @@ def test_what_the_system_refuses_is_told_from_a_fault_of_ones_own(error, expecte
 
 def test_a_signal_for_files_that_are_too_large_ends_no_program():
     assert signal.getsignal(signal.SIGXFSZ) is signal.SIG_IGN
+
+
+THEIRS = {"targets": ["targets"], "inspect": ["inspect", "{bundle}"], "json": ["inspect", "{bundle}", "--json"]}
+
+
+@pytest.fixture
+def their_line(tmp_path, tiny):
+    bundle = tiny_bundle.write(tmp_path / "tiny.tflite", tiny, tiny_bundle.bank(("Käse", "日本", "owl")))
+    return lambda name: [word.format(bundle=bundle) for word in THEIRS[name]]
+
+
+@pytest.mark.parametrize("name", THEIRS)
+@pytest.mark.parametrize(
+    ("shell", "code", "told"),
+    [
+        ("exec >&-", 0, []),
+        ("exec >/dev/full", 1, ["convert: the answers cannot be written: no space left; make room, or send them elsewhere"]),
+        ("exec > >(:); sleep 0.3", 0, []),
+        ("export LC_ALL=C PYTHONIOENCODING=ascii PYTHONUTF8=0 PYTHONCOERCECLOCALE=0", 0, []),
+        ("d=$(mktemp -d) && cd $d && rmdir $d; unset HOME XDG_CACHE_HOME; export TMPDIR=/proc/none", 0, []),
+    ],
+)
+def test_the_workshop_is_no_worse(name, shell, code, told, their_line):
+    done = started(their_line(name), shell, "convert")
+    assert (done.returncode, said(done.stderr)) == (code, told)
+
+
+@pytest.mark.parametrize("place", ["{here}/file/x", "{here}/pipe", "/dev/null", "{here}/folder"])
+def test_the_workshop_tells_before_the_work_that_a_file_cannot_be_written(place, tmp_path):
+    from convert.support.errors import UsageError
+    from convert.support.files import check_target
+
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    path = Path(place.format(here=tmp_path))
+    with pytest.raises(UsageError, match=r"--out .* cannot be written: "):
+        check_target(path)
+    check_target(tmp_path / "new" / "folders" / "x")
+    assert not (tmp_path / "new").exists()

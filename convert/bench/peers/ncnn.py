@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from convert.bench.ncnn_int8 import quantized
 from convert.bench.subject import Peer, Subject
 from convert.support.errors import EmitError
+from convert.support.processes import why_ended
 from convert.support.quiet import quiet
 
 LIBRARIES = ("ncnn", "pnnx")
@@ -42,7 +43,9 @@ def prepare(subject: Subject) -> Peer:
     )
     param, weights = (subject.folder / f"tower.ncnn.{suffix}" for suffix in ("param", "bin"))
     if done.returncode or not param.is_file():
-        raise EmitError(f"pnnx does not convert this tower (exit code {done.returncode}); leave ncnn out of --against")
+        raise EmitError(
+            f"pnnx does not convert this tower: {why_ended(done.returncode, done.stderr)}; leave ncnn out of --against"
+        )
     try:
         text, content, layers = quantized(param.read_text(), weights.read_bytes())
     except ValueError as error:
