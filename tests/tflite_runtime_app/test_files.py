@@ -134,3 +134,9 @@ def test_the_program_ends_at_once_with_one_line_whatever_is_no_file(odd, tmp_pat
     odd.rename(f"{good}.sig")
     assert main(["install-model", str(good), "--as", str(tmp_path / "service.tflite")]) == 1
     assert "cannot install" in capsys.readouterr().err
+
+
+def test_a_film_that_is_no_file_is_told_at_once(tmp_path, bundle_path, capsys):
+    os.mkfifo(tmp_path / "film.mp4")
+    assert main([str(bundle_path), str(tmp_path / "film.mp4")]) == 1
+    assert "expected a video file, found a named pipe" in capsys.readouterr().err

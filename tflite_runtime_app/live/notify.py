@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import threading
+import time
 from collections.abc import Mapping
+
+EVERY = 20.0  # seconds between two requests for more time to start
 
 
 class Notifier:
     """The socket that systemd named in the environment; nothing here ever blocks, fails, or raises."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None, every: float = EVERY) -> None:
         self._environment = os.environ if environment is None else environment
-        self._started = False
+        self._every = every
+        self._started = threading.Event()
+        self._granted = 0.0  # until when start-up may go on, in monotonic seconds
+        self._thread: threading.Thread | None = None
 
-    def starting(self, seconds: float) -> bool:
-        """Start-up may take so long from now on, whatever the unit allows it; nothing is said once it is over."""
-        return not self._started and self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
+    def starting(self, seconds: float) -> None:
+        """Start-up may take `seconds` from now on, whatever the unit's TimeoutStartSec: systemd is asked for more time again and again.
+
+        What hangs for longer is left to systemd. Once start-up is over this does nothing.
+        """
+        self._granted = time.monotonic() + seconds
+        if self._thread is None and not self._started.is_set() and self._environment.get("NOTIFY_SOCKET"):
+            self._thread = threading.Thread(target=self._extend, name="systemd", daemon=True)
+            with contextlib.suppress(RuntimeError):  # no thread is to be had: then the unit's own time must do
+                self._thread.start()
 
     def ready(self) -> bool:
         """Start-up is over. True when systemd heard it, here and below."""
-        self._started = True
+        self._started.set()
         return self._send("READY=1")
 
     def alive(self) -> bool:
@@ -34,6 +49,11 @@ class Notifier:
     def stopping(self) -> bool:
         """The program is about to end of its own will."""
         return self._send("STOPPING=1")
+
+    def _extend(self) -> None:
+        while not self._started.wait(self._every):
+            if time.monotonic() < self._granted:
+                self._send(f"EXTEND_TIMEOUT_USEC={round(3e6 * self._every)}")
 
     def _send(self, message: str) -> bool:
         path = self._environment.get("NOTIFY_SOCKET", "")

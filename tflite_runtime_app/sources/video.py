@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 from tflite_runtime_app.errors import SourceError
+from tflite_runtime_app.files import what_it_is
 from tflite_runtime_app.sources import libav
 from tflite_runtime_app.sources.address import shown
 from tflite_runtime_app.sources.base import CaptureOptions, Nature, Shot
@@ -26,6 +27,8 @@ def check(word: str) -> None:
     """Returns when PyAV and the file are there; else raises UsageError or SourceError."""
     if not os.path.exists(word):
         raise SourceError(f"{shown(word)}: no such file")
+    if kind := what_it_is(word):  # FFmpeg would wait for a pipe's writer for ever
+        raise SourceError(f"{shown(word)}: expected a video file, found {kind}; pixels from another program go to raw:WIDTHxHEIGHT")
     libav.check(word)
 
 

@@ -305,6 +305,30 @@ def test_systemd_hears_every_word(tmp_path, abstract):
     assert heard == ["READY=1", "WATCHDOG=1", "STATUS=live, 10 fps – ok", "STOPPING=1"]
 
 
+def test_a_start_that_takes_long_asks_for_more_time_until_it_is_over_or_hangs(tmp_path):
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(path)
+        systemd.settimeout(5)
+        notifier = Notifier({"NOTIFY_SOCKET": path}, every=0.02)
+        notifier.starting(60)
+        assert [systemd.recv(100).decode() for _ in range(3)] == ["EXTEND_TIMEOUT_USEC=60000"] * 3
+        assert notifier.ready()
+        notifier.starting(60)
+        time.sleep(0.2)
+        systemd.settimeout(0.1)
+        heard = []
+        with pytest.raises(TimeoutError):
+            while True:
+                heard.append(systemd.recv(100).decode())
+        assert heard.index("READY=1") == len(heard) - 1, "nothing more is asked for once it runs"
+        hanging = Notifier({"NOTIFY_SOCKET": path}, every=0.02)
+        hanging.starting(0)
+        with pytest.raises(TimeoutError):
+            systemd.recv(100)
+        hanging.ready()
+
+
 def test_a_systemd_that_does_not_listen_never_blocks(tmp_path):
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
