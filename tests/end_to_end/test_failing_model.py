@@ -38,14 +38,17 @@ def test_of_still_images_the_others_are_answered(tmp_path, light, capsys):
     assert "1 image, 1 failed" in err
 
 
-@pytest.mark.parametrize("command", ["explain", "recalibrate"])
-def test_the_other_commands_tell_it_in_one_line(tmp_path, light, command, capsys):
-    Image.new("RGB", (20, 20), "white").save(tmp_path / "white.png")
-    more = ("--out", tmp_path / "new.tflite") if command == "recalibrate" else ()
-    assert main(words(command, light, tmp_path / "white.png", *more)) in (1, 2)
-    err = capsys.readouterr().err
-    assert "the model fails on this input" in err
-    assert "internal error" not in err
+def test_recalibrate_leaves_the_image_out_and_explain_tells_it(tmp_path, light, capsys):
+    for colour in ("black", "white"):
+        Image.new("RGB", (20, 20), colour).save(tmp_path / f"{colour}.png")
+    black, white = tmp_path / "black.png", tmp_path / "white.png"
+    assert main(words("recalibrate", light, white, black, "--out", tmp_path / "new.tflite")) == 1
+    assert capsys.readouterr().err.splitlines()[0].startswith(f"classify: {white}: the model fails on this input")
+    assert (tmp_path / "new.tflite").exists()
+    assert main(words("recalibrate", light, white, "--out", tmp_path / "none.tflite")) == 2
+    capsys.readouterr()
+    assert main(words("explain", light, white)) == 1
+    assert capsys.readouterr().err.startswith("classify: the model fails on this input in stage_0")
 
 
 def test_a_run_goes_back_to_the_last_good_model_and_says_so(tmp_path, tiny, light, capsys):

@@ -181,6 +181,7 @@ def test_no_thread_to_be_had(name, line, capsys, monkeypatch):
         (OSError(errno.ENODEV, "No such device", 3), "3: No such device"),
         (MemoryError(), "there is not enough memory"),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory"), "there is not enough"),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 9 vs 8"), "a file could not be written whole"),
         (RuntimeError("Could not determine home directory."), "HOME names no folder"),
         (RuntimeError("a fault"), ""),
         (ValueError("a fault"), ""),

@@ -101,6 +101,8 @@ def refused_by_the_system(error: BaseException) -> str:
             return _NO_PROCESS
         if "alloc" in said and "memory" in said:  # torch's DefaultCPUAllocator
             return _NO_MEMORY
+        if "inline_container" in said or "PytorchStreamWriter" in said:  # torch's own writer, which tells no reason
+            return "a file could not be written whole; make room, also where temporary files lie (TMPDIR), or raise ulimit -f"
         return "HOME names no folder; set it" if "home directory" in said else ""
     if not isinstance(error, OSError):
         return ""

@@ -22,7 +22,7 @@ from tflite_runtime_app.bundle.manifest import Preprocessing
 from tflite_runtime_app.commands.edge import writing
 from tflite_runtime_app.commands.options import add_threads, positive, threads_of
 from tflite_runtime_app.commands.tell import tell
-from tflite_runtime_app.errors import SourceError, UsageError
+from tflite_runtime_app.errors import InferenceError, SourceError, UsageError
 from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.exits.refit import refit
 from tflite_runtime_app.exits.replay import remember, replay
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     cascade = load_cascade(bundle, threads, policy=Never())
     images = _Images(arguments.sources, arguments.every, cascade.manifest.preprocessing)
     needed = least_images(arguments.risk, arguments.delta) * 4 // 3 + 1
-    found = replay(cascade, images)
+    found = replay(cascade, images, images.not_answered)
     if not len(found.ms):
         raise UsageError("none of the sources gave an image; give images, folders, or patterns in quotes")
     if images.equal:
@@ -109,6 +109,7 @@ class _Images:
         self._sources, self._every, self._preprocessing = sources, every, preprocessing
         self.failed, self.equal = False, 0
         self._seen: set[bytes] = set()
+        self._newest = ""
 
     def __iter__(self) -> Iterator[npt.NDArray[np.int8]]:
         for word in self._sources:
@@ -121,6 +122,7 @@ class _Images:
                 self._report(error)
 
     def _one(self, frame: Frame) -> Iterator[npt.NDArray[np.int8]]:
+        self._newest = frame.source
         try:
             tensor = image_to_tensor(frame.load(), self._preprocessing)[0]
         except SourceError as error:
@@ -132,6 +134,10 @@ class _Images:
             return
         self._seen.add(digest)
         yield tensor
+
+    def not_answered(self, error: InferenceError) -> None:
+        """The model failed on the image that was given last."""
+        self._report(InferenceError(f"{self._newest}: {error}"))
 
     def _report(self, error: SourceError) -> None:
         self.failed = True

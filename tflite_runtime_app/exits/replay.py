@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tflite_runtime_app.bundle.calibration_outputs import Remembered, output_specs
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.bundle.manifest import Manifest
+from tflite_runtime_app.errors import InferenceError
 from tflite_runtime_app.exits.observed import Observed
 from tflite_runtime_app.inference.affine import dequantize, quantize
 from tflite_runtime_app.inference.cascade import Cascade
@@ -47,11 +48,22 @@ class Answers:
     features: NDArray[np.float32]
 
 
-def replay(cascade: Cascade, images: Iterable[NDArray[np.int8]]) -> Replay:
-    """Every stage's output for every image [H, W, 3], by the board's own cascade."""
+def replay(
+    cascade: Cascade, images: Iterable[NDArray[np.int8]], failed: Callable[[InferenceError], None] | None = None
+) -> Replay:
+    """Every stage's output for every image [H, W, 3], by the board's own cascade.
+
+    An image that the model fails on is left out and told to `failed`; without it InferenceError is raised.
+    """
     embeddings, variances, ms = [], [], []
     for image in images:
-        outputs = list(cascade.stage_outputs(image[None]))
+        try:
+            outputs = list(cascade.stage_outputs(image[None]))
+        except InferenceError as error:
+            if failed is None:
+                raise
+            failed(error)
+            continue
         embeddings.append(np.stack([output.embedding for output in outputs]))
         variances.append([output.variance for output in outputs if output.variance is not None])
         ms.append([output.ms for output in outputs])
