@@ -14,7 +14,7 @@ from tflite_runtime_app.cli import main
 from tflite_runtime_app.errors import AppError
 from tflite_runtime_app.files import open_regular, read_regular, what_it_is
 from tflite_runtime_app.inference.preprocess import load_image
-from tflite_runtime_app.text.file import whole_digest, read_text
+from tflite_runtime_app.text.file import read_text, whole_digest
 from tflite_runtime_app.text.label_list import label_reader, read_label_file
 
 KINDS = {"pipe": "a named pipe", "socket": "a socket", "device": "a device", "folder": "a folder"}

@@ -119,10 +119,11 @@ class Tiny:
     weights: dict[str, np.ndarray]
 
 
-def build(two_term: bool = False, seed: int = 0, fails_on_light: bool = False) -> Tiny:
+def build(two_term: bool = False, seed: int = 0, fails_on_red: bool = False) -> Tiny:
     """Three stages (blocks 2, 4, 6) and two gates; `two_term` hands over `hidden_lo` as well.
 
-    One that `fails_on_light` takes a reciprocal square root of less than zero, which LiteRT refuses, for every image but a black one.
+    One that `fails_on_red` takes a reciprocal square root of less than zero, which LiteRT refuses, for an image of more red than green and
+    blue together.
     """
     random = np.random.default_rng(seed)
     model = schema.ModelT()
@@ -131,8 +132,8 @@ def build(two_term: bool = False, seed: int = 0, fails_on_light: bool = False) -
     handed = (HIDDEN, HIDDEN_LO) if two_term else (HIDDEN,)
     weights: dict[str, np.ndarray] = {}
     stages = tuple(_stage(model, random, stage, handed, weights) for stage in range(3))
-    if fails_on_light:
-        _fail_on_light(model)
+    if fails_on_red:
+        _fail_on_red(model)
     gates = tuple(_gate(model, random, gate, weights) for gate in range(2))
     builder = flatbuffers.Builder(1 << 14)
     builder.Finish(model.Pack(builder), b"TFL3")
@@ -179,13 +180,14 @@ def _stage(model, random, stage: int, handed, weights) -> StageSpec:
     return StageSpec(name, 2 * (stage + 1), 1000 * (stage + 1), 10 + stage, incoming, outgoing)
 
 
-def _fail_on_light(model) -> None:
-    """Stage 0 also takes the reciprocal square root of minus the image's light, which nothing reads."""
+def _fail_on_red(model) -> None:
+    """Stage 0 also takes the reciprocal square root of green and blue less red, which nothing reads."""
     graph = object.__new__(Graph)
     graph.model, graph.graph = model, model.subgraphs[0]
     rows = graph.graph.operators[0].outputs[0]
-    light = graph.fully_connected(rows, np.full((1, 48), -127, np.int8), graph.tensor((TOKENS, 1), 0.3, 100))
-    graph.operator("RSQRT", [light], graph.tensor((TOKENS, 1), 0.1, 0), 2, None)
+    weights = np.tile(np.array([-60, 60, 60], np.int8), 16)[None]
+    other = graph.fully_connected(rows, weights, graph.tensor((TOKENS, 1), 0.1, 0))
+    graph.operator("RSQRT", [other], graph.tensor((TOKENS, 1), 0.1, 0), 2, None)
 
 
 def _gate(model, random, gate: int, weights) -> GateSpec:

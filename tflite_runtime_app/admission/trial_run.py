@@ -14,7 +14,7 @@ from tflite_runtime_app.admission.child import Allowed, Trial, admit_once, check
 from tflite_runtime_app.admission.flatbuffer_check import check
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
 from tflite_runtime_app.bundle.manifest import FEATURES, Preprocessing
-from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible, InferenceError
 from tflite_runtime_app.inference.cascade import load_cascade
 from tflite_runtime_app.inference.preprocess import image_to_tensor, load_image
 from tflite_runtime_app.policies import Never
@@ -43,9 +43,8 @@ def try_model(bundle: Bundle) -> None:
         try:
             for _ in cascade.stage_outputs(image):
                 pass
-        except (RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise BundleIncompatible(f"the model does not run on {name}: {reason}; {BUILD_AGAIN}") from error
+        except InferenceError as error:
+            raise BundleIncompatible(f"the model does not run on {name}: {error}; {BUILD_AGAIN}") from error
     for gate in bundle.manifest.gates:
         for value in FEATURE_ENDS:
             cascade.gate_score(gate, np.full(len(FEATURES), value, np.float32))

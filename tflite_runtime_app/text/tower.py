@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tflite_runtime_app.bundle.labels import unit
-from tflite_runtime_app.errors import BundleIncompatible
+from tflite_runtime_app.errors import BundleIncompatible, InferenceError
 from tflite_runtime_app.inference.engine import LiteRtEngine
 from tflite_runtime_app.text.file import REMEDY, TextFile
 from tflite_runtime_app.text.signature import EMBEDDING, IDS, key_of
@@ -55,10 +55,8 @@ class TextTower:
         padded[0, : len(ids)] = ids
         try:
             found = self._engine.invoke(key_of(length), {IDS: padded})[EMBEDDING][0]
-        except (RuntimeError, ValueError) as error:
-            raise BundleIncompatible(
-                f"{self._path} fails on {sentence!r:.60} ({' '.join(str(error).split())}); {REMEDY}"
-            ) from error
+        except InferenceError as error:
+            raise BundleIncompatible(f"{self._path} fails on {sentence!r:.60} ({error}); {REMEDY}") from error
         if not (np.isfinite(found).all() and found.any()):
             raise BundleIncompatible(f"{self._path} makes no direction of {sentence!r:.60}; {REMEDY}")
         return unit(found)

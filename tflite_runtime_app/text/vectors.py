@@ -12,7 +12,7 @@ import numpy as np
 from tflite_runtime_app.admission.signing import PublicKey, verify
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.bundle.manifest import Manifest
-from tflite_runtime_app.errors import BundleError, InferenceError, LabelError
+from tflite_runtime_app.errors import BundleError, LabelError
 from tflite_runtime_app.text.cache import LabelCache
 from tflite_runtime_app.text.file import check_belongs, whole_digest
 from tflite_runtime_app.text.ready import Ready
@@ -53,7 +53,7 @@ class VectorMaker:
                 raise self._lacking(missing, sources)
             try:
                 made, templates = self._made(missing, templates)
-            except (BundleError, InferenceError) as error:
+            except BundleError as error:
                 raise LabelError(str(error)) from error
             vectors |= made
         return LabelBank(np.stack([vectors[name] for name in names]), tuple(names), templates, self.manifest.space_id)

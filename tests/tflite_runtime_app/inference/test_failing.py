@@ -14,13 +14,13 @@ from tflite_runtime_app.inference.engine import LiteRtEngine
 from tflite_runtime_app.sources.base import Frame
 
 DARK = np.full((1, 8, 8, 3), -128, np.int8)
-LIGHT = np.full((1, 8, 8, 3), 127, np.int8)
+RED = np.broadcast_to(np.array([127, -128, -128], np.int8), (1, 8, 8, 3)).copy()
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     return tiny_bundle.write(
-        tmp_path_factory.mktemp("light") / "light.tflite", tiny_bundle.build(fails_on_light=True), tiny_bundle.bank()
+        tmp_path_factory.mktemp("light") / "light.tflite", tiny_bundle.build(fails_on_red=True), tiny_bundle.bank()
     )
 
 
@@ -30,7 +30,7 @@ def test_after_a_failure_the_same_image_gives_the_same_bytes_as_before(path, ker
     before = found.invoke("stage_0", {"image": DARK})
     for _ in range(3):
         with pytest.raises(InferenceError) as error:
-            found.invoke("stage_0", {"image": LIGHT})
+            found.invoke("stage_0", {"image": RED})
         assert str(error.value).count("Rsqrt") == 1, "its own complaint, without those before"
     after = found.invoke("stage_0", {"image": DARK})
     assert all(np.array_equal(before[name], after[name]) for name in before)
@@ -42,7 +42,7 @@ def test_an_interpreter_that_has_failed_often_is_replaced(path, monkeypatch):
     longest = 0
     for _ in range(20):
         with pytest.raises(InferenceError) as error:
-            found.invoke("stage_0", {"image": LIGHT})
+            found.invoke("stage_0", {"image": RED})
         longest = max(longest, len(str(error.value.__cause__)))
         assert found.invoke("stage_0", {"image": DARK})
     assert longest < 600, "LiteRT keeps a line for every failure of an interpreter"
@@ -53,10 +53,10 @@ def test_a_classifier_names_the_image_and_answers_the_next_on_any_number_of_thre
     for threads in (1, 2):
         classifier = Classifier(bundle, threads)
         classifier.use(bundle.labels)
-        frames = [Frame.of(Image.new("RGB", (8, 8), colour), colour) for colour in ("black", "white")]
+        frames = [Frame.of(Image.new("RGB", (8, 8), colour), colour) for colour in ("black", "red")]
         for _ in range(2):
             assert classifier.classify(frames[0]).answer.top
-            with pytest.raises(SourceError, match=r"^white: the model fails on this input in stage_0: .*Rsqrt"):
+            with pytest.raises(SourceError, match=r"^red: the model fails on this input in stage_0: .*Rsqrt"):
                 classifier.classify(frames[1])
 
 

@@ -113,9 +113,9 @@ def test_every_frame_is_answered_or_reported_and_the_watchdog_hears_of_answers_a
 
 @pytest.fixture(scope="module")
 def light(tmp_path_factory):
-    """A classifier whose model fails on whatever is not black."""
+    """A classifier whose model fails on what is red."""
     path = tmp_path_factory.mktemp("light") / "light.tflite"
-    found = Classifier(read_bundle(tiny_bundle.write(path, tiny_bundle.build(fails_on_light=True), tiny_bundle.bank())), 1)
+    found = Classifier(read_bundle(tiny_bundle.write(path, tiny_bundle.build(fails_on_red=True), tiny_bundle.bank())), 1)
     found.use(found.bundle.labels)
     return found
 
