@@ -28,7 +28,9 @@ def check(word: str) -> None:
     if not os.path.exists(word):
         raise SourceError(f"{shown(word)}: no such file")
     if kind := what_it_is(word):  # FFmpeg would wait for a pipe's writer for ever
-        raise SourceError(f"{shown(word)}: expected a video file, found {kind}; pixels from another program go to raw:WIDTHxHEIGHT")
+        raise SourceError(
+            f"{shown(word)}: expected a video file, found {kind}; pixels from another program go to raw:WIDTHxHEIGHT"
+        )
     libav.check(word)
 
 
