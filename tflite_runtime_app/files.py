@@ -74,9 +74,10 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, mode: int = 0o66
             os.fsync(file.fileno())  # boards lose their power: the name must not point at blocks that were never written
         os.replace(temporary, path)
     except OSError as error:
-        raise OSError(
-            error.errno, error.strerror, str(path)
-        ) from error  # writing names no file, and the temporary one tells nobody
+        if error.errno is None:
+            raise
+        # Writing names no file, and the temporary one's name tells nobody anything.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
