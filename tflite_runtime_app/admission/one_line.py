@@ -19,7 +19,7 @@ def refused_in_one_line(kind: type[AppError], where: str, remedy: str) -> Iterat
     except AppError:
         raise
     except Exception as error:
-        raise kind(f"{where}: cannot be read ({in_one_line(error)}); {remedy}") from error
+        raise kind(f"{_one_line(where)}: cannot be read ({in_one_line(error)}); {remedy}") from error
 
 
 def _one_line(text: str) -> str:
