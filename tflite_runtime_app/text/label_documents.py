@@ -41,7 +41,9 @@ def document(lines: Sequence[Line]) -> list[Entry] | None:
     start = next((k for k, line in enumerate(filled) if _YAML.fullmatch(line.text.rstrip())), None)
     if start is not None:
         return _yaml(filled[start:])
-    if re.fullmatch(r"<(?:[!?].*|[A-Za-z][\w:.-]*(?:\s[^<>]*)?>)", first):
+    if first.startswith("version https://git-lfs"):
+        raise Unclear(filled[0].number, "a Git LFS pointer in place of the file, which git lfs pull fetches")
+    if re.match(r"<(?:[!?]|[A-Za-z][\w:.-]*(?:\s[^<>]*)?>)", first):
         raise Unclear(filled[0].number, "XML or HTML")
     if first.startswith(("---", "%YAML")):
         raise Unclear(filled[0].number, "YAML without names:")

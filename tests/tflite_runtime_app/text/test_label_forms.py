@@ -152,6 +152,8 @@ def test_names_that_look_like_something_else_stay_names(tmp_path, content, names
         ("names: &a [cat\n", "YAML"),
         ("---\nnc: 3\n", "YAML without names:"),
         ('<?xml version="1.0"?>\n<a>\n', "XML"),
+        ("<html><body>sign in</body></html>\n", "HTML"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "a Git LFS pointer"),
         ("classes= 80\ntrain = data/train.txt\n", "settings"),
         ("- cat\ndog\n", "'- cat': a list that is one in part only"),
         ("0 cat\n1 dog\nbird\n", "a number before some names only"),
