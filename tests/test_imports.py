@@ -107,10 +107,9 @@ BOARD = {"numpy", "PIL", "ai_edge_litert", "tflite_runtime_app"}
 EXTRAS = {
     "av": "tflite_runtime_app/sources/libav.py",
     "picamera2": "tflite_runtime_app/sources/picamera.py",
-    "bottle": "tflite_runtime_app/sinks/web",
-    "waitress": "tflite_runtime_app/sinks/web",
     "paho": "tflite_runtime_app/sinks/mqtt/sink.py",
     "pillow_heif": "tflite_runtime_app/inference/heif.py",
+    "tornado": "tflite_runtime_app/sinks/web/door.py",
     "cryptography": "tflite_runtime_app/admission/signing.py",
 }
 

@@ -18,8 +18,7 @@ SYSTEM_PACKAGES = Path("/usr/lib/python3/dist-packages")  # where Debian's apt p
 GLIBC = (2, 34)  # what ai-edge-litert 2.3.0's library refers to
 EXTRAS = {
     "av": ("video", "USB cameras, video files, RTSP and HTTP streams"),
-    "bottle": ("web", "--serve"),
-    "waitress": ("web", "--serve"),
+    "tornado": ("web", "--serve"),
     "paho-mqtt": ("mqtt", "--mqtt"),
     "cryptography": ("sign", "--require-signature"),
 }

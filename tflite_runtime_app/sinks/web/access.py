@@ -58,14 +58,25 @@ class Access:
                     403, f"expected localhost as the address, found {host[:100]!r}; open the address that classify printed"
                 )
             return
-        if self._guesses.blocked(address):
-            raise Refused(429, f"too many wrong tokens came from this address; wait {GUESSES_SECONDS:.0f} seconds")
         given = [token for token in tokens if token]
+        # The right one comes in whatever else came from its address: else another page in the owner's browser, or anybody behind the
+        # same router, could lock the owner out. A token made here has 128 bits; nobody guesses it at any rate.
         if any(_same(token, self._token) for token in given):
             return
+        blocked = bool(given) and self._guesses.blocked(address)
         for token in given:
             self._guesses.wrong(address, token)
-        raise Refused(401, "expected the token of this run, found none that fits; open the whole address that classify printed")
+        if blocked:
+            raise Refused(
+                429,
+                "too many wrong tokens came from this address; open the whole address that classify printed",
+                {"Retry-After": f"{GUESSES_SECONDS:.0f}"},
+            )
+        raise Refused(
+            401,
+            "expected the token of this run, found none that fits; open the whole address that classify printed",
+            {"WWW-Authenticate": "Bearer"},
+        )
 
 
 def check_own_page(content_type: str, own: str, origin: str | None, host: str) -> None:
@@ -74,8 +85,16 @@ def check_own_page(content_type: str, own: str, origin: str | None, host: str) -
         raise Refused(415, f"expected Content-Type application/json, found {content_type[:100]!r}")
     if own != OWN_VALUE:
         raise Refused(403, f"expected the header {OWN_HEADER}: {OWN_VALUE}, which other pages cannot send")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and not _is_own(origin, host):
         raise Refused(403, f"expected a request from this page, found one from {origin[:100]!r}")
+
+
+def _is_own(origin: str, host: str) -> bool:
+    """Whether an Origin header names `host`; what is no address names nothing."""
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower() != ""
+    except ValueError:
+        return False
 
 
 def _same(given: str, token: str) -> bool:

@@ -46,7 +46,7 @@ class _Guesser:
 
 
 class Guesses:
-    """Wrong tokens per address: `count` different ones within `seconds`, then nothing is looked at until some of them are old.
+    """Wrong tokens per address: `count` different ones within `seconds`, then it is blocked until some of them are old.
 
     The same wrong token again is no further guess: a page that was left open while the program was started anew repeats its old one
     for ever, and must not lock its owner out. Of more than `addresses` addresses the ones longest quiet are forgotten.

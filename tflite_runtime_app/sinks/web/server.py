@@ -1,22 +1,28 @@
-"""The page's HTTP server: a socket of our own, waitress's loop in a thread beside the program's, and an end within a second."""
+"""The page's HTTP server: a socket of our own, Tornado's loop in a thread beside the program's, and an end within a second.
+
+Tornado, because it has a deadline for the whole of a request's head and one for its body, and asks us between the two: no client holds a
+thread, and a body is read only for whoever is let in. waitress and cheroot count silence only, so that a byte now and then keeps a
+connection for ever; uvicorn and aiohttp have no deadline for the head either, and hypercorn brings an HTTP/2 stack along. What Tornado
+does not have is `connections`: who makes room when there are too many; and a deadline for those who do not take their answers (`door`).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import socket
 import threading
-from typing import Any
-from wsgiref.types import WSGIApplication
-
-import waitress
-from waitress import wasyncore
+from contextlib import suppress
 
 from tflite_runtime_app.errors import UsageError
+from tflite_runtime_app.sinks.web.door import Door, DoorServer
+from tflite_runtime_app.sinks.web.site import MAX_BODY, Site
 
-THREADS = 4
-MAX_BODY, MAX_HEADER = 128 * 1024, 16 * 1024
-TASKS_SECONDS, LOOP_SECONDS = 0.4, 0.5
+HEAD_SECONDS, BODY_SECONDS = 10.0, 10.0
+LONGEST_HEAD = 64 * 1024  # bytes; beyond that there is no answer at all, see `site.MAX_HEADER`
+BACKLOG = 512
+CLOSE_SECONDS, JOIN_SECONDS = 0.3, 0.6
 
 
 def listen(bind: str, port: int) -> socket.socket:
@@ -24,10 +30,13 @@ def listen(bind: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
         raise UsageError(f"expected a port from 1 to 65535, found {port}")
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    dual = bind == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((bind, port), family=family, dualstack_ipv6=bind == "::" and socket.has_dualstack_ipv6())
+        listener = socket.create_server((bind, port), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
     except OSError as error:
         raise UsageError(_reason(error, bind, port)) from error
+    listener.setblocking(False)
+    return listener
 
 
 def _reason(error: OSError, bind: str, port: int) -> str:
@@ -41,46 +50,50 @@ def _reason(error: OSError, bind: str, port: int) -> str:
 
 
 class Server:
-    """`application` is served on `listener` from now on, in threads that die with the program, until `close`."""
+    """`site` is served on `listener` from now on, in threads that die with the program, until `close`."""
 
-    def __init__(self, application: WSGIApplication, listener: socket.socket) -> None:
-        # Without a handler, logging would print waitress's warnings among the program's lines.
-        logging.getLogger("waitress").addHandler(logging.NullHandler())
-        self._sockets: dict[int, Any] = {}
-        self._server = waitress.create_server(
-            application,
-            map=self._sockets,
-            sockets=[listener],
-            threads=THREADS,
-            max_request_body_size=MAX_BODY,
-            max_request_header_size=MAX_HEADER,
-            connection_limit=60,
-            channel_timeout=20,
-            cleanup_interval=5,
-            asyncore_use_poll=True,  # select() fails beyond 1024 open files
-            ident="",
-        )
-        self._thread = threading.Thread(target=self._server.run, name="web page", daemon=True)
+    def __init__(self, site: Site, listener: socket.socket) -> None:
+        # Without a handler, logging would print Tornado's warnings among the program's lines.
+        logging.getLogger("tornado").addHandler(logging.NullHandler())
+        self._site, self._listener = site, listener
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="web page", daemon=True)
         self._thread.start()
+        self._started.wait()
 
     def close(self) -> None:
         """Within a second nothing listens any more, and every connection is closed; a second call does nothing."""
-        if not self._thread.is_alive():
-            return
-        server = self._server
-        server.task_dispatcher.shutdown(timeout=TASKS_SECONDS)
-        # waitress's own close() leaves open connections to its loop, which then goes on; and the sockets are that thread's alone.
-        server.trigger.pull_trigger(self._end_loop)
-        self._thread.join(LOOP_SECONDS)
-        if self._thread.is_alive():
-            return
-        if server.task_dispatcher.threads:  # a task that still runs pulls the trigger in its end: the pipe must stay its own
-            server.trigger.socket.close()
-        else:
-            server.trigger.close()
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            with suppress(RuntimeError):  # the loop ended in between
+                self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(JOIN_SECONDS)
 
-    def _end_loop(self) -> None:
-        """In the loop's thread: everything is closed but the trigger that was pulled, and the loop has nothing left to wait for."""
-        self._server.trigger.del_channel()
-        wasyncore.dispatcher.close(self._server)  # the server's own close() closes the trigger too
-        wasyncore.close_all(self._sockets, ignore_all=True)
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        finally:
+            self._listener.close()
+            self._started.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._door = door = Door(self._site, self._loop)
+        server = DoorServer(
+            door,
+            chunk_size=16 * 1024,
+            max_header_size=LONGEST_HEAD,
+            max_body_size=MAX_BODY,
+            max_buffer_size=2 * MAX_BODY,
+            idle_connection_timeout=HEAD_SECONDS,
+            body_timeout=BODY_SECONDS,
+        )
+        server.add_socket(self._listener)
+        self._started.set()
+        looking = asyncio.create_task(door.look())
+        await self._stop.wait()
+        server.stop()
+        looking.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(server.close_all_connections(), CLOSE_SECONDS)

@@ -11,7 +11,7 @@ from tflite_runtime_app.sinks.web.access import Access, token_for
 from tflite_runtime_app.sinks.web.newest_image import NewestImage
 from tflite_runtime_app.sinks.web.state import LiveState
 
-EXTRA = ("bottle", "waitress")
+EXTRA = "tornado"
 
 
 class WebSink(Sink):
@@ -19,7 +19,7 @@ class WebSink(Sink):
 
     `change_labels` is called from a thread of the server with the labels, one a line, one call at a time; what it returns is shown,
     and so is the message of an AppError. `blocks` are the blocks done after each stage. Bound wider than loopback, the page has a
-    token, `token` or a new one. Raises UsageError when bottle or waitress is missing, the port is taken or not allowed, there is no
+    token, `token` or a new one. Raises UsageError when Tornado is missing, the port is taken or not allowed, there is no
     such address, or the token is weak.
     """
 
@@ -35,19 +35,19 @@ class WebSink(Sink):
     ) -> None:
         try:
             from tflite_runtime_app.sinks.web.server import Server, listen
-            from tflite_runtime_app.sinks.web.site import make_site
+            from tflite_runtime_app.sinks.web.site import Site
         except ModuleNotFoundError as error:
-            if error.name not in EXTRA:
+            if error.name is None or error.name.partition(".")[0] != EXTRA:
                 raise
             raise UsageError(
-                f"the page needs {error.name}, which is not installed; get it with: pip install 'clip-rescue[web]'"
+                f"the page needs {EXTRA}, which is not installed; get it with: pip install 'clip-rescue[web]'"
             ) from None
         self._state = LiveState(names, title, blocks)
         self._image = NewestImage()
         secret = token_for(bind, token)
         listener = listen(bind, port)
         port = listener.getsockname()[1]
-        site = make_site(self._state, self._image, Access(bind, secret), change_labels, secret, port)
+        site = Site(self._state, self._image, Access(bind, secret), change_labels, secret, port)
         self._server = Server(site, listener)
         self.url = f"http://{_reachable(bind)}:{port}/" + (f"?token={secret}" if secret else "")
 

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
-from typing import Any
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-
-import bottle
 
 from tflite_runtime_app.errors import AppError
 from tflite_runtime_app.sinks.web.access import OWN_HEADER, Access, check_own_page
+from tflite_runtime_app.sinks.web.exchange import Answer, Request, as_json
 from tflite_runtime_app.sinks.web.label_text import label_text
 from tflite_runtime_app.sinks.web.limit import Limit
 from tflite_runtime_app.sinks.web.newest_image import NewestImage
 from tflite_runtime_app.sinks.web.refused import Refused
 from tflite_runtime_app.sinks.web.state import LiveState
 
+MAX_BODY, MAX_HEADER = 128 * 1024, 16 * 1024
 CHANGES, CHANGES_SECONDS = 5, 10.0
-HEADERS = [
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-        "form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
-    ),
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),  # else any page could show the image of a page on localhost
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cache-Control", "no-store"),
-]
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",  # else any page could show the image of a page on localhost
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
 KINDS = {
     "page.html": "text/html; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
@@ -43,29 +38,14 @@ KINDS = {
     "icon.svg": "image/svg+xml",
 }
 # Where the browser got here by a link on another site, it withholds the new cookie until our own link is followed.
-REFUSED_PAGE = """<!doctype html><html lang="en"><meta name="viewport" content="width=device-width, initial-scale=1">
+REFUSED_PAGE = b"""<!doctype html><html lang="en"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>classify</title><p>This page needs the token of this run: open the whole address that classify printed.
 <p>If you just did, <a href="/">go on</a>.</html>"""
 
 
-def make_site(
-    state: LiveState, image: NewestImage, access: Access, change_labels: Callable[[str], str], token: str | None, port: int
-) -> WSGIApplication:
-    """The application that shows `state` and `image` to whom `access` lets in; `token` goes into the cookie, `port` into its name."""
-    site = _Site(state, image, access, change_labels, token, f"classify_{port}")
-    app = bottle.Bottle()
-    app.default_error_handler = _plain_error
-    app.add_hook("before_request", site.admit)
-    app.route("/", "GET", site.page)
-    app.route("/state.json", "GET", site.state)
-    app.route("/frame.jpg", "GET", site.frame)
-    app.route("/labels", "GET", site.labels)
-    app.route("/labels", "POST", site.change)
-    app.route("/<name>", "GET", site.asset)
-    return _with_headers(app)
+class Site:
+    """Shows `state` and `image` to whom `access` lets in; `token` goes into the cookie, `port` into its name."""
 
-
-class _Site:
     def __init__(
         self,
         state: LiveState,
@@ -73,75 +53,110 @@ class _Site:
         access: Access,
         change_labels: Callable[[str], str],
         token: str | None,
-        cookie: str,
+        port: int,
     ) -> None:
         self._state, self._image, self._access = state, image, access
-        self._change_labels, self._token, self._cookie = change_labels, token, cookie
+        self._change_labels, self._token, self._cookie = change_labels, token, f"classify_{port}"
         self._changes = Limit(CHANGES, CHANGES_SECONDS)
         self._changing = threading.Lock()
         folder = files("tflite_runtime_app.sinks.web") / "assets"
         self._assets = {name: (folder / name).read_bytes() for name in KINDS}
+        self._pages: dict[str, Callable[[Request], Answer]] = {
+            "/": self._page,
+            "/state.json": lambda _: as_json({"picture": self._image.newest(), **self._state.snapshot()}),
+            "/frame.jpg": self._frame,
+            "/labels": lambda _: as_json(self._state.names()),
+            **{f"/{name}": self._asset for name in KINDS},
+        }
 
-    def admit(self) -> None:
-        request = bottle.request
-        scheme, _, bearer = request.get_header("Authorization", "").partition(" ")
-        tokens = (
-            request.query.get("token", "") if request.path == "/" else "",
-            bearer.strip() if scheme.lower() == "bearer" else "",
-            request.get_cookie(self._cookie, ""),
-        )
+    def refusal(self, request: Request) -> Answer | None:
+        """The answer to a request that is not let in, from its head alone; None for one whose body is worth reading."""
         try:
-            self._access.check(request.get_header("Host", ""), request.remote_addr or "", tokens)
+            self._admit(request)
+            if not self._is_change(request):
+                return None
+            host = request.header("Host")
+            check_own_page(request.header("Content-Type"), request.header(OWN_HEADER), request.headers.get("Origin"), host)
         except Refused as refused:
             if refused.status == 401 and request.path == "/":
-                raise bottle.HTTPResponse(REFUSED_PAGE, 401, WWW_Authenticate="Bearer") from None
-            raise _as_json({"error": str(refused)}, refused.status) from None
+                answer = Answer(401, REFUSED_PAGE, {"Content-Type": KINDS["page.html"]})
+            else:
+                answer = as_json({"error": str(refused)}, refused.status)
+            return _complete(replace(answer, headers={**answer.headers, **refused.headers}), request)
+        return None
 
-    def page(self) -> Any:
-        if self._token is not None and "token" in bottle.request.query:
-            clean = bottle.HTTPResponse("", 303, Location="/")
-            clean.set_cookie(self._cookie, self._token, path="/", httponly=True, samesite="strict")
-            return clean
-        return self.asset("page.html")
+    def takes_long(self, request: Request) -> bool:
+        """Whether `answer` may take its time, and wants a thread of its own."""
+        return self._is_change(request)
 
-    def asset(self, name: str) -> Any:
-        if name not in KINDS:
-            raise bottle.HTTPError(404)
-        return bottle.HTTPResponse(self._assets[name], 200, Content_Type=KINDS[name])
+    def answer(self, request: Request, body: bytes) -> Answer:
+        """The answer to a request that was not refused."""
+        return _complete(self._answer(request, body), request)
 
-    def state(self) -> Any:
-        return _as_json({"picture": self._image.newest(), **self._state.snapshot()})
+    def _answer(self, request: Request, body: bytes) -> Answer:
+        if self._is_change(request):
+            return self._change(body)
+        page = self._pages.get(request.path)
+        if page is None:
+            return as_json({"error": "no such address on this page"}, 404)
+        if request.method not in ("GET", "HEAD"):
+            allowed = "GET, HEAD, POST" if request.path == "/labels" else "GET, HEAD"
+            answer = as_json({"error": f"expected {allowed}, found {request.method[:20]}"}, 405)
+            return replace(answer, headers={**answer.headers, "Allow": allowed})
+        return page(request)
 
-    def frame(self) -> Any:
+    def _is_change(self, request: Request) -> bool:
+        return request.method == "POST" and request.path == "/labels"
+
+    def _admit(self, request: Request) -> None:
+        if sum(len(name) + len(value) for name, value in request.headers.items()) + len(request.target) > MAX_HEADER:
+            raise Refused(431, f"expected at most {MAX_HEADER} bytes of headers, found more")
+        scheme, _, bearer = request.header("Authorization").partition(" ")
+        tokens = (
+            *(request.query("token") if request.path == "/" else ()),
+            bearer.strip() if scheme.lower() == "bearer" else "",
+            *request.cookies(self._cookie),
+        )
+        self._access.check(request.header("Host"), request.address, tokens)
+        length = request.content_length()
+        if length is None:
+            raise Refused(400, f"expected a number as Content-Length, found {request.header('Content-Length')[:100]!r}")
+        if length > MAX_BODY:
+            raise Refused(413, f"expected at most {MAX_BODY} bytes, found {length}; give fewer labels")
+
+    def _page(self, request: Request) -> Answer:
+        if self._token is not None and request.query("token"):
+            cookie = f"{self._cookie}={self._token}; HttpOnly; Path=/; SameSite=strict"
+            return Answer(303, b"", {"Location": "/", "Set-Cookie": cookie})
+        return Answer(200, self._assets["page.html"], {"Content-Type": KINDS["page.html"]})
+
+    def _asset(self, request: Request) -> Answer:
+        name = request.path.removeprefix("/")
+        return Answer(200, self._assets[name], {"Content-Type": KINDS[name]})
+
+    def _frame(self, request: Request) -> Answer:
         jpeg = self._image.jpeg()
         if jpeg is None:
-            return bottle.HTTPResponse("", 204)
-        known = bottle.request.get_header("If-None-Match", "")
-        if jpeg.etag in (part.strip().removeprefix("W/") for part in known.split(",")):
-            return bottle.HTTPResponse("", 304, ETag=jpeg.etag)
-        return bottle.HTTPResponse(jpeg.data, 200, Content_Type="image/jpeg", ETag=jpeg.etag)
+            return Answer(204)
+        if jpeg.etag in (part.strip().removeprefix("W/") for part in request.header("If-None-Match").split(",")):
+            return Answer(304, b"", {"ETag": jpeg.etag})
+        return Answer(200, jpeg.data, {"Content-Type": "image/jpeg", "ETag": jpeg.etag})
 
-    def labels(self) -> Any:
-        return _as_json(self._state.names())
-
-    def change(self) -> Any:
+    def _change(self, body: bytes) -> Answer:
         try:
-            return _as_json({"told": self._changed()})
+            return as_json({"told": self._changed(body)})
         except Refused as refused:
-            return _as_json({"error": str(refused)}, refused.status)
+            return as_json({"error": str(refused)}, refused.status)
         except AppError as error:
-            return _as_json({"error": str(error)}, 422)
+            return as_json({"error": " ".join(str(error).split())}, 422)
         except Exception as error:  # whatever it is, it came from the loop's side, and the page must say something
-            return _as_json({"error": f"internal error: {type(error).__name__}: {error}"}, 500)
+            return as_json({"error": f"internal error: {type(error).__name__}: {error}"}, 500)
 
-    def _changed(self) -> str:
-        request = bottle.request
-        host = request.get_header("Host", "")
-        check_own_page(request.content_type, request.get_header(OWN_HEADER, ""), request.get_header("Origin"), host)
-        text = label_text(request.body.read())
+    def _changed(self, body: bytes) -> str:
+        text = label_text(body)
         if not self._changes.take():
             raise Refused(429, f"the labels may be changed {CHANGES} times in {CHANGES_SECONDS:.0f} seconds; wait a little")
-        if not self._changing.acquire(blocking=False):  # each change holds a thread of the server for as long as it takes
+        if not self._changing.acquire(blocking=False):
             raise Refused(409, "the labels are being changed already; wait until that is done")
         try:
             return self._change_labels(text)
@@ -149,21 +164,9 @@ class _Site:
             self._changing.release()
 
 
-def _as_json(value: dict[str, Any], status: int = 200) -> Any:
-    return bottle.HTTPResponse(json.dumps(value), status, Content_Type="application/json")
-
-
-def _plain_error(error: Any) -> str:
-    """The body for what bottle itself refuses: an unknown address, a wrong method, a fault of ours (whose traceback is on stderr)."""
-    bottle.response.content_type = "application/json"
-    return json.dumps({"error": error.status_line})
-
-
-def _with_headers(application: WSGIApplication) -> WSGIApplication:
-    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
-            return start_response(status, headers + HEADERS, exc_info)
-
-        return application(environ, start)
-
-    return guarded
+def _complete(answer: Answer, request: Request) -> Answer:
+    """With the headers that every answer has; HEAD and answers without a body have none."""
+    headers = {**answer.headers, **HEADERS}
+    if answer.status not in (204, 304):
+        headers["Content-Length"] = str(len(answer.body))
+    return Answer(answer.status, b"" if request.method == "HEAD" else answer.body, headers)

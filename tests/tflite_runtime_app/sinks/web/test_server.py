@@ -40,25 +40,25 @@ def test_an_ipv6_address_stands_in_brackets():
         assert page.sink.url == f"http://[::1]:{page.port}/"
         with socket.create_connection(("::1", page.port), timeout=5) as connection:
             connection.sendall(b"GET /state.json HTTP/1.0\r\nHost: [::1]\r\n\r\n")
-            assert connection.recv(100).startswith(b"HTTP/1.0 200 OK")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
 
 
-def test_a_page_without_its_libraries_says_what_to_install():
+def test_a_page_without_its_library_says_what_to_install():
     program = (
         "import sys\n"
-        "sys.modules['waitress'] = None\n"
+        "sys.modules['tornado'] = None\n"
         "from tflite_runtime_app.sinks.web import WebSink\n"
         "WebSink(0, '127.0.0.1', None, str, (), '', (1,))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert (
-        "UsageError: the page needs waitress, which is not installed; get it with: pip install 'clip-rescue[web]'" in done.stderr
+        "UsageError: the page needs tornado, which is not installed; get it with: pip install 'clip-rescue[web]'" in done.stderr
     )
 
 
-def test_the_web_libraries_are_not_loaded_before_a_page_is_asked_for():
-    program = "import sys, tflite_runtime_app.sinks.web\nprint({'bottle', 'waitress'} & set(sys.modules))"
+def test_the_web_library_is_not_loaded_before_a_page_is_asked_for():
+    program = "import sys, tflite_runtime_app.sinks.web\nprint({'tornado'} & set(sys.modules))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     assert subprocess.check_output([sys.executable, "-c", program], text=True, env=environment) == "set()\n"
 
