@@ -73,11 +73,18 @@ class Connections:
         First go those that never sent a whole request, the oldest first, then those that wait, then those that are being answered. Of all
         clients the one with the most connections gives first. Who has just come stays, unless there are more than MOST_WITH_YOUNG.
         """
-        ranked = sorted(self._open.items(), key=lambda pair: (pair[1].known, pair[1].busy, pair[1].since))
+        ranked = self._ranked()
         old = [(key, one) for key, one in ranked if one.known or now - one.opened >= YOUNG]
         gone = _too_many(old, MOST_OF_ONE, MOST)
         staying = [(key, one) for key, one in ranked if key not in gone]
         return [*gone, *_too_many(staying, MOST_WITH_YOUNG, MOST_WITH_YOUNG)]
+
+    def least(self, count: int) -> list[Hashable]:
+        """The `count` that would go first."""
+        return [key for key, _ in self._ranked()[:count]]
+
+    def _ranked(self) -> list[tuple[Hashable, Connection]]:
+        return sorted(self._open.items(), key=lambda pair: (pair[1].known, pair[1].busy, pair[1].since))
 
 
 def _too_many(ranked: Sequence[tuple[Hashable, Connection]], most_of_one: int, most: int) -> dict[Hashable, None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import threading
 import traceback
@@ -29,6 +30,7 @@ from tflite_runtime_app.sinks.web.exchange import Answer, Request, as_json
 from tflite_runtime_app.sinks.web.site import Site
 
 TAKE_SECONDS = 20.0  # for a client to take an answer
+ACCEPTED_AT_ONCE = 8
 LOOK_EVERY = 0.1  # seconds between two looks at who must go, while somebody is connected
 
 
@@ -46,6 +48,10 @@ class Door(HTTPServerConnectionDelegate):
         self._somebody.set()
         if len(self._connections) > MOST_WITH_YOUNG:
             self._end(self._connections.surplus(self.loop.time()))
+
+    def make_room(self) -> None:
+        """The connections that matter least are gone."""
+        self._end(self._connections.least(ACCEPTED_AT_ONCE))
 
     def closed(self, stream: IOStream) -> None:
         """The connection is gone."""
@@ -79,6 +85,19 @@ class DoorServer(HTTPServer):
     """Tornado's server, which tells its Door of every connection that comes and goes."""
 
     request_callback: Door
+
+    def accept(self, listener: socket.socket) -> None:
+        """Some of those who wait at `listener` come in: few at a time, so that requests that are there are read in between."""
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                one, address = listener.accept()
+            except (BlockingIOError, ConnectionError):
+                return
+            except OSError:  # no file left for it: whoever waited longest makes room
+                self.request_callback.make_room()
+                return
+            chunk = self.conn_params.chunk_size
+            self.handle_stream(IOStream(one, max_buffer_size=self.max_buffer_size, read_chunk_size=chunk), address)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         self.request_callback.opened(stream, str(address[0]))

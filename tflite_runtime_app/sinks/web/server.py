@@ -89,11 +89,12 @@ class Server:
             idle_connection_timeout=HEAD_SECONDS,
             body_timeout=BODY_SECONDS,
         )
-        server.add_socket(self._listener)
+        self._loop.add_reader(self._listener, server.accept, self._listener)
         self._started.set()
         looking = asyncio.create_task(door.look())
         await self._stop.wait()
-        server.stop()
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
         looking.cancel()
         with suppress(TimeoutError):
             await asyncio.wait_for(server.close_all_connections(), CLOSE_SECONDS)

@@ -74,14 +74,11 @@ def test_close_ends_within_a_second_whatever_is_going_on():
         port = page.port
         idle = socket.create_connection(("127.0.0.1", port))  # a phone's connection that stays open
         half = socket.create_connection(("127.0.0.1", port))
-        half.sendall(b"POST /labels HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf of it")
+        own = b"POST /labels HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-Classify: page\r\n"
+        half.sendall(own + b"Content-Length: 100\r\n\r\nhalf of it")
         body = json.dumps({"text": "newt"}).encode()
         stuck = socket.create_connection(("127.0.0.1", port))
-        stuck.sendall(
-            b"POST /labels HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-Classify: page\r\n"
-            + f"Content-Length: {len(body)}\r\n\r\n".encode()
-            + body
-        )
+        stuck.sendall(own + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
         time.sleep(0.2)
         start = time.perf_counter()
         page.sink.close()
