@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.clone import ROOT
 from tests.tflite_runtime_app import tiny_bundle, tiny_text
-from tflite_runtime_app.admission.open import previous_path
+from tflite_runtime_app.admission.replacing import previous_path
 from tflite_runtime_app.cli import main
 from tflite_runtime_app.text.file import text_path
 

@@ -6,7 +6,8 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from tflite_runtime_app.admission.open import accepted_bundle, open_bundle, previous_path
+from tflite_runtime_app.admission.open import accepted_bundle, open_bundle
+from tflite_runtime_app.admission.replacing import previous_path, remove_leftovers
 from tflite_runtime_app.admission.signing import PublicKey, read_public_key
 from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.classifier import Classifier
@@ -43,6 +44,7 @@ class Setup:
     def opened(self) -> Bundle:
         """The bundle at FILE, or the last good one beside it, which is said. Raises BundleError or LabelError."""
         self.notifier.starting(TRIAL_SECONDS)
+        remove_leftovers(Path(self.arguments.file))
         bundle = open_bundle(self.arguments.file, self._key)
         tell(bundle.notice)
         return bundle

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.tflite_runtime_app import tiny_bundle
 from tests.tflite_runtime_app.admission.fuzz_mutants import sealed
 from tflite_runtime_app.admission import open as trusted
-from tflite_runtime_app.admission.open import accepted_labels, checked_bundle, checked_labels, open_bundle, previous_path
+from tflite_runtime_app.admission.open import accepted_labels, checked_bundle, checked_labels, open_bundle
+from tflite_runtime_app.admission.replacing import previous_path
 from tflite_runtime_app.admission.signing import message, read_public_key, signature_path
 from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes
