@@ -1,10 +1,13 @@
-"""Files that appear whole or not at all, and where the program remembers things."""
+"""Files that appear whole or not at all, and what the program remembers between two runs."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
+import secrets
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -59,14 +62,20 @@ def _kind(mode: int) -> str:
     return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no file")
 
 
+_NOWHERE = Path(os.devnull)  # nothing lies below it, and nothing can be put there
+_STALE = 3600.0  # seconds after which a half file belongs to nobody: no file here takes that long
+
+
 def write_atomically(path: str | os.PathLike[str], data: bytes, mode: int = 0o666) -> None:
     """The file at `path` holds `data`, whole or not at all. Raises OSError when it cannot be written; what lay there then stays.
 
-    It has `mode` less the process's umask from its first byte on: nobody else can have opened what is secret.
+    It has `mode` less the process's umask from its first byte on: nobody else can have opened what is secret. What a process that was
+    killed over the same file left behind an hour ago or more is gone afterwards.
     """
     path = Path(path)
     check_target(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # in the same folder: os.replace must not cross file systems
+    # In the same folder: os.replace must not cross file systems. Process ids come again, after a boot and in containers.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)
@@ -81,6 +90,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, mode: int = 0o66
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+    _remove_stale(path)
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
@@ -99,11 +109,56 @@ def check_target(path: str | os.PathLike[str]) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
 
 
+def _remove_stale(path: Path) -> None:
+    half = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]+\.tmp")
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if half.fullmatch(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE:
+                os.unlink(entry.path)
+
+
 def cache_folder(name: str) -> Path:
-    """$XDG_CACHE_HOME/clip-rescue/NAME, by default below ~/.cache; it need not be there."""
+    """$XDG_CACHE_HOME/clip-rescue/NAME, by default below ~/.cache; it need not be there, nor be of any use: see `recalled`.
+
+    Without a home it is a place where nothing can lie.
+    """
     given = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~")) / ".cache"
+    home = os.path.expanduser("~")  # "~" itself for a user whom the system does not know, as in containers
+    base = Path(given) if os.path.isabs(given) else Path(home) / ".cache" if os.path.isabs(home) else _NOWHERE
     return base / "clip-rescue" / name
+
+
+def recalled(path: Path) -> bytes | None:
+    """What `remember` put at `path` below a cache folder; None where there is nothing, and for whatever reason it cannot be had.
+
+    What belongs to another user, or lies where everybody may write, is nothing: whoever put it there could have a model let in, for
+    example. Never raises.
+    """
+    try:
+        if not _trusted(path.parent):
+            return None
+        with open_regular(path) as file:
+            return file.read() if os.fstat(file.fileno()).st_uid in (0, os.geteuid()) else None
+    except (OSError, ValueError):
+        return None
+
+
+def remember(path: Path, data: bytes, most: int) -> None:
+    """`recalled` gives `data` for `path`, and of its folder's files only the `most` newest are left; or nothing happens. Never raises."""
+    with suppress(OSError, ValueError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not _trusted(path.parent):
+            return
+        write_atomically(path, data)
+        files = sorted((file.stat().st_mtime_ns, file) for file in path.parent.iterdir() if not file.name.startswith("."))
+        for _, old in files[:-most]:
+            old.unlink()
+
+
+def _trusted(folder: Path) -> bool:
+    """Whether `folder` is a folder of this user's, or root's, that not everybody may write to. Raises OSError."""
+    found = os.stat(folder)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid in (0, os.geteuid()) and not found.st_mode & stat.S_IWOTH
 
 
 def is_file(word: str) -> bool:

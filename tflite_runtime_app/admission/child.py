@@ -22,7 +22,7 @@ from pathlib import Path
 from tflite_runtime_app.admission.budget import TRIAL_SECONDS
 from tflite_runtime_app.board import system_file
 from tflite_runtime_app.errors import AppError, BundleIncompatible
-from tflite_runtime_app.files import cache_folder
+from tflite_runtime_app.files import cache_folder, recalled, remember
 from tflite_runtime_app.inference.engine import installed_litert
 from tflite_runtime_app.version import __version__
 
@@ -60,11 +60,11 @@ def admit_once(trial: Trial, check: Callable[[], None], allowed: Allowed) -> Non
     can be started.
     """
     mark = cache_folder("admitted") / identity(trial.flatbuffer)
-    if mark.exists():
+    if recalled(mark) is not None:
         return
     check()
     _run(trial, allowed)
-    _remember(mark)
+    remember(mark, b"", REMEMBERED)
 
 
 def child_main(module: str, attempt: Callable[[Path, str | None], None], words: list[str] | None = None) -> int:
@@ -176,13 +176,3 @@ def _processor() -> str:
         if name.strip().lower() in ("flags", "features", "cpu part"):
             facts.setdefault(name.strip(), value.strip())
     return " ".join((platform.machine(), *(facts.values() or (platform.processor(),))))
-
-
-def _remember(mark: Path) -> None:
-    """`mark` exists and the oldest beyond REMEMBERED are gone; where nothing can be written, the next start tries the model again."""
-    with suppress(OSError):
-        mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        mark.touch()  # empty, so it is there whole or not at all
-        marks = sorted(mark.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-        for old in marks[REMEMBERED:]:
-            old.unlink()

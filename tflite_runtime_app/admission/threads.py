@@ -10,19 +10,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 
 from tflite_runtime_app.admission.child import identity
 from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.errors import InferenceError
-from tflite_runtime_app.files import cache_folder, write_atomically
+from tflite_runtime_app.files import cache_folder, recalled, remember
 from tflite_runtime_app.inference.cascade import Cascade, load_cascade
 from tflite_runtime_app.policies import Never
 
 IMAGES = 3
-VALID, ONE = "valid", "one"
+REMEMBERED = 64  # models; an entry is a word
+VALID, ONE = b"valid", b"one"
 
 
 def valid_threads(bundle: Bundle, wanted: int, load: Callable[[Bundle, int], Cascade] | None = None) -> tuple[int, str]:
@@ -36,12 +36,10 @@ def valid_threads(bundle: Bundle, wanted: int, load: Callable[[Bundle, int], Cas
     mark = (
         cache_folder("threads") / hashlib.sha256(f"{identity(bundle.manifest.flatbuffer_sha256)} {wanted}".encode()).hexdigest()
     )
-    found = _remembered(mark)
-    if not found:
+    found = recalled(mark)
+    if found not in (VALID, ONE):
         found = VALID if _agree(bundle, wanted, load or _load) else ONE
-        with suppress(OSError):
-            mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_atomically(mark, found.encode())
+        remember(mark, found, REMEMBERED)
     if found == VALID:
         return wanted, ""
     return 1, f"on {wanted} threads LiteRT computes something else here than on one; running on one thread"
@@ -67,11 +65,3 @@ def _digests(cascade: Cascade, images: np.ndarray) -> list[bytes]:  # type: igno
 
 def _load(bundle: Bundle, threads: int) -> Cascade:
     return load_cascade(bundle, threads, policy=Never())
-
-
-def _remembered(mark: Path) -> str:
-    try:
-        text = mark.read_text("ascii")
-    except (OSError, UnicodeDecodeError):
-        return ""
-    return text if text in (VALID, ONE) else ""

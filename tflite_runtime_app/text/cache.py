@@ -13,7 +13,7 @@ import numpy as np
 from tflite_runtime_app.bundle.digest import sha256_hex
 from tflite_runtime_app.bundle.labels import LabelBank, labels_to_bytes, read_labels
 from tflite_runtime_app.errors import LabelError
-from tflite_runtime_app.files import write_atomically
+from tflite_runtime_app.files import recalled, remember
 from tflite_runtime_app.text.tower import Vectors
 
 FORM = "1"  # another one when tokenizer or averaging change what a name's vector is
@@ -42,23 +42,16 @@ class LabelCache:
         kept = tuple(known)[-MOST_NAMES:]
         content = labels_to_bytes(LabelBank(np.stack([known[name] for name in kept]), kept, self._templates, self._space_id))
         self._vectors = known | dict(zip(kept, read_labels(content).vectors, strict=True))
-        self._write(content)
+        remember(self._path, content, MOST_FILES)
 
     def _read(self) -> dict[str, Vectors]:
+        content = recalled(self._path)
+        if content is None:
+            return {}
         try:
-            bank = read_labels(self._path)
+            bank = read_labels(content)
         except (LabelError, OSError):
             return {}
         if (bank.templates, bank.space_id) != (self._templates, self._space_id):
             return {}
         return dict(zip(bank.names, bank.vectors, strict=True))
-
-    def _write(self, content: bytes) -> None:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._path, content)
-            files = sorted(self._path.parent.glob("*.npz"), key=lambda file: file.stat().st_mtime)
-            for old in files[:-MOST_FILES]:
-                old.unlink()
-        except OSError:  # full, read-only, or no home at all: slower next time, nothing worse
-            return
