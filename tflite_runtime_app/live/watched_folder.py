@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from tflite_runtime_app.errors import SourceError
@@ -23,7 +24,7 @@ class WatchedFolder:
 
     A file counts as whole when its size and time stand still from one poll to the next. A folder that is gone (a share that was unmounted)
     is waited for. Of images that are not read here `tell` hears once a kind, and how many there were when all is over. Raises SourceError
-    when it is not there to begin with.
+    when it is not there to begin with, or cannot be read.
     """
 
     def __init__(
@@ -38,10 +39,13 @@ class WatchedFolder:
         self.word, self._tell = word, tell
         self._left_out: Counter[str] = Counter()  # of images that came and are not read here, by their suffix
         self._clock, self._sleep = clock, sleep
+        self._error = ""
         self._known = self._files()
+        if self._error:
+            raise SourceError(f"--watch {self._error}; give yourself the right to read it")
         self._growing: dict[str, _Seen] = {}
         self._ready: deque[str] = deque()
-        self._index, self._polled, self._error = 0, clock(), ""
+        self._index, self._polled = 0, clock()
         self._last: float | None = None
         self._open = True
 
@@ -99,10 +103,13 @@ class WatchedFolder:
     def _files(self) -> dict[str, _Seen]:
         found: dict[str, _Seen] = {}
         try:
-            for entry in os.scandir(self.word):
-                if (is_image(entry.name) or remedy(entry.name)) and entry.is_file():
-                    stat = entry.stat()
-                    found[entry.path] = (stat.st_size, stat.st_mtime_ns)
+            with os.scandir(self.word) as entries:
+                for entry in entries:
+                    # Of one entry nothing is known: it went away just now, or is a link that leads to itself. The others stand.
+                    with suppress(OSError):
+                        if (is_image(entry.name) or remedy(entry.name)) and entry.is_file():
+                            stat = entry.stat()
+                            found[entry.path] = (stat.st_size, stat.st_mtime_ns)
             self._error = ""
         except OSError as error:
             self._error = f"{self.word}: {error.strerror}"

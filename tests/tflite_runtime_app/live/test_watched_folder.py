@@ -78,6 +78,38 @@ def test_a_folder_that_never_was_is_refused(tmp_path):
         WatchedFolder(str(tmp_path / "absent"))
 
 
+def test_a_folder_that_cannot_be_read_is_told_at_once(place, monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(SourceError, match=r"--watch .*inbox: Permission denied; give yourself the right"):
+        WatchedFolder(str(place))
+
+
+def test_links_that_lead_nowhere_or_to_themselves_hide_nothing(watched, place, picture):
+    (place / "a-loop.png").symlink_to("a-loop.png")
+    (place / "b-one.png").symlink_to("b-other.png")
+    (place / "b-other.png").symlink_to("b-one.png")
+    (place / "c-nowhere.png").symlink_to("nothing")
+    (place / "d-folder.png").symlink_to(".")
+    for name in ("A.png", "bb.png", "z.png"):
+        (place / name).write_bytes(picture.read_bytes())
+    frames = [watched.next(5) for _ in range(4)]
+    assert [frame and os.path.basename(frame.source) for frame in frames] == ["A.png", "bb.png", "z.png", None]
+    assert watched.health().state == "live"
+    assert watched.health().error == ""
+
+
+def test_a_folder_with_a_link_to_itself_from_the_beginning_is_watched(place, picture):
+    (place / "a-loop.png").symlink_to("a-loop.png")
+    clock = Time()
+    watched = WatchedFolder(str(place), clock, clock.sleep)
+    (place / "new.png").write_bytes(picture.read_bytes())
+    assert os.path.basename(watched.next(5).source) == "new.png"
+    assert watched.next(5) is None, "what lay there before is known still"
+
+
 def test_after_the_end_nothing_comes(watched, place, picture):
     watched.close()
     (place / "new.png").write_bytes(picture.read_bytes())
