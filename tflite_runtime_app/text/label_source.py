@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from tflite_runtime_app.text.label_list import label_reader, typed_labels
 from tflite_runtime_app.text.vectors import VectorMaker
 
 MATRIX = ".npz"
+# What a board of 512 MB has room for, whatever somebody types or puts there. Labels: as many as the cache holds; bytes: of the files.
+MOST_LABELS, MOST_TEXT, MOST_MATRIX = 10_000, 2 << 20, 48 << 20
 
 
 class LabelSource:
@@ -82,6 +85,8 @@ class LabelSource:
 
     def change(self, text: str) -> LabelBank:
         """The labels that `text` names, separated by commas or lines; they hold until the files change or another text comes."""
+        if len(text.encode(errors="replace")) > MOST_TEXT:
+            raise LabelError(f"expected at most {MOST_TEXT >> 20} MB of labels, found {len(text)} characters; give fewer")
         names = typed_labels(text, "the list").names
         with self._lock:
             bank = self._of_names(names)
@@ -91,7 +96,11 @@ class LabelSource:
     def _read(self) -> LabelBank:
         if self._labels is None:
             return self._own()
-        return self._matrix(self._labels) if self._list is None else self._of_names(self._list().names)
+        if self._list is None:
+            return self._matrix(self._labels)
+        if is_file(self._labels):
+            _check_size(self._labels, MOST_TEXT, "take fewer labels")
+        return self._of_names(self._list().names)
 
     def _own(self) -> LabelBank:
         bundle = self._bundle
@@ -103,13 +112,26 @@ class LabelSource:
         return bundle.labels
 
     def _matrix(self, path: str) -> LabelBank:
+        _check_size(path, MOST_MATRIX, "make one of fewer labels with: convert labels")
         bank = accepted_labels(path, self._key)
         check_space(bank, self._bundle.manifest)
         return bank
 
     def _of_names(self, names: Sequence[str]) -> LabelBank:
+        if len(names) > MOST_LABELS:
+            raise LabelError(f"expected at most {MOST_LABELS} labels, found {len(names)}; give fewer")
         banks = [None if self._bank is None else self._matrix(self._bank), self._bundle.labels]
         return self._maker.bank(names, [bank for bank in banks if bank is not None])
+
+
+def _check_size(path: str, most: int, remedy: str) -> None:
+    """Returns when the file has at most `most` bytes, or cannot be asked: whoever reads it says why."""
+    try:
+        size = os.stat(path).st_size
+    except OSError:
+        return
+    if size > most:
+        raise LabelError(f"{path}: expected at most {most >> 20} MB, found {size / (1 << 20):.0f}; {remedy}")
 
 
 class _Reading:
