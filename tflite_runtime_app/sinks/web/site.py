@@ -150,7 +150,7 @@ class Site:
         except AppError as error:
             return as_json({"error": " ".join(str(error).split())}, 422)
         except Exception as error:  # whatever it is, it came from the loop's side, and the page must say something
-            return as_json({"error": f"internal error: {type(error).__name__}: {error}"}, 500)
+            return as_json({"error": f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"}, 500)
 
     def _changed(self, body: bytes) -> str:
         text = label_text(body)

@@ -10,7 +10,8 @@ from PIL import Image
 
 from tests.tflite_runtime_app.sinks.web import web_client
 from tests.tflite_runtime_app.sinks.web.web_client import served
-from tflite_runtime_app.errors import AppError
+from tflite_runtime_app.errors import AppError, BundleIncompatible, LabelError
+from tflite_runtime_app.live.control import Busy
 from tflite_runtime_app.sinks.base import Failure
 
 ASSETS = ("page.html", "style.css", "app.js", "view.js", "chart.js", "labels.js", "icon.svg")
@@ -96,15 +97,21 @@ def test_nobody_who_looks_means_no_work(monkeypatch):
         assert page.get("/state.json").json()["frames"] == 2000
 
 
-def test_what_the_loop_says_is_told_in_one_line():
+def test_what_the_loop_says_is_told_in_one_line_and_the_old_labels_stay():
+    errors = {"known": AppError, "labels": LabelError, "busy": Busy, "bundle": BundleIncompatible, "bug": ZeroDivisionError}
+
     def change(text: str) -> str:
-        raise {"known": AppError, "bug": ZeroDivisionError}[text]("expected a word, found none")
+        raise errors[text]("expected a word,\nfound none")
 
     with served(change) as page:
-        known, bug = page.post("known"), page.post("bug")
-    assert (known.status, known.json()) == (422, {"error": "expected a word, found none"})
+        replies = {text: page.post(text) for text in errors}
+        assert page.get("/labels").json()["names"] == list(web_client.NAMES)
+        assert page.get("/state.json").status == 200
+    bug = replies.pop("bug")
+    assert {reply.status for reply in replies.values()} == {422}
+    assert {reply.json()["error"] for reply in replies.values()} == {"expected a word, found none"}
     assert bug.status == 500
-    assert bug.json()["error"].startswith("internal error: ZeroDivisionError")
+    assert bug.json()["error"] == "internal error: ZeroDivisionError: expected a word, found none"
 
 
 def test_changes_are_few_at_a_time_and_one_at_once():
