@@ -68,6 +68,6 @@ def test_nobody_hears_of_them(bundle_path, tmp_path):
     shown = f"http://***@{address}?token=***"
     assert json.loads(answers.splitlines()[0])["source"] == json.loads(state)["answer"]["source"] == shown
     names = [path.name for path in (tmp_path / "shots").iterdir()]
-    for place in (*lines, state, rest, answers, str(broker.messages), str(names)):
+    for place in (*lines, page, state, rest, answers, str(broker.messages), str(names)):
         for secret in SECRETS.values():
             assert secret not in place

@@ -15,6 +15,7 @@ from tflite_runtime_app.sinks.line import LineSink
 from tflite_runtime_app.sinks.snapshots import SnapshotSink, parse_budget
 from tflite_runtime_app.sinks.stats import StatsSink
 from tflite_runtime_app.sinks.table import CsvSink
+from tflite_runtime_app.sources.address import shown
 
 
 def sinks_of(arguments: argparse.Namespace, classifier: Classifier, change_labels: Callable[[str], str] | None) -> list[Sink]:
@@ -48,7 +49,8 @@ def sinks_of(arguments: argparse.Namespace, classifier: Classifier, change_label
                 blocks,
             )
             sinks.append(page)
-            tell(page.url)
+            # The journal keeps what is told: a token made for this run has to be shown, one that was given is known.
+            tell(page.url if arguments.token is None else f"the page, with the token that was given: {shown(page.url)}")
         if arguments.stats:
             sinks.append(StatsSink(sys.stderr))
     except BaseException:
