@@ -42,7 +42,15 @@ MACS = Range(0, 1e15)
 SCALE, CODE = Range(1e-20, 1e20), Range(-128, 127)  # beyond, products and ratios of scales leave float32
 ANY = Range(-1e15, 1e15)  # of numbers that are shown and never computed with
 TEXT = 200  # characters of a text
-OFTEN_EMPTY = frozenset({"manifest.calibration.labels", "manifest.flatbuffer_sha256", "text.flatbuffer_sha256"})
+OFTEN_EMPTY = frozenset(
+    {
+        "manifest.calibration.digest",
+        "manifest.calibration.labels",
+        "manifest.calibration.observer",
+        "manifest.flatbuffer_sha256",
+        "text.flatbuffer_sha256",
+    }
+)
 
 # A path is written without the numbers in it: [] for a place in a list, N for a number in a name, * for the names that stand nowhere else.
 _BUNDLE = {

@@ -414,7 +414,7 @@ def test_cold_start_is_measured_in_processes_of_their_own(measured):
 
 
 def test_a_cold_start_that_fails_tells_what_classify_said(tiny, tmp_path):
-    with pytest.raises(ConvertError, match=r"exit code 3: classify: .*no such file"):
+    with pytest.raises(ConvertError, match=r"exit code 3; it said last: classify: .*no such file"):
         cold.cold_start(tmp_path / "none.tflite", tiny.pictures / "0.png", 1, starts=1)
 
 

@@ -134,7 +134,7 @@ def test_a_conversion_that_the_system_kills_says_so(plain, monkeypatch, tmp_path
     monkeypatch.setattr(sys, "executable", str(tmp_path / "killed"))
     Path(sys.executable).write_text("#!/bin/sh\nkill -9 $$\n")
     Path(sys.executable).chmod(0o755)
-    with pytest.raises(EmitError, match=r"stage 0 was killed.*memory"):
+    with pytest.raises(EmitError, match=r"stage 0 cannot be converted: its process was killed.*memory"):
         export.stages_to_float_tflite(plain.stages, Silent())
 
 

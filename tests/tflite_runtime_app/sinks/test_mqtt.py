@@ -237,6 +237,15 @@ def test_two_sources_of_one_board_throw_nobody_out_and_share_no_topic(broker):
         sink.close()
 
 
+def test_a_connection_that_goes_while_the_sink_closes_is_no_error(broker, monkeypatch):
+    sink = sink_for(broker)
+    assert broker.wait(lambda: available(broker))
+    sink._client.socket().shutdown(socket.SHUT_RDWR)
+    assert broker.wait(lambda: not sink._client.is_connected())
+    monkeypatch.setattr(sink._client, "is_connected", lambda: True)
+    sink.close()
+
+
 def test_the_same_source_twice_is_two_publishers_with_their_own_availability(broker):
     first, second = sink_for(broker), sink_for(broker)
     assert broker.wait(lambda: len(set(available(broker))) == 2)

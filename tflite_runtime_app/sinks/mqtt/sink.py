@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -106,7 +107,8 @@ class MqttSink(Sink):
         """The broker hears "offline" if it is there; nobody waits for one that is not."""
         self._news.ended()
         if self._client.is_connected():
-            self._client.publish(self._publisher.available, "offline", retain=True).wait_for_publish(0.3)
+            with suppress(RuntimeError, ValueError):  # the connection went between the two lines: the broker's will says it
+                self._client.publish(self._publisher.available, "offline", retain=True).wait_for_publish(0.3)
             self._client.disconnect()
         # paho's thread may be in the middle of waiting for a broker; it is asked to stop, and nobody waits for it long.
         stopping = threading.Thread(target=self._client.loop_stop, daemon=True)
