@@ -471,7 +471,7 @@ def main(arguments: list[str] | None = None) -> int:
         code = UsageError.exit_code if isinstance(error, FileNotFoundError) else 1
         return _report(edge.refused_by_the_system(error) or internal, code, debug)
     finally:
-        edge.drop_stdout()
+        edge.drop_streams()
 
 
 def _report(message: str, code: int, debug: bool) -> int:

@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         internal = f"internal error: {type(error).__name__}: {error}; run it again with --debug"
         return _report(edge.refused_by_the_system(error) or internal, EXIT_FAILED, debug)
     finally:
-        edge.drop_stdout()
+        edge.drop_streams()
 
 
 def _run(words: list[str]) -> int:

@@ -74,15 +74,16 @@ def flush_stdout() -> None:
         sys.stdout.flush()
 
 
-def drop_stdout() -> None:
+def drop_streams() -> None:
     """What is still buffered goes out, or nowhere: Python's own flush at exit finds nothing to complain of."""
-    try:
-        flush_stdout()
-    except (OSError, ValueError):
-        with contextlib.suppress(OSError, ValueError):  # a captured stdout has no file number, and no pipe either
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, sys.stdout.fileno())
-            os.close(null)
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):  # a captured stream has no file number, and no pipe either
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, stream.fileno())
+                os.close(null)
 
 
 def say(line: str) -> None:
