@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tflite_runtime_app.admission.budget import TRIAL_SECONDS
 from tflite_runtime_app.board import system_file
-from tflite_runtime_app.errors import AppError, BundleIncompatible
+from tflite_runtime_app.errors import AppError, BundleIncompatible, in_one_line
 from tflite_runtime_app.files import cache_folder, recalled, remember
 from tflite_runtime_app.inference.engine import installed_litert
 from tflite_runtime_app.version import __version__
@@ -140,8 +140,8 @@ def _run(trial: Trial, allowed: Allowed) -> None:
 
 
 def _why(code: int, said: str, memory: int, remedy: str) -> str:
-    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
-    last = "".join(letter if letter.isprintable() else "?" for letter in lines[-1]) if lines else "nothing"
+    lines = [line for line in said.splitlines() if line.strip()]
+    last = in_one_line(lines[-1]) if lines else "nothing"
     if code == _REFUSED:
         return f"the model was tried and refused: {last}"
     if code == _SHORT_OF_MEMORY:

@@ -91,10 +91,7 @@ def _gather(node: Node) -> Shape:
     table = node.input(0)
     require(table.type in (FLOAT32, FLOAT16) and len(table.shape) == 2, "input 0 should be a table of float32 or float16")
     require(node.options.axis == 0 and node.options.batch_dims == 0, "rows should be gathered, nothing else")
-    assert isinstance(node, FloatNode)
-    places = node.indices(1, table.shape[0]).shape
-    require(len(places) == 1, f"indices should be a list, have shape {places}")
-    return (*places, table.shape[1])
+    return _rows(node, 1, table.shape)
 
 
 def _embedding_lookup(node: Node) -> Shape:
@@ -102,10 +99,15 @@ def _embedding_lookup(node: Node) -> Shape:
     table = node.input(1)
     fits = table.type == INT8 and table.values is not None and len(table.shape) == 2
     require(fits, "input 1 should be a constant int8 table with a scale for each row")
+    return _rows(node, 0, table.shape)
+
+
+def _rows(node: Node, number: int, table: Shape) -> Shape:
+    """The rows of `table` that the list at input `number` names."""
     assert isinstance(node, FloatNode)
-    places = node.indices(0, table.shape[0]).shape
+    places = node.indices(number, table[0]).shape
     require(len(places) == 1, f"indices should be a list, have shape {places}")
-    return (*places, table.shape[1])
+    return (*places, table[1])
 
 
 def _dequantize(node: Node) -> Shape:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible
+from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible, in_one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ TEXT_TOWER = Table(_TEXT_TOWER, "make the text tower again with: convert text BU
 def check_number(table: Table, where: str, value: float) -> None:
     """Returns when the number that stands at `where` lies in its range; raises BundleIncompatible."""
     valid = _range(table, where)
-    _require(table, valid.holds(value), f"{_shown(where)} should be {valid}, found {value!r:.30}")
+    _require(table, valid.holds(value), f"{in_one_line(where, TEXT)} should be {valid}, found {value!r:.30}")
 
 
 def check_size(table: Table, where: str, size: int) -> None:
@@ -131,7 +131,9 @@ def check_text(table: Table, where: str, value: str) -> None:
     least = 0 if where in OFTEN_EMPTY else 1
     valid = least <= len(value) <= TEXT and value.isprintable()
     _require(
-        table, valid, f"{_shown(where)} should be a line of {least} to {TEXT} characters, found {value!r:.40} of {len(value)}"
+        table,
+        valid,
+        f"{in_one_line(where, TEXT)} should be a line of {least} to {TEXT} characters, found {value!r:.40} of {len(value)}",
     )
 
 
@@ -143,11 +145,6 @@ def _range(table: Table, where: str) -> Range:
     if found is None:
         raise KeyError(f"the table of ranges says nothing of {path}")
     return found
-
-
-def _shown(where: str) -> str:
-    """A path may hold a name of the file's own."""
-    return "".join(letter if letter.isprintable() else "?" for letter in where)[:TEXT]
 
 
 def _require(table: Table, condition: bool, finding: str) -> None:

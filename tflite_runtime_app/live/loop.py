@@ -24,9 +24,7 @@ from tflite_runtime_app.sources.feed import Feed
 WAIT = 0.2  # seconds for a frame; wishes from other threads wait no longer than that
 STATUS_EVERY = 1.0
 THROTTLED_EVERY = 10.0  # asking takes a process of its own
-MOST_IN_A_ROW = (
-    5  # frames that the model may fail on with no answer between: more is no odd frame, but a model that does not do here
-)
+MOST_IN_A_ROW = 5  # frames that the model may fail on with no answer between: more are no odd frames, the model does not do here
 
 Previous = Callable[[], tuple[Classifier, str]]  # the last good model with its labels, and its notice; raises AppError for none
 

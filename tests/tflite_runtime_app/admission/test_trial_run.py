@@ -156,7 +156,7 @@ def test_a_hang_ends_with_the_time_limit(bundle, stand_in, tmp_path):
         ("os.kill(os.getpid(), signal.SIGBUS)", "crashed the process that tried it .SIGBUS"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "was killed"),
         ("os.kill(os.getpid(), signal.SIGXCPU)", "processor time"),
-        ("print('first', file=sys.stderr); print('a\\tb\\x1b[31m', file=sys.stderr); sys.exit(3)", r"refused: a b\?\[31m$"),
+        ("print('first', file=sys.stderr); print('a\\tb\\x1b[31m', file=sys.stderr); sys.exit(3)", "refused: a b$"),
         ("os.write(2, b'\\xff\\xfe' * 100_000); sys.exit(7)", "ended with 7"),
         ("sys.exit(7)", "ended with 7: nothing"),
     ],
