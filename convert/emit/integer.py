@@ -22,6 +22,7 @@ from convert.passes import (
     norm_floor,
     squared_length,
     two_ranges,
+    two_term_probabilities,
     two_term_stream,
 )
 from convert.passes.state import Fired, GraphState, Pass
@@ -36,6 +37,7 @@ PASSES = (
     Pass("two-ranges", two_ranges.apply),
     Pass("norm-floor", norm_floor.apply),
     Pass("quantize", quantize.apply),  # float before, integers from here on
+    Pass("two-term-probabilities", two_term_probabilities.apply),
     Pass("int16-stream", int16_stream.apply),
     Pass("bias-correction", bias_correction.apply),
     Pass("gelu-form", gelu_form.apply),

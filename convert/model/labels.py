@@ -12,12 +12,13 @@ from convert.model.load import ClipModel
 from convert.support.errors import ModelError, UsageError
 from convert.support.label_option import as_usage_error, labels_of_option, read_labels_of
 from convert.support.progress import Progress
-from tflite_runtime_app.bundle.labels import LabelBank, unprintable
+from tflite_runtime_app.bundle.labels import LabelBank, read_labels, unprintable
 from tflite_runtime_app.text.label_list import LabelList
 from tflite_runtime_app.text.text_lines import read_lines
 
 BATCH = 256
 TEMPLATES = "templates.txt"  # in a model folder
+VECTORS = "labels.npz"  # in a model folder without a text tower
 
 
 def named_places(labels: LabelList, folders: Sequence[str], progress: Progress) -> list[int]:
@@ -86,11 +87,31 @@ def parse_templates(path: Path) -> tuple[str, ...]:
 
 
 def embed_labels(labels: LabelList, model: ClipModel) -> LabelBank:
-    """The label matrix, in the model's own templates. Raises ModelError for a model without a text tower's weights."""
+    """The label matrix, in the model's own templates; for a model without a text tower's weights, from its folder's labels.npz.
+
+    Raises ModelError where there is neither, UsageError for a label that the folder has no vector for.
+    """
+    if not model.text and model.folder is not None and (model.folder / VECTORS).is_file():
+        return _known_vectors(labels, model.folder / VECTORS, model.space_id)
     refuse_without_text(model)
     templates = read_templates(model)
     vectors = text_vectors(model.module, model.tokenizer, labels.names, templates).numpy()
     return LabelBank(vectors, labels.names, templates, model.space_id)
+
+
+def _known_vectors(labels: LabelList, file: Path, space_id: str) -> LabelBank:
+    """The rows of these labels in a model folder's own label matrix, as a classifier has it."""
+    with as_usage_error():
+        bank = read_labels(file)
+    if bank.space_id != space_id:
+        raise ModelError(f"{file} was made for space {bank.space_id:.12}, the weights beside it are space {space_id:.12}")
+    place = {name: row for row, name in enumerate(bank.names)}
+    unknown = next((name for name in labels.names if name not in place), None)
+    if unknown is not None:
+        raise UsageError(
+            f"no vector for the label {unknown!r}: the model has no text tower, and {file} knows {len(place)} names; choose among these"
+        )
+    return LabelBank(bank.vectors[[place[name] for name in labels.names]], labels.names, bank.templates, space_id)
 
 
 def refuse_without_text(model: ClipModel) -> None:

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.ranges import Grid
-from convert.passes.editing import Editor
+from convert.passes.integer_editing import IntegerEditor, positive
 from convert.passes.state import GraphState
-from convert.tflite.flatbuffer import operator_name, prune, read_model, schema, text, write_model
+from convert.tflite.flatbuffer import operator_name, prune, read_model, text, write_model
 
 FORMS = ("sigmoid", "cubic")
 CHOSEN = "cubic"
@@ -72,12 +72,8 @@ def undone(content: bytes) -> bytes | None:
     return write_model(model) if found else None
 
 
-class _Integer(Editor):
-    """One subgraph of int8 tensors; what it adds lies on a grid at once."""
-
-    def __init__(self, model: Any, graph: Any, roles: dict[str, str], grids: dict[str, Grid]) -> None:
-        super().__init__(model, graph, roles)
-        self.grids = grids
+class _Integer(IntegerEditor):
+    """One subgraph whose GELU takes another form."""
 
     def formed(self, x: int, output: int, form: str) -> None:
         """`output` = GELU(x) in that form; the last product's operands are x and the sigmoid, in this order."""
@@ -86,57 +82,25 @@ class _Integer(Editor):
         role = self.role(output)
         if form == "sigmoid":
             # Its codes are those of x: the step is multiplied, not the numbers.
-            slope = self._made(f"{role}_slope", x, Grid(float(np.float32(scale * SLOPE)), zero_point))
-            self.add("MUL", [x, self._number(f"{role}_slope_factor", SLOPE)], slope)
+            slope = self.made(f"{role}_slope", x, Grid(float(np.float32(scale * SLOPE)), zero_point))
+            self.add("MUL", [x, self.number(f"{role}_slope_factor", SLOPE)], slope)
         else:
             slope = self._cubic(x, role, scale, zero_point)
-        gate = self.single("LOGISTIC", [slope], self._made(f"{role}_gate", x, Grid(1 / 256, -128)))
+        gate = self.single("LOGISTIC", [slope], self.made(f"{role}_gate", x, Grid(1 / 256, -128)))
         self.add("MUL", [x, gate], output)
-
-    def single(self, kind: str, inputs: list[int], output: int) -> int:
-        """An operator of one input; gives its output."""
-        made = schema.OperatorT()
-        made.opcodeIndex, made.inputs, made.outputs = self._code(kind), inputs, [output]
-        if kind == "GELU":
-            made.builtinOptionsType, made.builtinOptions = schema.BuiltinOptions.GeluOptions, schema.GeluOptionsT()
-        self.operators.append(made)
-        return output
 
     def _cubic(self, x: int, role: str, scale: float, zero_point: int) -> int:
         """x (LINEAR + CUBE x^2)."""
         end = min((scale * max(127 - zero_point, 128 + zero_point)) ** 2, LARGEST_SQUARE)
         factor = LINEAR + CUBE * end
-        square = self._made(f"{role}_square", x, _positive(end))
-        cube = self._made(f"{role}_cube", x, _positive(CUBE * end))
-        both = self._made(f"{role}_factor", x, _positive(factor))
-        slope = self._made(f"{role}_slope", x, Grid(float(np.float32(LAST / 127)), 0))
+        square = self.made(f"{role}_square", x, positive(end))
+        cube = self.made(f"{role}_cube", x, positive(CUBE * end))
+        both = self.made(f"{role}_factor", x, positive(factor))
+        slope = self.made(f"{role}_slope", x, Grid(float(np.float32(LAST / 127)), 0))
         self.add("MUL", [x, x], square)
-        self.add("MUL", [square, self._number(f"{role}_cube_factor", CUBE)], cube)
-        self.add("ADD", [cube, self._number(f"{role}_linear_factor", LINEAR)], both)
+        self.add("MUL", [square, self.number(f"{role}_cube_factor", CUBE)], cube)
+        self.add("ADD", [cube, self.number(f"{role}_linear_factor", LINEAR)], both)
         return self.add("MUL", [x, both], slope)
-
-    def _made(self, role: str, like: int, grid: Grid) -> int:
-        made = self.tensor(role, like)
-        self._on(made, role, grid)
-        return made
-
-    def _number(self, role: str, value: float) -> int:
-        """A positive constant of one element: the highest code of a grid of its own."""
-        codes: NDArray[np.int8] = np.full((1,), 127, np.int8)
-        made = self.constant(role, codes, role=role)
-        self._on(made, role, Grid(float(np.float32(value / 127)), 0))
-        return made
-
-    def _on(self, index: int, role: str, grid: Grid) -> None:
-        tensor, quantization = self.graph.tensors[index], schema.QuantizationParametersT()
-        quantization.scale, quantization.zeroPoint = [grid.scale], [grid.zero_point]
-        tensor.type, tensor.quantization = schema.TensorType.INT8, quantization
-        self.grids[role] = grid
-
-
-def _positive(end: float) -> Grid:
-    """The grid of 0 .. end."""
-    return Grid(float(np.float32(end / 255)), -128)
 
 
 def largest_error(form: str, x: NDArray[np.float64]) -> float:

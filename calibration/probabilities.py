@@ -1,0 +1,70 @@
+"""Grids of attention's probabilities in two int8 terms (`convert/passes/two_term_probabilities.py` says how they are made).
+
+TensorFlow Lite's SOFTMAX puts every probability on steps of 1/256. Over many tokens most of them are a step or less: with 197 tokens an even
+row holds 1.3 steps each. Here p = low + high: low = min(p, 1/9) on steps of 1/2295, high what is above that, on steps of 1/255. Nine is odd, so the grids nest:
+whatever rounds to a coarse step lies less than half a step from it on the fine grid too, and high is zero wherever low is not full.
+
+p is exp(s - max s - L) with L = log sum exp(s - max s), and L is made of factors, each of which an int8 grid holds well: with base = T^(1/3),
+
+    L = sum over k = 0, 1, 2 of  log min(max(S / base^k, 1), base),    S between 1 and T
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.ranges import Grid
+
+RATIO = 9  # of the two steps
+FACTORS = 3
+LEAST = 9.5  # exp(-LEAST) is a sixth of low's step; what is below it is zero in any case
+ATTENTION = re.compile(r"(block_\d+)/softmax")
+
+
+def base_of(tokens: int) -> float:
+    """What a factor of the sum is at most."""
+    return float(tokens ** (1 / FACTORS))
+
+
+def shares(tokens: int) -> NDArray[np.float64]:
+    """What the sum is multiplied by for each factor."""
+    return base_of(tokens) ** -np.arange(FACTORS, dtype=np.float64)
+
+
+def with_two_terms(grids: Mapping[str, Grid], tokens: int) -> dict[str, Grid]:
+    """All grids, with those that the blocks' attention needs for probabilities in two terms."""
+    return {**grids, **{name: grid for role in grids if ATTENTION.fullmatch(role) for name, grid in _of(role, grids, tokens)}}
+
+
+def in_two_terms(grids: Mapping[str, Grid], block: str) -> bool:
+    """Whether the block's probabilities have two terms."""
+    return f"{block}/probability_low" in grids
+
+
+def _of(role: str, grids: Mapping[str, Grid], tokens: int) -> list[tuple[str, Grid]]:
+    block = role.removesuffix("/softmax")
+    scores = grids.get(f"{block}/scores_scaled") or grids[f"{block}/scores"]
+    base = base_of(tokens)
+    return [
+        (f"{block}/row_largest", scores),
+        (f"{block}/below_largest", Grid(scores.scale, 127)),
+        (f"{block}/exponential", _positive(1.0)),
+        (f"{block}/sum_factors", _positive(base)),
+        (f"{block}/log_factors", _positive(math.log(base))),
+        (f"{block}/log_sum", _positive(math.log(tokens))),
+        (f"{block}/log_probability", Grid(float(np.float32(LEAST / 255)), 127)),
+        (f"{block}/probability", _positive(1.0)),
+        (f"{block}/probability_low", _positive(1 / RATIO)),
+        (f"{block}/probability_high", _positive(1.0)),
+        (f"{block}/mixed_low", grids[f"{block}/mixed"]),
+        (f"{block}/mixed_high", grids[f"{block}/mixed"]),
+    ]
+
+
+def _positive(end: float) -> Grid:
+    return Grid(float(np.float32(end / 255)), -128)
