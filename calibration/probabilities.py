@@ -23,6 +23,7 @@ from calibration.ranges import Grid
 RATIO = 9  # of the two steps
 FACTORS = 3
 LEAST = 9.5  # exp(-LEAST) is a sixth of low's step; what is below it is zero in any case
+LOG_PROBABILITY = Grid(float(np.float32(LEAST / 255)), 127)
 ATTENTION = re.compile(r"(block_\d+)/softmax")
 
 
@@ -53,18 +54,19 @@ def _of(role: str, grids: Mapping[str, Grid], tokens: int) -> list[tuple[str, Gr
     return [
         (f"{block}/row_largest", scores),
         (f"{block}/below_largest", Grid(scores.scale, 127)),
-        (f"{block}/exponential", _positive(1.0)),
-        (f"{block}/sum_factors", _positive(base)),
-        (f"{block}/log_factors", _positive(math.log(base))),
-        (f"{block}/log_sum", _positive(math.log(tokens))),
-        (f"{block}/log_probability", Grid(float(np.float32(LEAST / 255)), 127)),
-        (f"{block}/probability", _positive(1.0)),
-        (f"{block}/probability_low", _positive(1 / RATIO)),
-        (f"{block}/probability_high", _positive(1.0)),
+        (f"{block}/exponential", positive(1.0)),
+        (f"{block}/sum_factors", positive(base)),
+        (f"{block}/log_factors", positive(math.log(base))),
+        (f"{block}/log_sum", positive(math.log(tokens))),
+        (f"{block}/log_probability", LOG_PROBABILITY),
+        (f"{block}/probability", positive(1.0)),
+        (f"{block}/probability_low", positive(1 / RATIO)),
+        (f"{block}/probability_high", positive(1.0)),
         (f"{block}/mixed_low", grids[f"{block}/mixed"]),
         (f"{block}/mixed_high", grids[f"{block}/mixed"]),
     ]
 
 
-def _positive(end: float) -> Grid:
+def positive(end: float) -> Grid:
+    """The grid of 0 .. end."""
     return Grid(float(np.float32(end / 255)), -128)

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.probabilities import positive
 from calibration.ranges import Grid
-from convert.passes.integer_editing import IntegerEditor, positive
+from convert.passes.integer_editing import IntegerEditor
 from convert.passes.state import GraphState
 from convert.tflite.flatbuffer import operator_name, prune, read_model, text, write_model
 

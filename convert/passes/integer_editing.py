@@ -66,8 +66,3 @@ class IntegerEditor(Editor):
         quantization.scale, quantization.zeroPoint = [grid.scale], [grid.zero_point]
         tensor.type, tensor.quantization = schema.TensorType.INT8, quantization
         self.grids[role] = grid
-
-
-def positive(end: float) -> Grid:
-    """The grid of 0 .. end."""
-    return Grid(float(np.float32(end / 255)), -128)

@@ -7,6 +7,7 @@ noise is compared with the file's in the tests. It runs a batch of images in the
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from calibration.probabilities import ATTENTION, LOG_PROBABILITY, RATIO, base_of, in_two_terms, positive, shares
 from calibration.ranges import Grid, kind
 from calibration.rounding import steps
 from convert.model.tower import Block, Head, Linear, Tower
@@ -100,12 +102,33 @@ def quantizing_tap(grids: Mapping[str, Grid], chosen: Chosen = everything) -> Ca
         grid = grids.get(role)
         if grid is None or not chosen(role):
             return None
+        if ATTENTION.fullmatch(role) and in_two_terms(grids, role.removesuffix("/softmax")):
+            return probabilities_on_grids(x)
         fine = grids.get(f"{role.removesuffix('_eps')}_fine") if kind(role) in ("energy", "energy_eps") else None
         if fine is not None:
             return torch.where(x < fine.maximum, on_grid(x, fine).clamp_min(fine.scale), on_grid(x, grid))
         return on_grid(x, grid).clamp_min(grid.scale) if kind(role) in ("variance_eps", "energy_eps") else on_grid(x, grid)
 
     return tap
+
+
+def probabilities_on_grids(p: Tensor) -> Tensor:
+    """Probabilities [..., T] as two int8 terms hold them, rounded wherever the file rounds between a row's scores and its two terms."""
+    tokens = p.shape[-1]
+    largest, base = p.amax(-1, keepdim=True), base_of(tokens)
+    relative = p / largest
+    total = on_grid(relative, positive(1.0)).sum(-1, keepdim=True)
+    factors = on_grid(total * torch.from_numpy(shares(tokens)).to(p.dtype), positive(base))
+    logarithms = on_grid(torch.log(factors.clamp_min(1.0)), positive(math.log(base)))
+    logarithm = on_grid(logarithms.sum(-1, keepdim=True), positive(math.log(tokens)))
+    rounded = torch.exp(on_grid(torch.log(relative.clamp_min(1e-30)) - logarithm, LOG_PROBABILITY))
+    return on_two_grids(rounded, positive(1.0), positive(1 / RATIO))
+
+
+def on_two_grids(x: Tensor, coarse: Grid, fine: Grid) -> Tensor:
+    """x in two terms: what fits on the finer grid, and on the coarser what does not."""
+    low = on_grid(x, fine)
+    return low + on_grid(on_grid(x, coarse) - low, coarse)
 
 
 def run(stages: Sequence[Stage], batches: Iterable[Tensor], tap: Callable[[str, Tensor], Tensor | None] | None) -> Tensor:
