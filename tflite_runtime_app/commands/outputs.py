@@ -60,6 +60,11 @@ def sinks_of(arguments: argparse.Namespace, classifier: Classifier, change_label
     return sinks
 
 
+def wants_images(arguments: argparse.Namespace) -> bool:
+    """Whether one of the sinks shows or keeps the images themselves."""
+    return bool(arguments.snapshots) or arguments.serve is not None
+
+
 def _text(arguments: argparse.Namespace) -> Sink:
     if arguments.json:
         return JsonLinesSink(sys.stdout)

@@ -12,6 +12,7 @@ from tflite_runtime_app.admission.signing import PublicKey, read_public_key
 from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.commands.options import threads_of, view_of
+from tflite_runtime_app.commands.outputs import wants_images
 from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import BundleIncompatible
 from tflite_runtime_app.live.notify import Notifier
@@ -53,7 +54,8 @@ class Setup:
         """`bundle` with the labels that the options name. Raises BundleIncompatible or LabelError."""
         given = self.arguments
         self.notifier.starting(TRIAL_SECONDS)
-        classifier = Classifier(bundle, self._threads, given.top, given.full_depth, self._view)
+        whole = wants_images(given)
+        classifier = Classifier(bundle, self._threads, given.top, given.full_depth, self._view, whole=whole)
         tell(classifier.notice)
         beside = text_path(Path(given.file))  # FILE.previous has no text tower of its own name
         text = given.text or (str(beside) if beside.is_file() else None)
