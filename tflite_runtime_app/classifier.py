@@ -14,8 +14,7 @@ from tflite_runtime_app.admission.threads import valid_threads
 from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.bundle.labels import LabelBank, check_space
 from tflite_runtime_app.errors import InferenceError, SourceError
-from tflite_runtime_app.exits.label_match import for_labels
-from tflite_runtime_app.exits.refit import for_other_labels
+from tflite_runtime_app.exits.label_match import for_labels, labels_match
 from tflite_runtime_app.inference.answer import answer
 from tflite_runtime_app.inference.cascade import Cascade, load_cascade
 from tflite_runtime_app.inference.preprocess import image_to_tensor
@@ -85,9 +84,11 @@ class Classifier:
         """
         check_space(bank, self.bundle.manifest)
         plain, notice = Cascade(self._cascade.engine, self.bundle.manifest, Never()), ""
-        if self._full_depth:
+        if self._full_depth or labels_match(self.bundle.manifest, bank):
             manifest = for_labels(self.bundle.manifest, bank)
         else:
+            from tflite_runtime_app.exits.refit import for_other_labels  # late: a bundle's own labels do without
+
             manifest, notice = for_other_labels(plain, self.bundle.manifest, self.bundle.remembered, bank)
         policy = Never() if self._full_depth else policy_from_manifest(manifest)
         self._bank, self._cascade = bank, Cascade(plain.engine, manifest, policy)

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
 from tflite_runtime_app.classifier import Classifier
-from tflite_runtime_app.commands.options import add_arguments, capture_of
-from tflite_runtime_app.commands.outputs import sinks_of
-from tflite_runtime_app.commands.setup import Ready, Setup
+from tflite_runtime_app.commands.options import add_arguments
+from tflite_runtime_app.commands.outputs import close, sinks_of
+from tflite_runtime_app.commands.setup import Setup
 from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import SourceError, UsageError
-from tflite_runtime_app.live.control import Control
-from tflite_runtime_app.live.loop import Loop
 from tflite_runtime_app.live.notify import Notifier
-from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.live.smooth import Smoother, parse_smooth
-from tflite_runtime_app.live.watched_folder import WatchedFolder
 from tflite_runtime_app.sinks.base import Failure, Sink
 from tflite_runtime_app.sources import frames_of, is_live, left_out_of
 from tflite_runtime_app.sources.address import shown
-from tflite_runtime_app.sources.feed import Feed
 
-__all__ = ["HELP", "add_arguments", "run"]
-
-HELP = "classify images: files, folders, quoted patterns, or a live source"
+__all__ = ["add_arguments", "run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -37,13 +29,15 @@ def run(arguments: argparse.Namespace) -> int:
     ready = setup.ready(setup.opened())
     tell(ready.notice)
     if live:
-        return _run_live(setup, ready, Smoother(*smooth) if smooth else None)
+        from tflite_runtime_app.commands.run_live import run_live  # late: a picture does without cameras
+
+        return run_live(setup, ready, Smoother(*smooth) if smooth else None)
     classifier = ready.classifier
     sinks = sinks_of(arguments, classifier, None)
     try:
         answered = [_run_source(word, classifier, sinks) for word in arguments.sources]
     finally:
-        _close(sinks)
+        close(sinks)
     return 0 if all(answered) else 1
 
 
@@ -55,39 +49,6 @@ def _is_live(arguments: argparse.Namespace) -> bool:
     if live and len(arguments.sources) > 1:
         raise UsageError(f"{shown(live[0])} is a live source: it runs until it is stopped, so name it alone")
     return bool(live) or bool(arguments.watch)
-
-
-def _run_live(setup: Setup, ready: Ready, smoother: Smoother | None) -> int:
-    """The source is watched until it ends or a signal comes; 1 when it ended for a fault."""
-    control, arguments = Control(), setup.arguments
-
-    def change_labels(text: str) -> str:
-        bank = ready.labels.change(text)  # in the page's own thread, as it may take seconds
-        return control.ask(lambda: loop.use(bank))
-
-    def previous() -> tuple[Classifier, str]:
-        nonlocal ready
-        ready = setup.previous(ready)
-        return ready.classifier, ready.notice
-
-    word = arguments.sources[0]
-    feed: Feed = WatchedFolder(word, tell=tell) if arguments.watch else open_feed(word, capture_of(arguments))
-    sinks: list[Sink] = []
-    try:
-        sinks = sinks_of(arguments, ready.classifier, change_labels)
-        loop = Loop(
-            feed, ready.classifier, sinks, control, smoother,
-            changed=lambda: ready.labels.changed(), previous=previous, notifier=setup.notifier,
-        )  # fmt: skip
-        loop.run(arguments.frames)
-        error = feed.health().error
-        if error:
-            for sink in sinks:
-                sink.failure(Failure(shown(word), loop.answered, error))
-        return 1 if error or loop.failed else 0
-    finally:
-        feed.close()
-        _close(sinks)
 
 
 def _run_source(word: str, classifier: Classifier, sinks: list[Sink]) -> bool:
@@ -113,16 +74,3 @@ def _run_source(word: str, classifier: Classifier, sinks: list[Sink]) -> bool:
     except SourceError as error:
         failed(shown(word), 0, error)
     return answered
-
-
-def _close(sinks: list[Sink]) -> None:
-    """Every sink is closed, the later ones too when an earlier one cannot be."""
-    errors: list[BaseException] = []
-    closers: list[Callable[[], None]] = [sink.close for sink in sinks]
-    for close in closers:
-        try:
-            close()
-        except BaseException as error:
-            errors.append(error)
-    if errors:
-        raise errors[0]

@@ -16,7 +16,7 @@ from tflite_runtime_app.commands.outputs import wants_images
 from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import BundleIncompatible
 from tflite_runtime_app.live.notify import Notifier
-from tflite_runtime_app.text.file import text_path
+from tflite_runtime_app.text.beside import text_path
 from tflite_runtime_app.text.label_source import LabelSource
 
 TRIAL_SECONDS = 300.0  # that systemd grants for a model to be tried, alone and on several threads

@@ -17,9 +17,9 @@ from tflite_runtime_app.bundle.manifest import Preprocessing
 from tflite_runtime_app.bundle.preprocessing import check_preprocessing
 from tflite_runtime_app.errors import SourceError
 from tflite_runtime_app.files import open_regular
+from tflite_runtime_app.inference.decoder import opened
 from tflite_runtime_app.inference.eight_bits import depth_of, eight_bits, is_deep
 from tflite_runtime_app.inference.image_kinds import EXPECTED, FORMATS, HEAD, formats_for, found_in
-from tflite_runtime_app.inference.jpeg_end import MOST, with_end
 from tflite_runtime_app.inference.resize import resized_and_cropped
 from tflite_runtime_app.inference.smaller import shrink
 
@@ -91,6 +91,8 @@ def decode(image: Image.Image) -> Image.Image:
     except OSError:
         if image.format not in ("JPEG", "MPO") or file is None or not file.seekable():
             raise
+        from tflite_runtime_app.inference.jpeg_end import MOST, with_end  # late: few files are cut off
+
         file.seek(0)
         mended = with_end(file.read(MOST + 1))
         if mended is None:
@@ -108,7 +110,7 @@ def _read(file: IO[bytes], source: str, least: int = 0) -> Image.Image:
     try:
         if not formats:
             raise UnidentifiedImageError
-        with _strict(), Image.open(file, formats=formats) as image:
+        with _strict(), opened(file, head, formats) as image:
             shrink(image, least)
             return upright(image)
     except UnidentifiedImageError:

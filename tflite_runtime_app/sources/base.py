@@ -103,9 +103,6 @@ class LiveKind(Protocol):
 
     NATURE: Nature
 
-    def matches(self, word: str) -> bool:
-        """Whether `word` names a source of this kind."""
-
     def check(self, word: str) -> None:
         """Returns when `word` makes sense and what it needs is here; else raises UsageError or SourceError with the remedy."""
 
