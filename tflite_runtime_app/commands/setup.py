@@ -37,7 +37,8 @@ class Setup:
 
     def __init__(self, arguments: argparse.Namespace, notifier: Notifier) -> None:
         self.arguments, self.notifier = arguments, notifier
-        self._view, self._threads = view_of(arguments), threads_of(arguments)
+        self._view = view_of(arguments)
+        self._threads = 1 if arguments.jobs > 1 else threads_of(arguments)
         self._key: PublicKey | None = None
         if arguments.require_signature:
             self._key = read_public_key(arguments.require_signature)
