@@ -19,6 +19,7 @@ GAP = 6.0  # pixels a pixel that averaging leaves; with 4 some pixels of photogr
 # A strip of 1 x 10000 pixels, its shorter side brought to 224, would be half a gigapixel: a board has no memory for that.
 MAX_RESIZED_PIXELS = 50_000_000
 
+FEW_PIXELS = 640 * 480  # resized as a whole in a millisecond, and then to the bit as open_clip does it
 TALL = 2  # times as high as wide; above that newer Pillows resize rows first, which shows at hard edges
 _Span = tuple[float, float]  # from where to where, in pixels of a side
 
@@ -36,7 +37,8 @@ def resized_and_cropped(image: Image.Image, preprocessing: Preprocessing) -> Ima
     if size[0] * size[1] > MAX_RESIZED_PIXELS:
         raise SourceError(f"an image of {image.width} x {image.height} is too long for its other side; crop it first")
     left, top = _offset(size[0], width), _offset(size[1], height)
-    if image.height > TALL * image.width or min(image.size) < min(width, height):
+    few = image.width * image.height <= FEW_PIXELS
+    if few or image.height > TALL * image.width or min(image.size) < min(width, height):
         return image.resize(size, resampling).crop((left, top, left + width, top + height))
     columns, rows = _span(image.width / size[0], left, width), _span(image.height / size[1], top, height)
     return _part(image, (width, height), resampling, (columns, rows))

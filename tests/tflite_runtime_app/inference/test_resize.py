@@ -70,7 +70,8 @@ def turned(orientation: int) -> Image.Exif:
 
 
 SIZES = [
-    (640, 480), (480, 640), (1024, 512), (1201, 67), (61, 907), (333, 517), (1023, 769), (16, 16), (17, 16), (5, 3), (1, 1), (1, 40),
+    (640, 481), (481, 640), (1024, 512), (517, 777), (767, 1021), (640, 480),
+    (1201, 67), (61, 907), (333, 517), (1023, 769), (16, 16), (17, 16), (5, 3), (1, 1), (1, 40),
 ]  # fmt: skip
 
 
@@ -79,6 +80,12 @@ SIZES = [
 def test_resizing_a_part_is_resizing_the_whole(size, preprocessing):
     image = picture(*size)
     assert np.abs(image_to_tensor(image, preprocessing) - plain(image, preprocessing)).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(640, 480), (387, 267), (267, 387), (100, 100), (12, 700)])
+def test_a_small_image_is_resized_to_the_bit_as_the_workstation_does_it(size):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8))
+    np.testing.assert_array_equal(image_to_tensor(image, Preprocessing(84, 84)), plain(image, Preprocessing(84, 84)))
 
 
 FILES = {
