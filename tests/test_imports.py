@@ -65,6 +65,7 @@ ORDER = {
         "sources": "where images come from",
         "sinks": "where answers go",
         "classifier": "an opened bundle with its labels, ready for images",
+        "batch": "images that lie there, decoded ahead, or answered by several processes",
         "live": "a source watched over for months",
         "checks": "what `classify doctor` looks at",
         "commands": "the subcommands, from options to files and text",

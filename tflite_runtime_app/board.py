@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
-import shutil
-import subprocess
 import time
-import uuid
 from pathlib import Path
 
 from tflite_runtime_app.files import cache_folder, write_atomically
@@ -53,6 +49,9 @@ def celsius(folder: Path = THERMAL) -> float | None:
 
 def throttled() -> str | None:
     """What holds the board back now or did since it started, "no" for nothing; None where there is no `vcgencmd`."""
+    import shutil  # late, as all that is imported late here: a picture must not wait for it
+    import subprocess
+
     program = shutil.which("vcgencmd")
     if program is None:
         return None
@@ -124,7 +123,7 @@ def board_id(root: str | os.PathLike[str] = "/") -> str:
             return f"{machine} {serial}"
     if serial.strip("0"):
         return serial
-    return _kept_word() or _network_card() or secrets.token_hex(16)
+    return _kept_word() or _network_card() or os.urandom(16).hex()
 
 
 def _kept_word() -> str:
@@ -133,13 +132,15 @@ def _kept_word() -> str:
     try:
         if not system_file(path).strip():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, secrets.token_hex(16).encode(), mode=0o600)
+            write_atomically(path, os.urandom(16).hex().encode(), mode=0o600)
         return system_file(path).strip()
     except OSError:
         return ""
 
 
 def _network_card() -> str:
+    import uuid
+
     number = uuid.getnode()
     made_up = number >> 40 & 0b11  # multicast: Python's own dice; local: a container's or a phone's
     return "" if made_up else f"{number:012x}"

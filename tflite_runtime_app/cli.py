@@ -10,26 +10,27 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import FrameType, ModuleType
 
-from tflite_runtime_app.commands import doctor, edge, explain, recalibrate, run, soak
-from tflite_runtime_app.commands import install_model as install
-from tflite_runtime_app.commands import install_service as service
+from tflite_runtime_app.commands import edge
 from tflite_runtime_app.commands.secret_words import Parser, revealed
 from tflite_runtime_app.errors import AppError
 from tflite_runtime_app.escaping.terminal import escaped, escaped_lines
 from tflite_runtime_app.sources.address import hide_credentials
 from tflite_runtime_app.version import __version__
 
-# A new command is a module with HELP, add_arguments(parser) and run(arguments), named here.
-COMMANDS: dict[str, ModuleType] = {
-    "run": run,
-    "explain": explain,
-    "recalibrate": recalibrate,
-    "doctor": doctor,
-    "install-model": install,
-    "install-service": service,
-    "soak": soak,
+# A new command is a module of its name with add_arguments(parser) and run(arguments), said here. None is loaded but the one that is asked
+# for: what the others need takes longer than a picture.
+COMMANDS = {
+    "run": "classify images: files, folders, quoted patterns, or a live source",
+    "explain": "show what each stage makes of an image, and why it stops where it does",
+    "recalibrate": "fit the early exits to images of your own camera: no labels needed, a few hundred images taken far apart",
+    "doctor": "look whether this board has what classify needs, and say what to do where it has not",
+    "install-model": "put a new model in the place of the one in service, after it was checked and tried; "
+    "the old one is kept as FILE.previous",
+    "install-service": "write a systemd unit that runs classify from the start of the board on, watched and confined",
+    "soak": "run a bundle on a synthetic camera that fails on schedule, and tell how memory and restarts went",
 }
 DEFAULT = "run"
 EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 130, 143
@@ -70,7 +71,7 @@ def _run(words: list[str]) -> int:
         arguments = parse(words if words[:1] == ["install-service"] else revealed(words, os.environ))
     except SystemExit as stop:  # argparse has printed help, version or the usage error
         return stop.code if isinstance(stop.code, int) else 0
-    code: int = COMMANDS[arguments.command].run(arguments)
+    code: int = module_of(arguments.command).run(arguments)
     return code
 
 
@@ -85,13 +86,20 @@ def parse(words: list[str]) -> argparse.Namespace:
     )
     _add_version(parser)
     commands = parser.add_subparsers(prog="classify", dest="command", metavar="COMMAND", required=True)
-    for name, module in COMMANDS.items():
-        command = commands.add_parser(name, help=module.HELP, description=module.HELP)
-        module.add_arguments(command)
+    if words and words[0] not in COMMANDS and words[0] not in ("-h", "--help", "--version"):
+        words = [DEFAULT, *words]
+    for name, what in COMMANDS.items():
+        command = commands.add_parser(name, help=what, description=what)
+        if words[:1] == [name]:
+            module_of(name).add_arguments(command)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
         _add_version(command)
-    short = bool(words) and words[0] not in COMMANDS and words[0] not in ("-h", "--help", "--version")
-    return parser.parse_args([DEFAULT, *words] if short else words)
+    return parser.parse_args(words)
+
+
+def module_of(command: str) -> ModuleType:
+    """The module that is the command."""
+    return import_module(f"tflite_runtime_app.commands.{command.replace('-', '_')}")
 
 
 def _add_version(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 import time
 from contextlib import suppress
@@ -75,7 +74,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, mode: int = 0o66
     path = Path(path)
     check_target(path)
     # In the same folder: os.replace must not cross file systems. Process ids come again, after a boot and in containers.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)

@@ -18,7 +18,7 @@ from convert.support.files import check_target, write_atomically
 from convert.support.progress import OnTerminal, Progress
 from convert.text.make import build_text
 from targets.profile import load as load_profile
-from tflite_runtime_app.text.file import text_path
+from tflite_runtime_app.text.beside import text_path
 
 
 @dataclass(frozen=True, slots=True)

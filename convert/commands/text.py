@@ -12,7 +12,7 @@ from convert.support.files import check_target, write_atomically
 from convert.support.progress import OnTerminal
 from convert.text.make import build_text
 from tflite_runtime_app.admission.open import checked_bundle
-from tflite_runtime_app.text.file import text_path
+from tflite_runtime_app.text.beside import text_path
 
 
 def text(file: Path, out: Path | None, weights: str | None, model: ModelOptions, force: bool) -> None:

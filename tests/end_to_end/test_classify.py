@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from tests.clone import ROOT
 from tests.tflite_runtime_app import tiny_bundle
@@ -154,6 +155,39 @@ def test_runs_where_the_workshop_is_not_installed(bundle_path, picture):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out)["block"] == 6
+
+
+# What a picture does without: other commands, live sources, other sinks, text towers, and what of Python and Pillow only these need.
+LEFT_ALONE = {
+    *(f"tflite_runtime_app.commands.{name}" for name in ("doctor", "explain", "recalibrate", "run_live", "soak")),
+    *(f"tflite_runtime_app.commands.{name}" for name in ("install_model", "install_service")),
+    *(f"tflite_runtime_app.sources.{name}" for name in ("fake", "libav", "picamera", "raw", "rpicam", "stream", "usb", "video")),
+    *(f"tflite_runtime_app.sinks.{name}" for name in ("commands", "jsonl", "mqtt", "snapshots", "stats", "table", "web")),
+    *(f"tflite_runtime_app.text.{name}" for name in ("file", "label_list", "label_tables", "tokenizer", "tower", "vectors")),
+    *(f"tflite_runtime_app.live.{name}" for name in ("child", "loop", "supervised", "watched_folder")),
+    *(f"tflite_runtime_app.admission.{name}" for name in ("flatbuffer_check", "flatbuffer_reader", "flatbuffer_schema")),
+    *("tflite_runtime_app.checks", "tflite_runtime_app.exits.refit", "tflite_runtime_app.inference.jpeg_end"),
+    *(f"PIL.{name}ImagePlugin" for name in ("Avif", "Bmp", "Gif", "Png", "Ppm", "Tiff", "WebP")),
+    *("av", "cryptography", "paho", "pillow_heif", "tornado"),
+    *("asyncio", "concurrent.futures", "http", "multiprocessing", "secrets", "sqlite3", "ssl", "unittest", "uuid", "xml"),
+}
+MODULES = """
+import sys
+from tflite_runtime_app.cli import main
+code = main(sys.argv[1:])
+print(*sorted(sys.modules), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def test_a_picture_waits_for_nothing_that_it_does_not_need(tmp_path, bundle_path):
+    Image.new("RGB", (20, 30)).save(tmp_path / "picture.jpg")
+    command = words(sys.executable, "-c", MODULES, bundle_path, tmp_path / "picture.jpg")
+    for _ in range(2):  # at the first start the model may have to be tried
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    loaded = set(done.stderr.splitlines()[-1].split())
+    assert {"tflite_runtime_app.commands.run", "PIL.JpegImagePlugin"} <= loaded
+    assert not loaded & LEFT_ALONE
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

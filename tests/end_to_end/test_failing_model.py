@@ -12,7 +12,7 @@ from tests.clone import ROOT
 from tests.tflite_runtime_app import tiny_bundle, tiny_text
 from tflite_runtime_app.admission.replacing import previous_path
 from tflite_runtime_app.cli import main
-from tflite_runtime_app.text.file import text_path
+from tflite_runtime_app.text.beside import text_path
 
 CAMERA = "raw:8x8"
 REDS = bytes((255, 0, 0)) * 64 * 12  # a dozen frames

@@ -9,7 +9,7 @@ from tests.tflite_runtime_app import tiny_bundle
 from tflite_runtime_app import board
 from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.classifier import Classifier
-from tflite_runtime_app.cli import COMMANDS, main
+from tflite_runtime_app.cli import main, module_of
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_who_asks_for_no_number_gets_four_or_what_there_is(processors):
         processors(there)
         assert board.default_threads() == expected
         parser = argparse.ArgumentParser()
-        COMMANDS["run"].add_arguments(parser)
+        module_of("run").add_arguments(parser)
         assert parser.parse_args(["a", "b"]).threads == expected
 
 

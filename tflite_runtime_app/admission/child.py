@@ -9,10 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import platform
-import resource
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -101,6 +98,8 @@ def check_digest(path: Path, wanted: str | None, found: str) -> None:
 def _limit(seconds: int, memory: int) -> None:
     """This process ends when it takes more; some systems know no such limits, there the parent's clock must do."""
     later = seconds + 5  # at the hard limit comes SIGKILL, which tells nothing
+    import resource
+
     for kind, soft, hard in (
         (resource.RLIMIT_AS, memory, memory),
         (resource.RLIMIT_CPU, seconds, later),
@@ -112,6 +111,8 @@ def _limit(seconds: int, memory: int) -> None:
 
 def _run(trial: Trial, allowed: Allowed) -> None:
     # -P: a file called numpy.py in the working folder is not ours. The package itself must be found wherever this one was.
+    import subprocess
+
     home = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))}
     seconds, memory = allowed.seconds, allowed.memory + 4 * trial.size
@@ -175,4 +176,8 @@ def _processor() -> str:
         name, _, value = line.partition(":")
         if name.strip().lower() in ("flags", "features", "cpu part"):
             facts.setdefault(name.strip(), value.strip())
-    return " ".join((platform.machine(), *(facts.values() or (platform.processor(),))))
+    if not facts:
+        import platform
+
+        facts["processor"] = platform.processor()
+    return " ".join((os.uname().machine, *facts.values()))

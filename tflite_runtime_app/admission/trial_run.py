@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tflite_runtime_app.admission.child import Allowed, Trial, admit_once, check_digest, child_main
-from tflite_runtime_app.admission.flatbuffer_check import check
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
 from tflite_runtime_app.bundle.manifest import FEATURES, Preprocessing
 from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible, InferenceError
@@ -31,6 +30,13 @@ def admit(bundle: Bundle, allowed: Allowed | None = None) -> None:
     """
     trial = Trial(MODULE, bundle.path, bundle.manifest.flatbuffer_sha256, len(bundle.flatbuffer), BUILD_AGAIN)
     admit_once(trial, lambda: check(bundle.flatbuffer), allowed or Allowed())
+
+
+def check(flatbuffer: bytes) -> None:
+    """Returns when the flatbuffer is well made (`flatbuffer_check.py`). Raises BundleCorrupt or BundleIncompatible."""
+    from tflite_runtime_app.admission import flatbuffer_check  # late: what was admitted once does not wait for its schema
+
+    flatbuffer_check.check(flatbuffer)
 
 
 def try_model(bundle: Bundle) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -61,10 +62,15 @@ def _read(kind: Any, value: Any, where: str, table: Table) -> Any:
     raise BundleIncompatible(f"{where} should be {expected}, found {value!r:.60}; {table.remedy}")
 
 
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
 def _read_dataclass(kind: type, value: Any, where: str, table: Table) -> Any:
     if not isinstance(value, dict):
         raise BundleIncompatible(f"{where} should be an object, found {value!r:.60}; {table.remedy}")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     unknown = [f"{name:.40}" for name in sorted(set(value) - set(hints))[:5]]
     required = {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}
     missing = sorted(required - set(value))

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tflite_runtime_app.bundle.calibration_outputs import Remembered, from_bytes
-from tflite_runtime_app.bundle.container import appended, detached
+from tflite_runtime_app.bundle.container import Parts, appended, detached
 from tflite_runtime_app.bundle.digest import sha256_hex
 from tflite_runtime_app.bundle.fields import parsed_json
 from tflite_runtime_app.bundle.labels import LabelBank, check_space, read_labels
 from tflite_runtime_app.bundle.manifest import Manifest, from_json, to_json
 from tflite_runtime_app.bundle.structure import check_structure
 from tflite_runtime_app.errors import BundleCorrupt, BundleIncompatible
-from tflite_runtime_app.files import read_regular, write_atomically
+from tflite_runtime_app.files import open_regular, write_atomically
 
 MANIFEST, LABELS, REPORT, REMEMBERED = "manifest.json", "labels.npz", "report.json", "remembered.npz"
 _EXTRA_MEMBERS = frozenset({LABELS, REPORT, REMEMBERED})
@@ -43,25 +43,26 @@ class Bundle:
 def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     """The bundle at `path`: digests match, every member is known, the manifest is coherent, labels are of its space.
 
-    The file is read once. Raises BundleCorrupt when its bytes are not those that were written, BundleIncompatible when it
+    The file is read once and hashed once. Raises BundleCorrupt when its bytes are not those that were written, BundleIncompatible when it
     is no bundle of this program's, LabelError when its label matrix is refused.
     """
     path = Path(path)
     try:
-        data = read_regular(path)
+        with open_regular(path) as file:
+            parts = detached(file, path, (MANIFEST, LABELS, REPORT, REMEMBERED), _AGAIN)
     except FileNotFoundError:
         raise BundleCorrupt(f"{path}: no such file; build a bundle with: convert build") from None
     except OSError as error:
         raise BundleCorrupt(f"{path}: expected a readable file, found: {error.strerror}; check the path") from error
-    flatbuffer, members = detached(data, path, (MANIFEST, LABELS, REPORT, REMEMBERED), _AGAIN)
+    members = parts.members
     manifest = _read_manifest(members, path)
-    _check_members(flatbuffer, members, manifest, path)
+    _check_members(parts, manifest, path)
     check_structure(manifest)
     labels = read_labels(members[LABELS]) if LABELS in members else None
     if labels is not None:
         check_space(labels, manifest)
     remembered = from_bytes(members[REMEMBERED], manifest) if REMEMBERED in members else None
-    return Bundle(path, flatbuffer, manifest, labels, _read_report(members, path), remembered)
+    return Bundle(path, parts.flatbuffer, manifest, labels, _read_report(members, path), remembered)
 
 
 def write_bundle(path: str | os.PathLike[str], flatbuffer: bytes, manifest: Manifest, members: Mapping[str, bytes]) -> Manifest:
@@ -94,12 +95,12 @@ def _read_manifest(members: dict[str, bytes], path: Path) -> Manifest:
     return from_json(members[MANIFEST])
 
 
-def _check_members(flatbuffer: bytes, members: dict[str, bytes], manifest: Manifest, path: Path) -> None:
-    found = {name: sha256_hex(content) for name, content in members.items() if name != MANIFEST}
+def _check_members(parts: Parts, manifest: Manifest, path: Path) -> None:
+    found = {name: sha256_hex(content) for name, content in parts.members.items() if name != MANIFEST}
     if set(found) != set(manifest.members):
         raise BundleCorrupt(f"{path}: the manifest lists {sorted(manifest.members)}, the zip holds {sorted(found)}; {_AGAIN}")
     wrong = sorted(name for name, digest in found.items() if digest != manifest.members[name])
-    if sha256_hex(flatbuffer) != manifest.flatbuffer_sha256:
+    if parts.flatbuffer_sha256 != manifest.flatbuffer_sha256:
         wrong.append("the flatbuffer")
     if wrong:
         raise BundleCorrupt(f"{path}: {', '.join(wrong)} does not match the manifest's digest; {_AGAIN}")

@@ -117,24 +117,25 @@ TEXT_TOWER = Table(_TEXT_TOWER, "make the text tower again with: convert text BU
 def check_number(table: Table, where: str, value: float) -> None:
     """Returns when the number that stands at `where` lies in its range; raises BundleIncompatible."""
     valid = _range(table, where)
-    _require(table, valid.holds(value), f"{in_one_line(where, TEXT)} should be {valid}, found {value!r:.30}")
+    if not valid.holds(value):
+        raise BundleIncompatible(f"{in_one_line(where, TEXT)} should be {valid}, found {value!r:.30}; {table.remedy}")
 
 
 def check_size(table: Table, where: str, size: int) -> None:
     """Returns when the list or object at `where` may have `size` entries; raises BundleIncompatible."""
     valid = _range(table, where)
-    _require(table, valid.holds(size), f"{where} should have {valid} entries, found {size}")
+    if not valid.holds(size):
+        raise BundleIncompatible(f"{where} should have {valid} entries, found {size}; {table.remedy}")
 
 
 def check_text(table: Table, where: str, value: str) -> None:
     """Returns when `value` is a line of 1 to TEXT characters that can be shown; raises BundleIncompatible."""
     least = 0 if where in OFTEN_EMPTY else 1
-    valid = least <= len(value) <= TEXT and value.isprintable()
-    _require(
-        table,
-        valid,
-        f"{in_one_line(where, TEXT)} should be a line of {least} to {TEXT} characters, found {value!r:.40} of {len(value)}",
-    )
+    if not (least <= len(value) <= TEXT and value.isprintable()):
+        raise BundleIncompatible(
+            f"{in_one_line(where, TEXT)} should be a line of {least} to {TEXT} characters, found {value!r:.40} of {len(value)}; "
+            f"{table.remedy}"
+        )
 
 
 def _range(table: Table, where: str) -> Range:
@@ -145,8 +146,3 @@ def _range(table: Table, where: str) -> Range:
     if found is None:
         raise KeyError(f"the table of ranges says nothing of {path}")
     return found
-
-
-def _require(table: Table, condition: bool, finding: str) -> None:
-    if not condition:
-        raise BundleIncompatible(f"{finding}; {table.remedy}")

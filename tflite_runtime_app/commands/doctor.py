@@ -11,7 +11,6 @@ from tflite_runtime_app.checks import Check, camera, machine, software
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.escaping.terminal import escaped
 
-HELP = "look whether this board has what classify needs, and say what to do where it has not"
 MARKS: dict[str, str] = {"ok": "ok  ", "note": "note", "bad": "BAD "}
 
 

@@ -20,7 +20,6 @@ from tflite_runtime_app.inference.stage_views import StageView, stages_of
 from tflite_runtime_app.sources import refuse_addresses
 from tflite_runtime_app.text.label_source import LabelSource
 
-HELP = "show what each stage makes of an image, and why it stops where it does"
 FEATURES_IN_WORDS = ("confidence", "margin to the second", "variance over the image")
 
 

@@ -23,8 +23,6 @@ from tflite_runtime_app.errors import AppError, BundleError, LabelError
 from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.files import check_target, open_regular
 
-HELP = "put a new model in the place of the one in service, after it was checked and tried; the old one is kept as FILE.previous"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments stand in `parser`."""

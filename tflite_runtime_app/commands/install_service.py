@@ -19,8 +19,6 @@ from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.files import write_atomically
 from tflite_runtime_app.sources.address import shown
 
-HELP = "write a systemd unit that runs classify from the start of the board on, watched and confined"
-
 _UNIT = """[Unit]
 Description=clip-rescue: {title}
 Documentation={readme}

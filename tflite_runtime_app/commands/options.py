@@ -36,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top", type=positive, default=5, metavar="N", help="labels to show (default: %(default)s)")
     add_threads(parser)
+    parser.add_argument(
+        "--jobs",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="processes for many images, each on one thread (default: %(default)s)",
+    )
     parser.add_argument("--full-depth", action="store_true", help="take no early exit")
     parser.add_argument("--stats", action="store_true", help="at the end: speed, memory, temperature")
     _view(parser.add_argument_group("what is looked at"))
@@ -115,6 +122,14 @@ def threads_of(arguments: argparse.Namespace) -> int:
     threads, notice = board.usable_threads(arguments.threads)
     tell(notice)
     return threads
+
+
+def jobs_of(arguments: argparse.Namespace) -> int:
+    """How many processes to run: what --jobs asks for, but no more than there are processors, which is then said."""
+    jobs: int = min(arguments.jobs, board.usable_processors())
+    if jobs < arguments.jobs:
+        tell(f"{arguments.jobs} processes were asked for, {jobs} are of use here: running {jobs}")
+    return jobs
 
 
 def view_of(arguments: argparse.Namespace) -> View:

@@ -36,7 +36,6 @@ from tflite_runtime_app.sources.base import Frame
 from tflite_runtime_app.text.label_source import LabelSource
 
 SEED = 0  # of the images' order
-HELP = "fit the early exits to images of your own camera: no labels needed, a few hundred images taken far apart"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

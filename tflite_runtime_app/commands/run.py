@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from contextlib import closing
 
+from tflite_runtime_app.batch.ahead import outcomes
+from tflite_runtime_app.batch.steps import Outcome, steps_of
 from tflite_runtime_app.classifier import Classifier
-from tflite_runtime_app.commands.options import add_arguments, capture_of
-from tflite_runtime_app.commands.outputs import sinks_of
-from tflite_runtime_app.commands.setup import Ready, Setup
+from tflite_runtime_app.commands.options import add_arguments, jobs_of
+from tflite_runtime_app.commands.outputs import close, sinks_of, wants_images
+from tflite_runtime_app.commands.setup import Setup
 from tflite_runtime_app.commands.tell import tell
-from tflite_runtime_app.errors import SourceError, UsageError
-from tflite_runtime_app.live.control import Control
-from tflite_runtime_app.live.loop import Loop
+from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.live.notify import Notifier
-from tflite_runtime_app.live.open_feed import open_feed
 from tflite_runtime_app.live.smooth import Smoother, parse_smooth
-from tflite_runtime_app.live.watched_folder import WatchedFolder
 from tflite_runtime_app.sinks.base import Failure, Sink
-from tflite_runtime_app.sources import frames_of, is_live, left_out_of
+from tflite_runtime_app.sources import is_live
 from tflite_runtime_app.sources.address import shown
-from tflite_runtime_app.sources.feed import Feed
 
-__all__ = ["HELP", "add_arguments", "run"]
-
-HELP = "classify images: files, folders, quoted patterns, or a live source"
+__all__ = ["add_arguments", "run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,18 +28,49 @@ def run(arguments: argparse.Namespace) -> int:
     smooth = parse_smooth(arguments.smooth) if arguments.smooth else None
     if not live and (smooth or arguments.serve is not None):
         raise UsageError("--smooth and --serve are for one live source: rpi, usb, a stream, a video, or a folder with --watch")
+    if live and arguments.jobs > 1:
+        raise UsageError("--jobs is for images that lie there: a live source is looked at by one process")
     setup = Setup(arguments, Notifier())
     ready = setup.ready(setup.opened())
     tell(ready.notice)
     if live:
-        return _run_live(setup, ready, Smoother(*smooth) if smooth else None)
-    classifier = ready.classifier
-    sinks = sinks_of(arguments, classifier, None)
+        from tflite_runtime_app.commands.run_live import run_live  # late: a picture does without cameras
+
+        return run_live(setup, ready, Smoother(*smooth) if smooth else None)
+    return 0 if _answer(arguments, ready.classifier) else 1
+
+
+def _answer(arguments: argparse.Namespace, classifier: Classifier) -> bool:
+    """Every image went to the sinks; False when a source or a frame of one failed."""
+    steps, jobs, failed = steps_of(arguments.sources), None, False
+    if arguments.jobs > 1:
+        from tflite_runtime_app.batch.jobs import Jobs  # late: most do with one process
+
+        jobs = Jobs(classifier, jobs_of(arguments), wants_images(arguments))  # before sinks, which may have threads
     try:
-        answered = [_run_source(word, classifier, sinks) for word in arguments.sources]
+        sinks = sinks_of(arguments, classifier, None)
+        try:
+            with closing(jobs.outcomes(steps) if jobs else outcomes(classifier, steps)) as found:
+                for outcome in found:
+                    failed |= isinstance(outcome, Failure)
+                    _hand_on(outcome, sinks)
+        finally:
+            close(sinks)
     finally:
-        _close(sinks)
-    return 0 if all(answered) else 1
+        if jobs:
+            jobs.close()
+    return not failed
+
+
+def _hand_on(outcome: Outcome, sinks: list[Sink]) -> None:
+    if isinstance(outcome, str):
+        tell(outcome)
+        return
+    for sink in sinks:
+        if isinstance(outcome, Failure):
+            sink.failure(outcome)
+        else:
+            sink.result(outcome)
 
 
 def _is_live(arguments: argparse.Namespace) -> bool:
@@ -55,74 +81,3 @@ def _is_live(arguments: argparse.Namespace) -> bool:
     if live and len(arguments.sources) > 1:
         raise UsageError(f"{shown(live[0])} is a live source: it runs until it is stopped, so name it alone")
     return bool(live) or bool(arguments.watch)
-
-
-def _run_live(setup: Setup, ready: Ready, smoother: Smoother | None) -> int:
-    """The source is watched until it ends or a signal comes; 1 when it ended for a fault."""
-    control, arguments = Control(), setup.arguments
-
-    def change_labels(text: str) -> str:
-        bank = ready.labels.change(text)  # in the page's own thread, as it may take seconds
-        return control.ask(lambda: loop.use(bank))
-
-    def previous() -> tuple[Classifier, str]:
-        nonlocal ready
-        ready = setup.previous(ready)
-        return ready.classifier, ready.notice
-
-    word = arguments.sources[0]
-    feed: Feed = WatchedFolder(word, tell=tell) if arguments.watch else open_feed(word, capture_of(arguments))
-    sinks: list[Sink] = []
-    try:
-        sinks = sinks_of(arguments, ready.classifier, change_labels)
-        loop = Loop(
-            feed, ready.classifier, sinks, control, smoother,
-            changed=lambda: ready.labels.changed(), previous=previous, notifier=setup.notifier,
-        )  # fmt: skip
-        loop.run(arguments.frames)
-        error = feed.health().error
-        if error:
-            for sink in sinks:
-                sink.failure(Failure(shown(word), loop.answered, error))
-        return 1 if error or loop.failed else 0
-    finally:
-        feed.close()
-        _close(sinks)
-
-
-def _run_source(word: str, classifier: Classifier, sinks: list[Sink]) -> bool:
-    """Every frame of one source went to the sinks; False when the source or a frame of it failed."""
-    answered = True
-
-    def failed(source: str, frame: int, error: SourceError) -> None:
-        nonlocal answered
-        answered = False
-        for sink in sinks:
-            sink.failure(Failure(source, frame, str(error)))
-
-    try:
-        tell(left_out_of(word))
-        for frame in frames_of(word):
-            try:
-                result = classifier.classify(frame)
-            except SourceError as error:
-                failed(frame.source, frame.index, error)
-                continue
-            for sink in sinks:
-                sink.result(result)
-    except SourceError as error:
-        failed(shown(word), 0, error)
-    return answered
-
-
-def _close(sinks: list[Sink]) -> None:
-    """Every sink is closed, the later ones too when an earlier one cannot be."""
-    errors: list[BaseException] = []
-    closers: list[Callable[[], None]] = [sink.close for sink in sinks]
-    for close in closers:
-        try:
-            close()
-        except BaseException as error:
-            errors.append(error)
-    if errors:
-        raise errors[0]

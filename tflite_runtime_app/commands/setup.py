@@ -12,10 +12,11 @@ from tflite_runtime_app.admission.signing import PublicKey, read_public_key
 from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.classifier import Classifier
 from tflite_runtime_app.commands.options import threads_of, view_of
+from tflite_runtime_app.commands.outputs import wants_images
 from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import BundleIncompatible
 from tflite_runtime_app.live.notify import Notifier
-from tflite_runtime_app.text.file import text_path
+from tflite_runtime_app.text.beside import text_path
 from tflite_runtime_app.text.label_source import LabelSource
 
 TRIAL_SECONDS = 300.0  # that systemd grants for a model to be tried, alone and on several threads
@@ -36,7 +37,8 @@ class Setup:
 
     def __init__(self, arguments: argparse.Namespace, notifier: Notifier) -> None:
         self.arguments, self.notifier = arguments, notifier
-        self._view, self._threads = view_of(arguments), threads_of(arguments)
+        self._view = view_of(arguments)
+        self._threads = 1 if arguments.jobs > 1 else threads_of(arguments)
         self._key: PublicKey | None = None
         if arguments.require_signature:
             self._key = read_public_key(arguments.require_signature)
@@ -53,7 +55,8 @@ class Setup:
         """`bundle` with the labels that the options name. Raises BundleIncompatible or LabelError."""
         given = self.arguments
         self.notifier.starting(TRIAL_SECONDS)
-        classifier = Classifier(bundle, self._threads, given.top, given.full_depth, self._view)
+        whole = wants_images(given)
+        classifier = Classifier(bundle, self._threads, given.top, given.full_depth, self._view, whole=whole)
         tell(classifier.notice)
         beside = text_path(Path(given.file))  # FILE.previous has no text tower of its own name
         text = given.text or (str(beside) if beside.is_file() else None)

@@ -21,7 +21,6 @@ from tflite_runtime_app.sinks.base import Failure, Result, Sink
 from tflite_runtime_app.sources.base import CaptureOptions
 from tflite_runtime_app.text.label_source import LabelSource
 
-HELP = "run a bundle on a synthetic camera that fails on schedule, and tell how memory and restarts went"
 SIZE = "160x120"
 RATE = 150  # frames a second; a life of 6,000 lasts longer than it takes for restarts in a row to be forgiven
 LIFE = 6000  # frames until the camera fails, where there are so many

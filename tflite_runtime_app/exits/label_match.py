@@ -11,7 +11,6 @@ import dataclasses
 from tflite_runtime_app.bundle.digest import sha256_hex
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.bundle.manifest import Manifest, PolicySpec
-from tflite_runtime_app.exits.thresholds import NEVER
 from tflite_runtime_app.policies import ClassBased
 
 
@@ -34,5 +33,7 @@ def for_labels(manifest: Manifest, bank: LabelBank) -> Manifest:
     """The manifest as it may be used with these labels: with others than its own no image exits early and none is "none of these"."""
     if labels_match(manifest, bank):
         return manifest
+    from tflite_runtime_app.exits.thresholds import NEVER  # late: a bundle's own labels do without what fits thresholds
+
     gates = tuple(dataclasses.replace(gate, threshold=NEVER) for gate in manifest.gates)
     return dataclasses.replace(manifest, gates=gates, policy=PolicySpec("never"), none_threshold=-1.0)

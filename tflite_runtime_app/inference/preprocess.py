@@ -17,14 +17,11 @@ from tflite_runtime_app.bundle.manifest import Preprocessing
 from tflite_runtime_app.bundle.preprocessing import check_preprocessing
 from tflite_runtime_app.errors import SourceError
 from tflite_runtime_app.files import open_regular
+from tflite_runtime_app.inference.decoder import opened
 from tflite_runtime_app.inference.eight_bits import depth_of, eight_bits, is_deep
 from tflite_runtime_app.inference.image_kinds import EXPECTED, FORMATS, HEAD, formats_for, found_in
-from tflite_runtime_app.inference.jpeg_end import MOST, with_end
-
-RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-
-# A strip of 1 x 10000 pixels, its shorter side brought to 224, would be half a gigapixel: a board has no memory for that.
-MAX_RESIZED_PIXELS = 50_000_000
+from tflite_runtime_app.inference.resize import resized_and_cropped
+from tflite_runtime_app.inference.smaller import shrink
 
 _ORIENTATION = 0x0112  # the EXIF tag: how the camera was held, 1 for upright
 _TURNS: dict[Any, Image.Transpose] = {
@@ -38,25 +35,26 @@ _TURNS: dict[Any, Image.Transpose] = {
 }
 
 
-def load_image(path: str | os.PathLike[str]) -> Image.Image:
-    """The image at `path`, fully decoded, upright, in its own mode; grey of more than eight bits in mode L.
+def load_image(path: str | os.PathLike[str], least: int = 0) -> Image.Image:
+    """The image at `path`, decoded, upright, in its own mode; grey of more than eight bits in mode L.
 
-    Raises SourceError when it is missing, no image, broken, or of more pixels than Image.MAX_IMAGE_PIXELS (89 million), which
-    would take hundreds of megabytes.
+    With `least`, a large JPEG may come smaller, with that many pixels a side or more (`smaller.least_side`); 0 is all that it has.
+    Raises SourceError when it is missing, no image, broken, or of more pixels than Image.MAX_IMAGE_PIXELS (89 million), which would take
+    hundreds of megabytes.
     """
     source = os.fspath(path)
     try:
         with open_regular(path) as file:
-            return _read(file, source)
+            return _read(file, source, least)
     except FileNotFoundError:
         raise SourceError(f"{source}: no such file") from None
     except OSError as error:
         raise SourceError(f"{source}: {EXPECTED}, found: {error.strerror or _reason(error)}") from error
 
 
-def image_of(content: bytes, source: str) -> Image.Image:
+def image_of(content: bytes, source: str, least: int = 0) -> Image.Image:
     """The image that these bytes of a file are, as `load_image` gives it. Raises SourceError, which names `source`."""
-    return _read(io.BytesIO(content), source)
+    return _read(io.BytesIO(content), source, least)
 
 
 def loaded(image: Image.Image, source: str) -> Image.Image:
@@ -93,6 +91,8 @@ def decode(image: Image.Image) -> Image.Image:
     except OSError:
         if image.format not in ("JPEG", "MPO") or file is None or not file.seekable():
             raise
+        from tflite_runtime_app.inference.jpeg_end import MOST, with_end  # late: few files are cut off
+
         file.seek(0)
         mended = with_end(file.read(MOST + 1))
         if mended is None:
@@ -102,15 +102,16 @@ def decode(image: Image.Image) -> Image.Image:
     return image
 
 
-def _read(file: IO[bytes], source: str) -> Image.Image:
-    """The image in a file that can be sought in, fully decoded and upright. Raises SourceError, which names `source`."""
+def _read(file: IO[bytes], source: str, least: int = 0) -> Image.Image:
+    """The image in a file that can be sought in, decoded and upright, as `load_image` has it. Raises SourceError, which names `source`."""
     head = file.read(HEAD)
     file.seek(0)
     formats = formats_for(head)
     try:
         if not formats:
             raise UnidentifiedImageError
-        with _strict(), Image.open(file, formats=formats) as image:
+        with _strict(), opened(file, head, formats) as image:
+            shrink(image, least)
             return upright(image)
     except UnidentifiedImageError:
         found = found_in(head) if formats in ((), FORMATS) else f"a broken file of the kind {formats[0]}"
@@ -137,7 +138,7 @@ def _reason(error: Exception) -> str:
 def image_to_tensor(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[np.int8]:
     """The image tensor, int8 [1, height, width, 3]: resized, centre-cropped, pixel byte b as b - 128.
 
-    Equals open_clip's transform (before mean and deviation, which the model holds) for upright RGB images. Others are turned
+    Equals open_clip's transform (before mean and deviation, which the model holds), to 1, for upright RGB images. Others are turned
     and converted to RGB first; an alpha channel is dropped, as `Image.convert` does. Raises BundleIncompatible for a resize mode
     or interpolation that this program does not know, SourceError for an image far too long for its width or without colours.
     """
@@ -146,7 +147,7 @@ def image_to_tensor(image: Image.Image, preprocessing: Preprocessing) -> npt.NDA
         rgb = to_rgb(upright(image))
     except ValueError as error:  # Pillow has no way from some modes to RGB
         raise SourceError(f"an image of mode {image.mode} cannot be converted to RGB: {_reason(error)}") from error
-    cropped = _resize_and_crop(rgb, preprocessing)
+    cropped = resized_and_cropped(rgb, preprocessing)
     pixels = np.asarray(cropped, dtype=np.uint8)
     return (pixels ^ np.uint8(0x80)).view(np.int8)[np.newaxis]  # flipping the top bit is b - 128 in two's complement
 
@@ -160,37 +161,3 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA").convert("RGB")  # the same pixels as in one step, without Pillow's warning
     return image.convert("RGB")
-
-
-def _resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-    height, width = preprocessing.height, preprocessing.width
-    if preprocessing.resize_mode == "squash":
-        return image.resize((width, height), RESAMPLING[preprocessing.interpolation])
-    if height == width:
-        size, resampling = _shorter_side_to(image, height), RESAMPLING[preprocessing.interpolation]
-    else:
-        # For a target that is not square open_clip takes bicubic whatever the configuration says; weights were trained so.
-        size, resampling = _cover(image, width, height), Image.Resampling.BICUBIC
-    if size[0] * size[1] > MAX_RESIZED_PIXELS:
-        raise SourceError(f"an image of {image.width} x {image.height} is too long for its other side; crop it first")
-    resized = image.resize(size, resampling)
-    left = _offset(resized.width, width)
-    top = _offset(resized.height, height)
-    return resized.crop((left, top, left + width, top + height))
-
-
-def _shorter_side_to(image: Image.Image, target: int) -> tuple[int, int]:
-    """torchvision's Resize(int): the shorter side becomes `target`, the longer one is cut down to an integer."""
-    if image.width <= image.height:
-        return target, int(target * image.height / image.width)
-    return int(target * image.width / image.height), target
-
-
-def _cover(image: Image.Image, width: int, height: int) -> tuple[int, int]:
-    """open_clip's ResizeKeepRatio: the smallest size of the image's shape that covers width x height, rounded."""
-    ratio = min(image.height / height, image.width / width)
-    return round(image.width / ratio), round(image.height / ratio)
-
-
-def _offset(size: int, crop: int) -> int:
-    return round((size - crop) / 2.0)  # halves to even, as torchvision has it

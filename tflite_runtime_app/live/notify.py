@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -61,6 +60,8 @@ class Notifier:
             return False
         address = b"\0" + os.fsencode(path[1:]) if path.startswith("@") else os.fsencode(path)  # @: Linux's abstract names
         try:
+            import socket  # late: only a service has one
+
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
                 sender.sendto(message.encode(errors="replace"), address)
         except OSError:

@@ -171,7 +171,8 @@ class SupervisedFeed:
             return
         self._fresh, self._failing, self._error = now, False, ""
         until = None if self._nature == "finite" else stamp + self._patience.stall
-        self._slot.put(Frame(self._shown, self._index, partial(decoded, shot, self._shown), shot.taken, until))
+        load = partial(decoded, shot, self._shown)
+        self._slot.put(Frame(self._shown, self._index, load, shot.taken, until, load))
         self._index += 1
 
     def _pause(self, seconds: float) -> None:

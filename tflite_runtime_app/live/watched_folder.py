@@ -7,11 +7,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 from tflite_runtime_app.errors import SourceError
 from tflite_runtime_app.inference.image_kinds import is_image, left_out, remedy
-from tflite_runtime_app.inference.preprocess import load_image
 from tflite_runtime_app.sources.base import Frame
 from tflite_runtime_app.sources.feed import Health
 
@@ -58,7 +56,7 @@ class WatchedFolder:
             if self._ready:
                 path = self._ready.popleft()
                 self._index, self._last = self._index + 1, self._clock()
-                return Frame(path, self._index - 1, partial(load_image, path), time.time())
+                return Frame.of(path, index=self._index - 1, taken=time.time())
             if self._clock() >= until:
                 return None
             self._sleep(min(POLL / 5, max(until - self._clock(), 0.0)))

@@ -1,21 +1,23 @@
 """Where frames come from: one module per kind of source, picked by the word on the command line.
 
 A new kind of still images is a module with `matches(word)` and `frames(word)`, added to `KINDS` before `image`; a new kind of live source
-is a module with what `base.LiveKind` asks, added to `LIVE`.
+is a module with what `base.LiveKind` asks, its words added to `LIVE`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib import import_module
+from typing import cast
 
 from tflite_runtime_app.errors import SourceError, UsageError
-from tflite_runtime_app.sources import fake, folder, image, pattern, picamera, raw, rpicam, stream, usb, video
+from tflite_runtime_app.sources import folder, image, pattern
 from tflite_runtime_app.sources.address import shown
 from tflite_runtime_app.sources.base import Frame, LiveKind
+from tflite_runtime_app.sources.words import LIVE
 
 KINDS = (folder, pattern, image)
-LIVE: tuple[LiveKind, ...] = (rpicam, picamera, usb, stream, raw, fake, video)
 
 
 def frames_of(word: str) -> Iterator[Frame]:
@@ -40,14 +42,14 @@ def left_out_of(word: str) -> str:
 
 def is_live(word: str) -> bool:
     """Whether `word` names a live source, and not images that lie there."""
-    return any(kind.matches(word) for kind in LIVE)
+    return any(matches(word) for matches in LIVE.values())
 
 
 def live_kind(word: str) -> LiveKind:
     """The kind of live source that `word` names. Raises UsageError when it names none."""
-    for kind in LIVE:
-        if kind.matches(word):
-            return kind
+    for name, matches in LIVE.items():
+        if matches(word):
+            return cast(LiveKind, import_module(f"{__name__}.{name}"))
     raise UsageError(
         "expected a live source (rpi, picamera2, usb, /dev/video0, a video file, rtsp://…, http://…, raw:640x480), "
         f"found {shown(word)!r}"

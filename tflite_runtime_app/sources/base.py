@@ -24,7 +24,8 @@ Nature = Literal["camera", "stream", "finite"]
 class Frame:
     """One image of a source: `source` is its own path (or URL, or device), `index` counts from 0 within that source.
 
-    `load()` gives the decoded image or raises SourceError. `taken` is when a live source took it, in seconds since 1970, else None.
+    `load()` gives the decoded image or raises SourceError; `smaller(least)`, where there is one, gives it with `least` pixels a side or
+    more, sooner (`inference/smaller.py`). `taken` is when a live source took it, in seconds since 1970, else None.
     `until` is when it is too old for an answer, in seconds of `board.clock`; None for what does not age.
     """
 
@@ -33,6 +34,7 @@ class Frame:
     load: Callable[[], Image.Image]
     taken: float | None = None
     until: float | None = None
+    smaller: Callable[[int], Image.Image] | None = None
 
     @classmethod
     def of(
@@ -50,7 +52,8 @@ class Frame:
         """
         if isinstance(image, str | os.PathLike):
             path = os.fspath(image)
-            return cls(source or path, index, partial(load_image, path), taken)
+            load = partial(load_image, path)
+            return cls(source or path, index, load, taken, smaller=load)
         name = source or "image"
         if isinstance(image, Image.Image):
             return cls(name, index, partial(loaded, image, name), taken)
@@ -99,9 +102,6 @@ class LiveKind(Protocol):
     """
 
     NATURE: Nature
-
-    def matches(self, word: str) -> bool:
-        """Whether `word` names a source of this kind."""
 
     def check(self, word: str) -> None:
         """Returns when `word` makes sense and what it needs is here; else raises UsageError or SourceError with the remedy."""

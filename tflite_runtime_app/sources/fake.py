@@ -29,11 +29,6 @@ _NUMBERS = ("rate", "slow", *_COUNTS)
 _FLAGS = ("jpeg", "red", "hang-on-term")
 
 
-def matches(word: str) -> bool:
-    """Whether `word` begins with fake: and so belongs here, well or badly written."""
-    return word.startswith("fake:")
-
-
 def check(word: str) -> None:
     """Returns when `word` is well written; else raises UsageError."""
     schedule(word)

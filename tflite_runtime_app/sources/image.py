@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
-from tflite_runtime_app.inference.preprocess import load_image
 from tflite_runtime_app.sources.base import Frame
 
 
@@ -16,4 +14,4 @@ def matches(word: str) -> bool:
 
 def frames(word: str) -> Iterator[Frame]:
     """The one frame of the file `word`; whether it exists and is an image shows when it is loaded."""
-    yield Frame(word, 0, partial(load_image, word))
+    yield Frame.of(word)

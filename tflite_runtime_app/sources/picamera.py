@@ -25,11 +25,6 @@ _REMEDY = (
 )
 
 
-def matches(word: str) -> bool:
-    """Whether `word` is picamera2."""
-    return word == "picamera2"
-
-
 def check(word: str) -> None:
     """Returns when the library is there; else raises UsageError."""
     if importlib.util.find_spec("picamera2") is None:

@@ -16,11 +16,6 @@ MAX_SIDE = 8192
 _WORD = re.compile(r"raw:(\d{1,5})x(\d{1,5})(?::(rgb|bgr))?")
 
 
-def matches(word: str) -> bool:
-    """Whether `word` begins with raw: and so belongs here, well or badly written."""
-    return word.startswith("raw:")
-
-
 def check(word: str) -> None:
     """Returns when `word` is well written and standard input is no keyboard; else raises UsageError."""
     layout(word)

@@ -22,11 +22,6 @@ PROGRAMS = ("rpicam-vid", "libcamera-vid")  # the second is its name before 2024
 MAX_STRAY = 4 << 20  # bytes without one JPEG, after which it is no MJPEG at all
 
 
-def matches(word: str) -> bool:
-    """Whether `word` is rpi."""
-    return word == "rpi"
-
-
 def check(word: str) -> None:
     """Returns when the program is there; else raises UsageError."""
     program()

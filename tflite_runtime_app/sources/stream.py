@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -13,11 +12,6 @@ from tflite_runtime_app.sources.base import CaptureOptions, Nature, Shot
 
 NATURE: Nature = "stream"
 TIMEOUT = 10.0  # seconds for an answer
-
-
-def matches(word: str) -> bool:
-    """Whether `word` is such an address."""
-    return re.match(r"(rtsp|https?)://", word, re.IGNORECASE) is not None
 
 
 def check(word: str) -> None:

@@ -13,13 +13,7 @@ from tflite_runtime_app.sources.base import CaptureOptions, Nature, Shot
 
 NATURE: Nature = "camera"
 SYSFS = "/sys/class/video4linux"
-_WORD = re.compile(r"usb(?::(\d+))?|/dev/video\d+")
 TIMEOUT = 10.0  # seconds; a camera in the cold takes a while for its first frame
-
-
-def matches(word: str) -> bool:
-    """Whether `word` is usb, usb:N (the Nth, from 0), or a video device."""
-    return _WORD.fullmatch(word) is not None
 
 
 def check(word: str) -> None:

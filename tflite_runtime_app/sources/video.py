@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterator
 
@@ -13,14 +12,6 @@ from tflite_runtime_app.sources.address import shown
 from tflite_runtime_app.sources.base import CaptureOptions, Nature, Shot
 
 NATURE: Nature = "finite"
-SUFFIXES = frozenset({".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".ts", ".webm"})
-
-
-def matches(word: str) -> bool:
-    """Whether `word` ends like a video file; a folder or a pattern does not count."""
-    if os.path.splitext(word)[1].lower() not in SUFFIXES or ("://" in word and not os.path.exists(word)):
-        return False
-    return not os.path.isdir(word) and (os.path.exists(word) or not glob.has_magic(word))
 
 
 def check(word: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from tflite_runtime_app.bundle.fields import parsed_json, read_fields
 from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.bundle.ranges import TEXT_TOWER
 from tflite_runtime_app.errors import BundleCorrupt, BundleIncompatible, LabelError
-from tflite_runtime_app.files import open_regular, read_regular
+from tflite_runtime_app.files import open_regular
 
 MEMBER = "text.json"
 SCHEMA_VERSION = 1
@@ -59,11 +60,6 @@ class TextFile:
     digest: str = ""
 
 
-def text_path(bundle: Path) -> Path:
-    """Where a bundle's text tower lies: beside it, `pocket-rpi.tflite` -> `pocket-rpi.text.tflite`."""
-    return bundle.with_name(f"{bundle.stem}.text.tflite")
-
-
 def pack_text(flatbuffer: bytes, manifest: TextManifest) -> bytes:
     """The file's bytes, the flatbuffer's digest filled in."""
     described = dataclasses.replace(manifest, flatbuffer_sha256=sha256_hex(flatbuffer))
@@ -76,16 +72,18 @@ def read_text(path: Path, content: bytes | None = None) -> TextFile:
     Raises BundleCorrupt or BundleIncompatible before any interpreter has seen a byte.
     """
     try:
-        data = read_regular(path) if content is None else content
+        with open_regular(path) if content is None else io.BytesIO(content) as file:
+            parts = detached(file, path, (MEMBER,), REMEDY)
+            file.seek(-DIGEST_BYTES, os.SEEK_END)
+            digest = file.read().decode()
     except OSError as error:
         raise BundleCorrupt(f"{path}: expected a text tower, found: {error.strerror}; {REMEDY}") from error
-    flatbuffer, members = detached(data, path, (MEMBER,), REMEDY)
-    if MEMBER not in members:
+    if MEMBER not in parts.members:
         raise BundleCorrupt(f"{path}: expected a {MEMBER} behind the model, found none; {REMEDY}")
-    manifest = _manifest(members[MEMBER], str(path))
-    if sha256_hex(flatbuffer) != manifest.flatbuffer_sha256:
+    manifest = _manifest(parts.members[MEMBER], str(path))
+    if parts.flatbuffer_sha256 != manifest.flatbuffer_sha256:
         raise BundleCorrupt(f"{path}: the model does not match the manifest's digest; {REMEDY}")
-    return TextFile(path, flatbuffer, manifest, data[-DIGEST_BYTES:].decode())
+    return TextFile(path, parts.flatbuffer, manifest, digest)
 
 
 def whole_digest(path: Path) -> str:

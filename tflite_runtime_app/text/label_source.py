@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tflite_runtime_app.admission.open import accepted_labels
 from tflite_runtime_app.admission.signing import PublicKey
@@ -14,10 +15,11 @@ from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.bundle.labels import LabelBank, check_space
 from tflite_runtime_app.errors import LabelError
 from tflite_runtime_app.files import cache_folder, is_file, what_it_is
+from tflite_runtime_app.text.beside import text_path
 from tflite_runtime_app.text.changed_files import ChangedFiles
-from tflite_runtime_app.text.file import text_path
-from tflite_runtime_app.text.label_list import label_reader, typed_labels
-from tflite_runtime_app.text.vectors import VectorMaker
+
+if TYPE_CHECKING:
+    from tflite_runtime_app.text.label_list import LabelList
 
 MATRIX = ".npz"
 # What a board of 512 MB has room for, whatever somebody types or puts there. Labels: as many as the cache holds; bytes: of the files.
@@ -55,9 +57,9 @@ class LabelSource:
                 raise LabelError(f"--text {text}: expected a text tower, found {kind}; check the path")
             raise LabelError(f"--text {text}: no such file; make it with: convert text {bundle.path.name}")
         self._bundle, self._labels, self._bank, self._key = bundle, labels, bank, key
-        self._list = None if labels is None or labels.endswith(MATRIX) else label_reader(labels)
-        tower = text_path(bundle.path) if text is None else Path(text)
-        self._maker = VectorMaker(bundle.manifest, tower, cache or cache_folder("labels"), threads, tell, key)
+        self._list = None if labels is None or labels.endswith(MATRIX) else _label_reader(labels)
+        self._tower = text_path(bundle.path) if text is None else Path(text)
+        self._cache, self._threads, self._tell = cache or cache_folder("labels"), threads, tell
         self._files = ChangedFiles([Path(word) for word in (labels, bank) if word is not None and is_file(word)], clock=clock)
         self._lock = threading.Lock()  # one text tower at a time is as much as a board has room for
         self._reading: _Reading | None = None
@@ -87,6 +89,8 @@ class LabelSource:
         """The labels that `text` names, separated by commas or lines; they hold until the files change or another text comes."""
         if len(text.encode(errors="replace")) > MOST_TEXT:
             raise LabelError(f"expected at most {MOST_TEXT >> 20} MB of labels, found {len(text)} characters; give fewer")
+        from tflite_runtime_app.text.label_list import typed_labels
+
         names = typed_labels(text, "the list").names
         with self._lock:
             bank = self._of_names(names)
@@ -121,7 +125,16 @@ class LabelSource:
         if len(names) > MOST_LABELS:
             raise LabelError(f"expected at most {MOST_LABELS} labels, found {len(names)}; give fewer")
         banks = [None if self._bank is None else self._matrix(self._bank), self._bundle.labels]
-        return self._maker.bank(names, [bank for bank in banks if bank is not None])
+        from tflite_runtime_app.text.vectors import VectorMaker
+
+        maker = VectorMaker(self._bundle.manifest, self._tower, self._cache, self._threads, self._tell, self._key)
+        return maker.bank(names, [bank for bank in banks if bank is not None])
+
+
+def _label_reader(labels: str) -> Callable[[], LabelList]:
+    from tflite_runtime_app.text.label_list import label_reader  # late, as the text tower: a bundle's own labels need neither
+
+    return label_reader(labels)
 
 
 def _check_size(path: str, most: int, remedy: str) -> None:

@@ -30,7 +30,8 @@ from tests.convert.small import perturb
 from tests.tflite_runtime_app import tiny_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.inference.engine import LiteRtEngine
-from tflite_runtime_app.text.file import read_text, text_path
+from tflite_runtime_app.text.beside import text_path
+from tflite_runtime_app.text.file import read_text
 from tflite_runtime_app.text.label_list import LabelList
 from tflite_runtime_app.text.tower import TextTower
 

@@ -1,14 +1,17 @@
 """The bundle is read back as it was written, or refused before any of it is used."""
 
+import hashlib
 import io
 import json
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from tests.tflite_runtime_app import tiny_bundle
+from tflite_runtime_app.bundle import container
 from tflite_runtime_app.bundle import file as bundle
 from tflite_runtime_app.bundle.digest import sha256_hex
 from tflite_runtime_app.bundle.file import read_bundle, write_bundle
@@ -154,6 +157,51 @@ def test_offsets_count_from_the_start_of_the_file(tmp_path, tiny):
     path.write_bytes(data + sha256_hex(data).encode())
     with pytest.raises(BundleIncompatible, match="offsets"):
         read_bundle(path)
+
+
+def test_a_file_is_read_once_and_hashed_once(bundle_path, monkeypatch):
+    content = container.appended(b"    TFL3" + bytes(1 << 20), {"a": b"b"})
+
+    class Counted(io.BytesIO):
+        taken = 0
+
+        def read(self, *size):
+            part = super().read(*size)
+            self.taken += len(part)
+            return part
+
+    class Sha256:
+        def __init__(self, data=b""):
+            self.inner, self.taken = hashlib.sha256(data), len(data)
+            hashed.append(self)
+
+        def update(self, data):
+            self.inner.update(data)
+            self.taken += len(data)
+
+        def hexdigest(self):
+            return self.inner.hexdigest()
+
+    file, hashed = Counted(content), []
+    monkeypatch.setattr(container, "hashlib", SimpleNamespace(sha256=Sha256))
+    parts = container.detached(file, bundle_path, ("a",), "")
+    assert len(content) <= file.taken < len(content) * 1.2
+    assert sum(one.taken for one in hashed) == len(content) - 64
+    assert parts.flatbuffer_sha256 == sha256_hex(parts.flatbuffer)
+
+
+def test_a_directory_may_list_members_in_any_order(tmp_path, tiny):
+    report, buffer = {"report.json": b"{}"}, io.BytesIO()
+    buffer.write(tiny.flatbuffer)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in {"manifest.json": fitting_manifest(tiny, report), **report}.items():
+            archive.writestr(name, content)
+        archive.comment = b"0" * 64
+        archive.filelist.reverse()
+    data = buffer.getvalue()[:-64]
+    path = tmp_path / "x.tflite"
+    path.write_bytes(data + sha256_hex(data).encode())
+    assert read_bundle(path).flatbuffer == tiny.flatbuffer
 
 
 def test_labels_of_another_space_in_the_bundle(tmp_path, tiny):

@@ -66,7 +66,7 @@ def test_parity_with_open_clip(transform_module, size, preprocessing):
     assert tensor.dtype == np.int8
     assert tensor.shape == (1, preprocessing.height, preprocessing.width, 3)
     ours = (tensor.astype(np.float64) + 128) / 255
-    assert np.abs(ours - reference(transform_module, image, preprocessing)).max() <= 1 / 255
+    assert np.abs(ours - reference(transform_module, image, preprocessing)).max() <= 1.001 / 255  # a code, in float32
 
 
 def test_a_picture_of_the_right_size_passes_byte_by_byte():

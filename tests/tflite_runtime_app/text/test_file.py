@@ -10,7 +10,8 @@ import pytest
 from tests.tflite_runtime_app import tiny_bundle, tiny_text
 from tflite_runtime_app.bundle.container import appended
 from tflite_runtime_app.errors import BundleCorrupt, BundleError, BundleIncompatible, LabelError
-from tflite_runtime_app.text.file import MEMBER, check_belongs, pack_text, read_text, text_path, whole_digest
+from tflite_runtime_app.text.beside import text_path
+from tflite_runtime_app.text.file import MEMBER, check_belongs, pack_text, read_text, whole_digest
 from tflite_runtime_app.text.tower import TextTower
 
 

@@ -13,7 +13,7 @@ from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.cli import main
 from tflite_runtime_app.errors import LabelError
 from tflite_runtime_app.text import label_source
-from tflite_runtime_app.text.file import text_path
+from tflite_runtime_app.text.beside import text_path
 from tflite_runtime_app.text.label_source import MOST_LABELS, LabelSource
 
 LIMIT = 512  # MB, that of the unit which `classify install-service` writes

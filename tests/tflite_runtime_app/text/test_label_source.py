@@ -14,7 +14,8 @@ from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.errors import LabelError
 from tflite_runtime_app.sinks.web.label_text import label_text
 from tflite_runtime_app.text import vectors
-from tflite_runtime_app.text.file import read_text, text_path
+from tflite_runtime_app.text.beside import text_path
+from tflite_runtime_app.text.file import read_text
 from tflite_runtime_app.text.label_source import LabelSource
 from tflite_runtime_app.text.tower import TextTower
 

@@ -22,7 +22,8 @@ from tflite_runtime_app.bundle.container import appended
 from tflite_runtime_app.bundle.file import read_bundle
 from tflite_runtime_app.errors import BundleError, BundleIncompatible, LabelError
 from tflite_runtime_app.text import trial
-from tflite_runtime_app.text.file import pack_text, text_path
+from tflite_runtime_app.text.beside import text_path
+from tflite_runtime_app.text.file import pack_text
 from tflite_runtime_app.text.label_source import LabelSource
 from tflite_runtime_app.text.trial import admit_text, check_text, checked_text, try_tower
 
