@@ -2,7 +2,9 @@
 
 hi: symmetric, covering all that was seen, its step that of the first sum times a power of two: then the grids of successive sums nest, and
 the difference of two of them is exact. Nothing of it may be clipped, lo could not hold that.
-step (t = hi' - hi, about as large as the branch): the finer of the two grids, coarser by powers of two only where the branch would not fit.
+step (t = hi' - hi, about as large as the branch): the finer of the two grids, coarser by powers of two where the branch would not fit, but
+never coarser than hi': there t would not be exact, and XNNPACK takes no sum whose scales are more than 256 apart.
+patch: what the first sum adds, where that is the patches as they come: their layer is computed on two grids that nest, see below.
 lo: it collects the rounding errors of all sums so far, each uniform in ± half a step of hi, so its deviation after k sums is
 sqrt(sum of step_j^2 / 12); its grid spans `LO_DEVIATIONS` of them, and at least half a step. rest is one sum's share: ± half a step.
 whole (z = hi + lo): the grid that the observer chose for the stream.
@@ -14,9 +16,12 @@ import math
 import re
 from collections.abc import Mapping
 
+import numpy as np
+
 from calibration.ranges import Grid
 
 LO_DEVIATIONS = 5.0
+PATCH_RATIO = 7
 STREAM = re.compile(r"block_\d+/(stream|middle)")
 
 
@@ -30,7 +35,7 @@ def with_two_terms(grids: Mapping[str, Grid], largest: Mapping[str, float]) -> d
     for role in order:
         hi = _nested(unit, largest[role] / 127)
         energy += hi**2 / 12
-        step = max(min(hi, before), _nested(unit, largest.get(branch_role(role, largest), 0.0) / 126))
+        step = min(hi, max(min(hi, before), _nested(unit, largest.get(branch_role(role, largest), 0.0) / 126)))
         lo = max(LO_DEVIATIONS * math.sqrt(energy), 0.55 * hi) / 127
         found |= {
             role: Grid(hi, 0),
@@ -40,7 +45,22 @@ def with_two_terms(grids: Mapping[str, Grid], largest: Mapping[str, float]) -> d
             f"{role}_whole": grids[role],
         }
         before = hi
-    return found
+    return found | _patches(unit, grids)
+
+
+def _patches(unit: float, grids: Mapping[str, Grid]) -> dict[str, Grid]:
+    """The grids of a patch layer whose results enter the stream as they are, `embed/patch` on the fine one of two.
+
+    Few patches are bold, and the first block hears every step of the many. The coarse grid is the first sum's, so what the fine one
+    leaves over is added to the constant exactly; PATCH_RATIO is odd, so the two nest and nothing is left over of what fits.
+    """
+    if "embed/patch" not in grids or "embed/norm_pre/normed" in grids:
+        return {}
+    return {
+        "embed/patch": Grid(float(np.float32(unit / PATCH_RATIO)), 0),
+        "embed/patch_coarse": Grid(unit, 0),
+        "embed/patch_rest": Grid(unit, 0),
+    }
 
 
 def stream_order(grids: Mapping[str, Grid]) -> list[str]:

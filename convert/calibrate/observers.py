@@ -67,5 +67,8 @@ def noise_of(stages: Sequence[Stage], images: NDArray[np.int8], stream: str) -> 
 
 
 def simulated(grids: Mapping[str, Grid], stream: str) -> dict[str, Grid]:
-    """The grids that count in the simulation: a stream in two terms has none, it is near exact."""
-    return {role: grid for role, grid in grids.items() if stream != "two_term" or not STREAM.fullmatch(role)}
+    """The grids that count in the simulation: a stream in two terms has none, nor have patches that enter it as they are; both are near exact."""
+    if stream != "two_term":
+        return dict(grids)
+    near = {"embed/patch"} if "embed/norm_pre/normed" not in grids else set()
+    return {role: grid for role, grid in grids.items() if role not in near and not STREAM.fullmatch(role)}

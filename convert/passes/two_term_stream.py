@@ -7,7 +7,8 @@ One int8 tensor loses half a step at every one of the tower's 2 L sums, and the 
 (Kahan's compensated summation, 1965). hi' is rounded to its step; t is what was really added, exact when the steps are powers of two and
 so nest; d is what the rounding lost, and lo, with steps of a twentieth, collects it. In float d is zero and the network unchanged.
 Readers: a norm takes its statistics from z = int8(hi + lo) and puts out hi r + lo r; an exit pools z. Handed over are hi and lo.
-Positions and class token are constants on hi's grid and bring a lo of their own: what that rounding loses.
+Positions and class token are constants on hi's grid and bring a lo of their own: what that rounding loses. Patches that enter as they are
+come in two terms too, fine + rest: the rest is added to the constant, which is exact, and the sum takes the fine term.
 """
 
 from __future__ import annotations
@@ -98,6 +99,7 @@ class _Stage:
         values, lo = constant(self.model, self.graph.tensors[hi]), self.lo.get(hi)
         if values is not None:
             hi, lo = self._split(edit.role(output), values)
+            hi = self._with_rest(hi, branch, edit.role(output))
         edit.again(operator, [hi, branch], output)
         step = edit.add("SUB", [output, hi], self._partner(output, "step"))
         if lo is None:
@@ -105,6 +107,30 @@ class _Stage:
             return
         rest = edit.add("SUB", [branch, step], self._partner(output, "rest"))
         self.lo[output] = edit.add("ADD", [rest, lo], self._partner(output, "lo"))
+
+    def _with_rest(self, hi: int, branch: int, role: str) -> int:
+        """The constant, and what the patches' fine grid cuts off: the layer once more on a grid that holds everything, less the fine result."""
+        edit = self.edit
+        moves = []
+        made = self._maker(branch)
+        while made is not None and operator_name(self.model, made) == "RESHAPE":
+            moves.append(made)
+            made = self._maker(int(made.inputs[0]))
+        if made is None or edit.role(int(made.outputs[0])) != "embed/patch" or "embed/patch_coarse" not in self.grids:
+            return hi
+        fine = int(made.outputs[0])
+        coarse = edit.again(made, [int(i) for i in made.inputs], edit.tensor("embed/patch_coarse", fine))
+        rest = edit.add("SUB", [coarse, fine], edit.tensor("embed/patch_rest", fine))
+        for move in reversed(moves):
+            like = int(move.outputs[0])
+            rest = edit.again(move, [rest, *(int(i) for i in move.inputs[1:])], edit.tensor("embed/patch_rest", like))
+        name = f"{role}/constant_rest"
+        self.grids[name] = self.grids[role]
+        return edit.add("ADD", [hi, rest], edit.tensor(name, branch))
+
+    def _maker(self, tensor: int) -> Any:
+        """The operator that gives the tensor, None for a constant or an input."""
+        return next((operator for operator in self.edit.operators if int(operator.outputs[0]) == tensor), None)
 
     def _join(self, operator: Any, inputs: list[int], output: int) -> None:
         """The class token, a constant, gets a lo: what its rounding to hi's grid loses. It is joined to the patches' lo."""
