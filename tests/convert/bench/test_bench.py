@@ -413,6 +413,12 @@ def test_cold_start_is_measured_in_processes_of_their_own(measured):
     assert found.growth_bytes == found.peak_bytes - found.import_bytes
 
 
+def test_a_cold_start_holds_the_medians_of_its_processes(monkeypatch):
+    given = iter([cold._Start(0.3, 0.9, 30, 90), cold._Start(0.1, 0.2, 10, 40), cold._Start(0.2, 0.4, 20, 50)])
+    monkeypatch.setattr(cold, "_start", lambda *words: next(given))
+    assert cold.cold_start("a.tflite", "a.png", 1, starts=3) == cold.ColdStart(0.4, 0.2, 50, 20)
+
+
 def test_a_cold_start_that_fails_tells_what_classify_said(tiny, tmp_path):
     with pytest.raises(ConvertError, match=r"exit code 3; it said last: classify: .*no such file"):
         cold.cold_start(tmp_path / "none.tflite", tiny.pictures / "0.png", 1, starts=1)
