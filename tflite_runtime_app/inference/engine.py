@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible, InferenceError
 from tflite_runtime_app.inference.direct import Codes, direct
+from tflite_runtime_app.inference.huge_pages import huge_pages
 
 MINIMUM_LITERT = (2, 3, 0)
 FAILURES = 1000  # of one interpreter, which keeps a line of each for ever; then comes a new one
@@ -67,6 +68,7 @@ class LiteRtEngine:
             ) from error
         kernels = getattr(OpResolverType, OP_RESOLVERS[op_resolver])
         self._load = partial(Interpreter, model_content=flatbuffer, num_threads=threads, experimental_op_resolver_type=kernels)
+        self._size = len(flatbuffer) * 5 // 4  # of the packed weights at most
         self._failures = 0
         runners = self._loaded()
         self.signatures: dict[str, SignatureFacts] = {
@@ -103,8 +105,9 @@ class LiteRtEngine:
     def _loaded(self) -> dict[str, Any]:
         """A runner for each signature of a new interpreter, which they keep. Raises BundleIncompatible."""
         try:
-            interpreter = self._load()
-            interpreter.allocate_tensors()
+            with huge_pages(self._size):
+                interpreter = self._load()
+                interpreter.allocate_tensors()  # packs the weights of every signature
             return {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
