@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from convert.bench.huge_pages import without
 from convert.support.errors import ConvertError
 from convert.support.processes import why_ended
 
@@ -64,7 +65,7 @@ def cold_start(file: Path, image: Path, threads: int, starts: int = STARTS) -> C
 def _start(*words: str) -> _Start:
     """One process of `classify WORDS`, from its start to the end of its work."""
     paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {**without(os.environ), "PYTHONPATH": os.pathsep.join(paths)}  # as a user starts it
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "convert.bench.cold", *words],
