@@ -213,7 +213,6 @@ def test_what_a_file_leaves_out_or_adds_does_not_change_its_floor(two_term):
     stages, specs = [list(found) for found in stage_products(two_term.integer_file)], stages_of(two_term)
     full, last = full_products(stages, specs), stages[-1]
     tower = two_term.stages[0].tower
-    assert collections.Counter(full) == collections.Counter(product for stage in stages for product in stage)
     block = next(k for k, product in enumerate(last) if isinstance(product, Attention))
     for k in range(block, len(last)):
         last[k] = shortened(last[k])
