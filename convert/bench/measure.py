@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Everything that was measured. `stages` are parts of the tower, `lines` begin with the tower and its floor.
+    """Everything that was measured; on one thread in processor time, on more by the wall's clock.
 
-    `ratio` is the tower's median over the floor's; `huge_pages` says whether all of them had their memory in huge pages.
+    `stages` are parts of the tower, `lines` begin with the tower and its floor. `ratio` is the tower's median over the floor's;
+    `huge_pages` says whether all of them had their memory in huge pages.
     """
 
     file: str
@@ -101,8 +103,9 @@ def measure(file: Path, trial: Trial, model_of: Callable[[Bundle], ClipModel], p
         cascade = load_cascade(bundle, threads, policy=Never())
     found = stage_products(bundle.flatbuffer)
     full = full_products(found, manifest.stages)
+    clock = time.process_time if threads == 1 else time.perf_counter
     what_is_timed: dict[str, Run] = {
-        TOWER: tower_run(cascade, chosen.images[:1]),
+        TOWER: tower_run(cascade, chosen.images[:1], clock),
         FLOOR: floor_run(floor_file(full), threads),
     }
     if manifest.gates:
@@ -123,7 +126,7 @@ def measure(file: Path, trial: Trial, model_of: Callable[[Bundle], ClipModel], p
                 ready[name] = peer
                 what_is_timed[name] = peer_run(peer)
                 progress.step(f"{name} ready: {peer.what}")
-        times = interleave(what_is_timed, trial.runs, progress)
+        times = interleave(what_is_timed, trial.runs, progress, clock=clock)
     spreads = {name: timed.spread for name, timed in times.items()}
     return Result(
         file=str(file),
@@ -144,9 +147,18 @@ def measure(file: Path, trial: Trial, model_of: Callable[[Bundle], ClipModel], p
     )
 
 
-def tower_run(cascade: Cascade, image: NDArray[np.int8]) -> Run:
-    """All stages in turn through the board's engine, hand-over and outputs included; its parts are the stages."""
-    return lambda: tuple(output.ms for output in cascade.stage_outputs(image))
+def tower_run(cascade: Cascade, image: NDArray[np.int8], clock: Callable[[], float]) -> Run:
+    """All stages in turn through the board's engine, hand-over and the last embedding included; its parts are the stages."""
+
+    def run() -> tuple[float, ...]:
+        marks = [clock()]
+        for output in cascade.stage_outputs(image):
+            if len(marks) == len(cascade.manifest.stages):
+                _ = output.embedding
+            marks.append(clock())
+        return tuple((after - before) * 1e3 for before, after in pairwise(marks))
+
+    return run
 
 
 def floor_run(content: bytes, threads: int) -> Run:

@@ -44,11 +44,12 @@ def table(result: Result) -> Table:
 
 def notes(result: Result) -> list[str]:
     """What stands under the table, a line each: what a user gains, ratios, cold start, what the peers are, and how the bars stand."""
-    cold = result.cold
+    cold, pages = result.cold, "all in huge pages" if result.huge_pages else "without huge pages"
+    clock = "processor time" if result.threads == 1 else "wall time"
     lines = [
         *gain(result.lines),
-        f"{result.runs} runs each, in turn in one process, {'all in huge pages' if result.huge_pages else 'without huge pages'}"
-        f" ({VARIABLE}={VALUE}). INT8 takes {result.ratio:.2f} times its floor.",
+        f"{result.runs} runs each, in turn in one process, {clock}, {pages} ({VARIABLE}={VALUE})."
+        f" INT8 takes {result.ratio:.2f} times its floor.",
         f"classify, cold: {cold.seconds:.2f} s to the first answer, {cold.import_seconds:.2f} s of it Python and imports;"
         f" peak memory {formats.megabytes(cold.peak_bytes)}, {formats.megabytes(cold.growth_bytes)} of it above the imports.",
     ]

@@ -24,7 +24,7 @@ from convert.bench.floor import SIGNATURE, floor_file
 from convert.bench.full_network import full_products
 from convert.bench.gain import gain
 from convert.bench.machine import Machine, parse, this_machine
-from convert.bench.measure import Line, Trial, _chosen, measure
+from convert.bench.measure import Line, Trial, _chosen, measure, tower_run
 from convert.bench.ncnn_int8 import quantized
 from convert.bench.products import Attention, Linear, stage_products
 from convert.bench.show import chart, notes, table
@@ -107,6 +107,28 @@ def test_runs_are_interleaved_warmed_up_and_timed_after_an_untimed_run_of_their_
     for k, name in enumerate(names):
         assert times[name].whole == pytest.approx([k + 1.0] * 20), "warm-up is not counted"
         assert times[name].parts == (((k + 1.0) / 2,),) * 20
+
+
+def test_a_tower_is_timed_by_the_clock_that_times_its_peers_its_last_embedding_included():
+    clock, read = FakeClock(), []
+
+    class Output:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        @property
+        def embedding(self):
+            read.append(self.number)
+            clock.now += 0.1
+
+    def outputs(_image):
+        for number in range(3):
+            clock.now += number + 1
+            yield Output(number)
+
+    cascade = types.SimpleNamespace(manifest=types.SimpleNamespace(stages=(1, 2, 3)), stage_outputs=outputs)
+    assert tower_run(cascade, None, clock)() == pytest.approx((1000, 2000, 3100))
+    assert read == [2]
 
 
 # The machine.
