@@ -529,6 +529,7 @@ def test_every_peer_runs_the_same_network(measured):
         assert cosines[exact] > 0.99999
     for name in ("tower", "dynamic", "onnxruntime", "openvino", "ncnn"):
         assert 0.95 < cosines[name] < 0.99999, f"{name} is int8: close to float, and not float"
+    assert sys.modules["openvino_telemetry"] is None, "nobody is told of a run"
 
 
 def test_a_result_holds_medians_sizes_and_ratios(measured, tiny):
