@@ -13,6 +13,7 @@ from calibration.families import DEFAULT, FAMILIES
 from calibration.gates import KINDS as GATES
 from calibration.observers import OBSERVERS
 from calibration.search import SEARCH
+from convert.bench import huge_pages
 from convert.options import BuildOptions, ExitOptions, ModelOptions
 from convert.support.errors import ConvertError, UsageError
 from convert.support.label_option import labels_of_option
@@ -376,7 +377,8 @@ def verify(
 def bench(
     file: Path,
     against: Annotated[
-        str, typer.Option("--against", help="Peers to time beside it: float, dynamic, onnxruntime, ncnn, torch; by commas.")
+        str,
+        typer.Option("--against", help="Peers to time beside it: float, dynamic, onnxruntime, openvino, ncnn, torch; by commas."),
     ] = "",
     runs: Annotated[int, typer.Option("--runs", help="Timed runs of each, after the warm-up.", min=50)] = 50,
     threads: Annotated[int, typer.Option("--threads", help="Threads that each may use.", min=1)] = 1,
@@ -444,7 +446,9 @@ def common(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code is 0, 1 (an input failed or a limit was missed), 2 (usage), 3 (refused) or 130 (interrupted)."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        arguments = sys.argv[1:]
+        huge_pages.restart(arguments)
     debug = "--debug" in arguments
     arguments = ["--debug", *(a for a in arguments if a != "--debug")] if debug else arguments  # anywhere on the line
     edge.prepare_streams()

@@ -1,7 +1,8 @@
 """Cold start and peak memory of `classify`, each measured in a fresh process that does nothing else.
 
-Run as a program, this module is that process: it runs the board's command line (or only imports its libraries) and prints the
-clock and its own peak memory. Nothing of the workshop is loaded in it.
+Run as a program, this module is that process: it imports the board's libraries, runs the board's command line, and prints the clock
+and its own peak memory after either. One process gives both, so that no noise makes the part longer than the whole. Nothing of the
+workshop is loaded in it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from convert.bench.huge_pages import without
 from convert.support.errors import ConvertError
 from convert.support.processes import why_ended
 
@@ -25,7 +27,7 @@ STARTS = 5
 class ColdStart:
     """Medians over fresh processes. Seconds run from before the process exists to its first answer; bytes are peak resident memory.
 
-    `import_*` are those of a process that only imports the libraries of the board's program.
+    `import_*` are those of the same processes when they have imported the libraries of the board's program and done nothing else.
     """
 
     seconds: float
@@ -39,22 +41,31 @@ class ColdStart:
         return self.peak_bytes - self.import_bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """One process: seconds since before it existed, and its peak memory in bytes, after the imports and after the answer."""
+
+    import_seconds: float
+    seconds: float
+    import_bytes: int
+    peak_bytes: int
+
+
 def cold_start(file: Path, image: Path, threads: int, starts: int = STARTS) -> ColdStart:
     """`classify FILE PICTURE` in `starts` fresh processes. Raises ConvertError when it fails."""
-    answers = [_child("classify", str(file), str(image), "--json", "--threads", str(threads)) for _ in range(starts)]
-    imports = [_child("import") for _ in range(starts)]
+    found = [_start(str(file), str(image), "--json", "--threads", str(threads)) for _ in range(starts)]
     return ColdStart(
-        seconds=median(seconds for seconds, _ in answers),
-        import_seconds=median(seconds for seconds, _ in imports),
-        peak_bytes=int(median(peak for _, peak in answers)),
-        import_bytes=int(median(peak for _, peak in imports)),
+        seconds=median(one.seconds for one in found),
+        import_seconds=median(one.import_seconds for one in found),
+        peak_bytes=int(median(one.peak_bytes for one in found)),
+        import_bytes=int(median(one.import_bytes for one in found)),
     )
 
 
-def _child(*words: str) -> tuple[float, int]:
-    """Seconds from the process's start to the end of its work, and its peak memory in bytes."""
+def _start(*words: str) -> _Start:
+    """One process of `classify WORDS`, from its start to the end of its work."""
     paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {**without(os.environ), "PYTHONPATH": os.pathsep.join(paths)}  # as a user starts it
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "convert.bench.cold", *words],
@@ -66,8 +77,13 @@ def _child(*words: str) -> tuple[float, int]:
     )
     if done.returncode:
         raise ConvertError(f"the cold start cannot be measured: {why_ended(done.returncode, done.stderr)}")
-    found = json.loads(done.stdout.splitlines()[-1])
-    return float(found["clock"]) - start, int(found["peak_bytes"])
+    imported, answered = json.loads(done.stdout.splitlines()[-1])
+    return _Start(imported["clock"] - start, answered["clock"] - start, imported["peak_bytes"], answered["peak_bytes"])
+
+
+def _now() -> dict[str, float]:
+    """The monotonic clock, which is the machine's: it counts on from what the parent read. And this process's peak memory in bytes."""
+    return {"clock": time.monotonic(), "peak_bytes": _peak_bytes()}
 
 
 def _peak_bytes() -> int:
@@ -83,9 +99,9 @@ def _main(words: list[str]) -> int:
 
     from tflite_runtime_app import cli
 
-    code = cli.main(words[1:]) if words[0] == "classify" else 0
-    # The monotonic clock is the machine's: it counts on from what the parent read.
-    print(json.dumps({"clock": time.monotonic(), "peak_bytes": _peak_bytes()}))
+    imported = _now()
+    code = cli.main(words)
+    print(json.dumps([imported, _now()]))
     return code
 
 

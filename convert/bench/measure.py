@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 
 from calibration.samples import Sample, SampleSet, count, load, samples
 from convert.bench import peers
-from convert.bench.bars import DECISIONS, FLOOR, FLOOR_LINEAR, TOWER, Verdict, judge
+from convert.bench.bars import DECISIONS, FLOOR, TOWER, Place, Verdict, judge
 from convert.bench.cold import ColdStart, cold_start
 from convert.bench.decisions import LABELS, decisions_run
 from convert.bench.floor import floor_file
+from convert.bench.full_network import full_products
+from convert.bench.huge_pages import in_use
 from convert.bench.machine import Machine
-from convert.bench.products import Linear, Product, products
+from convert.bench.products import Product, stage_products
 from convert.bench.subject import Peer, Subject
 from convert.bench.timing import Run, Spread, Times, interleave
 from convert.measure.parity import float_embeddings
@@ -52,18 +55,22 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Everything that was measured. `stages` are parts of the tower, `lines` begin with the tower and its floors."""
+    """Everything that was measured; on one thread in processor time, on more by the wall's clock.
+
+    `stages` are parts of the tower, `lines` begin with the tower and its floor. `ratio` is the tower's median over the floor's;
+    `huge_pages` says whether all of them had their memory in huge pages.
+    """
 
     file: str
     model: str
     machine: Machine
     threads: int
+    huge_pages: bool
     runs: int
     images: int
     lines: tuple[Line, ...]
     stages: tuple[Line, ...]
     ratio: float
-    ratio_linear: float
     cold: ColdStart
     verdicts: tuple[Verdict, ...]
 
@@ -94,16 +101,16 @@ def measure(file: Path, trial: Trial, model_of: Callable[[Bundle], ClipModel], p
     progress.step("cold start and peak memory, in fresh processes")
     with quiet():  # LiteRT tells once that it uses XNNPACK
         cascade = load_cascade(bundle, threads, policy=Never())
-    found = products(bundle.flatbuffer)
-    linear = tuple(product for product in found if isinstance(product, Linear))
+    found = stage_products(bundle.flatbuffer)
+    full = full_products(found, manifest.stages)
+    clock = time.process_time if threads == 1 else time.perf_counter
     what_is_timed: dict[str, Run] = {
-        TOWER: tower_run(cascade, chosen.images[:1]),
-        FLOOR: floor_run(floor_file(found), threads),
-        FLOOR_LINEAR: floor_run(floor_file(linear), threads),
+        TOWER: tower_run(cascade, chosen.images[:1], clock),
+        FLOOR: floor_run(floor_file(full), threads),
     }
     if manifest.gates:
         what_is_timed[DECISIONS] = decisions_run(cascade, chosen.images[:1])
-    progress.step(f"floor of {len(found)} products, {len(linear)} of them fully connected")
+    progress.step(f"floor of {len(full)} products")
     with tempfile.TemporaryDirectory(prefix="clip-rescue-") as folder:
         ready: dict[str, Peer] = {}
         cosines: dict[str, NDArray[np.float32]] = {}
@@ -119,30 +126,39 @@ def measure(file: Path, trial: Trial, model_of: Callable[[Bundle], ClipModel], p
                 ready[name] = peer
                 what_is_timed[name] = peer_run(peer)
                 progress.step(f"{name} ready: {peer.what}")
-        times = interleave(what_is_timed, trial.runs, progress)
+        times = interleave(what_is_timed, trial.runs, progress, clock=clock)
     spreads = {name: timed.spread for name, timed in times.items()}
     return Result(
         file=str(file),
         model=manifest.name,
         machine=trial.machine,
         threads=threads,
+        huge_pages=in_use(),
         runs=trial.runs,
         images=len(chosen),
         lines=(
-            *_own_lines(spreads, found, linear, bundle, cosines),
+            *_own_lines(spreads, (_macs(*found), _macs(full)), bundle, cosines),
             *(_peer_line(n, ready[n], spreads, cosines) for n in against),
         ),
         stages=_stage_lines(times[TOWER], bundle),
         ratio=spreads[TOWER].p50 / spreads[FLOOR].p50,
-        ratio_linear=spreads[TOWER].p50 / spreads[FLOOR_LINEAR].p50,
         cold=cold,
-        verdicts=judge(spreads, manifest.name, trial.machine.instruction_set),
+        verdicts=judge(spreads, Place(manifest.name, trial.machine.instruction_set, threads)),
     )
 
 
-def tower_run(cascade: Cascade, image: NDArray[np.int8]) -> Run:
-    """All stages in turn through the board's engine, hand-over and outputs included; its parts are the stages."""
-    return lambda: tuple(output.ms for output in cascade.stage_outputs(image))
+def tower_run(cascade: Cascade, image: NDArray[np.int8], clock: Callable[[], float]) -> Run:
+    """All stages in turn through the board's engine, hand-over and the last embedding included; its parts are the stages."""
+
+    def run() -> tuple[float, ...]:
+        marks = [clock()]
+        for output in cascade.stage_outputs(image):
+            if len(marks) == len(cascade.manifest.stages):
+                _ = output.embedding
+            marks.append(clock())
+        return tuple((after - before) * 1e3 for before, after in pairwise(marks))
+
+    return run
 
 
 def floor_run(content: bytes, threads: int) -> Run:
@@ -201,23 +217,20 @@ def _cosines(embeddings: Iterable[NDArray[np.float32]], reference: NDArray[np.fl
     return cosines
 
 
+def _macs(*stages: Sequence[Product]) -> int:
+    return sum(product.macs for products in stages for product in products)
+
+
 def _own_lines(
-    spreads: Mapping[str, Spread],
-    found: tuple[Product, ...],
-    linear: tuple[Linear, ...],
-    bundle: Bundle,
-    cosines: Mapping[str, NDArray[np.float32]],
+    spreads: Mapping[str, Spread], macs: tuple[int, int], bundle: Bundle, cosines: Mapping[str, NDArray[np.float32]]
 ) -> tuple[Line, ...]:
-    macs, macs_linear = sum(product.macs for product in found), sum(product.macs for product in linear)
-    tower = Line(
-        TOWER, "full-integer TFLite, this file", spreads[TOWER], macs, bundle.path.stat().st_size, *_both(cosines.get(TOWER))
-    )
-    floor = Line(FLOOR, "its int8 products alone", spreads[FLOOR], macs)
-    shorter = Line(FLOOR_LINEAR, "the same without attention's", spreads[FLOOR_LINEAR], macs_linear)
-    host = (
-        Line(DECISIONS, f"the host's work at every exit, {LABELS} labels", spreads[DECISIONS]) if DECISIONS in spreads else None
-    )
-    return (tower, floor, shorter) if host is None else (tower, floor, shorter, host)
+    """`macs` are the file's and its floor's."""
+    size = bundle.path.stat().st_size
+    tower = Line(TOWER, "full-integer TFLite, this file", spreads[TOWER], macs[0], size, *_both(cosines.get(TOWER)))
+    floor = Line(FLOOR, "the full network's int8 products alone", spreads[FLOOR], macs[1])
+    if DECISIONS not in spreads:
+        return tower, floor
+    return tower, floor, Line(DECISIONS, f"the host's work at every exit, {LABELS} labels", spreads[DECISIONS])
 
 
 def _peer_line(name: str, peer: Peer, spreads: Mapping[str, Spread], cosines: Mapping[str, NDArray[np.float32]]) -> Line:

@@ -34,22 +34,32 @@ class Attention:
     transpose_right: bool
 
     @property
+    def depth(self) -> int:
+        """How many products each sum adds up."""
+        return self.left[-2 if self.transpose_left else -1]
+
+    @property
+    def batch(self) -> int:
+        """How many matrices it multiplies."""
+        return math.prod(self.result[:-2])
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates."""
-        return math.prod(self.result) * self.left[-2 if self.transpose_left else -1]
+        return math.prod(self.result) * self.depth
 
 
 Product = Linear | Attention
 
 
-def products(content: bytes) -> tuple[Product, ...]:
-    """Every matrix product of the signatures stage_0, stage_1, … in the order in which they run."""
+def stage_products(content: bytes) -> tuple[tuple[Product, ...], ...]:
+    """Every matrix product of the signatures stage_0, stage_1, … in the order in which they run, a tuple a stage."""
     model = read_model(content)
     stages = sorted(
         (int(key.removeprefix("stage_")), graph) for key, graph, _, _ in signatures(model) if key.startswith("stage_")
     )
-    found = (_product(model, graph, operator) for _, graph in stages for operator in graph.operators)
-    return tuple(product for product in found if product is not None)
+    found = ((_product(model, graph, operator) for operator in graph.operators) for _, graph in stages)
+    return tuple(tuple(product for product in stage if product is not None) for stage in found)
 
 
 def _product(model: Any, graph: Any, operator: Any) -> Product | None:

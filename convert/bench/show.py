@@ -10,7 +10,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from convert.bench.bars import DECISIONS, FLOOR, FLOOR_LINEAR, TOWER, Verdict
+from convert.bench.bars import DECISIONS, FLOOR, TOWER, Verdict
+from convert.bench.gain import gain
+from convert.bench.huge_pages import VALUE, VARIABLE
 from convert.bench.measure import Line, Result
 from convert.report import formats
 from convert.report.plots import BLUE
@@ -18,8 +20,7 @@ from tflite_runtime_app.escaping.terminal import escaped
 
 NAMES = {
     TOWER: "INT8, this file",
-    FLOOR: "floor: its products",
-    FLOOR_LINEAR: "floor without attention",
+    FLOOR: "floor: all products",
     DECISIONS: "exit decisions, 1,000 labels",
 }
 ORANGE, GREY = "#d55e00", "#999999"
@@ -42,11 +43,13 @@ def table(result: Result) -> Table:
 
 
 def notes(result: Result) -> list[str]:
-    """What stands under the table, a line each: ratios, cold start, what the peers are, and how the bars stand."""
-    cold = result.cold
+    """What stands under the table, a line each: what a user gains, ratios, cold start, what the peers are, and how the bars stand."""
+    cold, pages = result.cold, "all in huge pages" if result.huge_pages else "without huge pages"
+    clock = "processor time" if result.threads == 1 else "wall time"
     lines = [
-        f"{result.runs} runs each, in turn in one process. INT8 takes {result.ratio:.2f} times its floor,"
-        f" {result.ratio_linear:.2f} times the floor without attention's products.",
+        *gain(result.lines),
+        f"{result.runs} runs each, in turn in one process, {clock}, {pages} ({VARIABLE}={VALUE})."
+        f" INT8 takes {result.ratio:.2f} times its floor.",
         f"classify, cold: {cold.seconds:.2f} s to the first answer, {cold.import_seconds:.2f} s of it Python and imports;"
         f" peak memory {formats.megabytes(cold.peak_bytes)}, {formats.megabytes(cold.growth_bytes)} of it above the imports.",
     ]
@@ -72,7 +75,7 @@ def chart(result: Result) -> str:
     axes = figure.subplots()
     names = [NAMES.get(line.name, line.what) for line in result.lines]
     p50, p90 = ([getattr(line.spread, key) for line in result.lines] for key in ("p50", "p90"))
-    colors = {TOWER: ORANGE, FLOOR: GREY, FLOOR_LINEAR: GREY}
+    colors = {TOWER: ORANGE, FLOOR: GREY}
     places = range(len(names))
     axes.barh(places, p50, color=[colors.get(line.name, BLUE) for line in result.lines], height=0.68)
     axes.vlines(p90, [place - 0.34 for place in places], [place + 0.34 for place in places], color="black", linewidth=1.4)

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from convert.bench.bars import require_peers
+from convert.bench.bars import Place, require_peers
 from convert.bench.machine import this_machine
 from convert.bench.measure import Result, Trial, measure
 from convert.bench.peers import parse_names
@@ -39,9 +39,9 @@ def bench(file: Path, options: BenchOptions, as_json: bool, out: Path | None, mo
     if out is not None:
         check_target(out / "bench.json")
     names, machine = parse_names(options.against), this_machine()
-    if options.check:
-        require_peers(names, checked_bundle(file).manifest.name, machine.instruction_set)
     threads, notice = usable_threads(options.threads)
+    if options.check:
+        require_peers(names, Place(checked_bundle(file).manifest.name, machine.instruction_set, threads))
     if notice:
         print(f"convert: {notice}", file=sys.stderr)
     trial = Trial(names, options.runs, threads, options.images or (_photographs(model.models),), machine)

@@ -14,7 +14,8 @@ from convert.micro.constants import Numbers
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.bundle.manifest import Manifest
 from tflite_runtime_app.inference.cascade import Cascade
-from tflite_runtime_app.inference.engine import Codes, Engine, LiteRtEngine
+from tflite_runtime_app.inference.direct import Codes
+from tflite_runtime_app.inference.engine import Engine, LiteRtEngine
 from tflite_runtime_app.policies import policy_from_manifest
 
 

@@ -25,7 +25,7 @@ from convert.stages.stage import Stage, build_stages
 from convert.support.progress import Silent
 from convert.tflite.flatbuffer import read_model, signatures, text
 from tests.convert.small import tower_of, vit
-from tflite_runtime_app.inference.engine import Codes
+from tflite_runtime_app.inference.direct import Codes
 
 
 @dataclass(frozen=True)

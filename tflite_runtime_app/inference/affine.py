@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,4 +20,11 @@ def quantize(values: npt.NDArray[Any], spec: TensorSpec) -> npt.NDArray[np.int8]
 
 def dequantize(codes: npt.NDArray[np.int8], spec: TensorSpec) -> npt.NDArray[np.float32]:
     """The real values that `codes` stand for, float32, same shape."""
-    return (codes.astype(np.float32) - np.float32(spec.zero_point)) * np.float32(spec.scale)
+    return _reals(spec.scale, spec.zero_point).take(codes.view(np.uint8))
+
+
+@lru_cache(maxsize=64)
+def _reals(scale: float, zero_point: int) -> npt.NDArray[np.float32]:
+    """The real value of every code by the code's byte: to look them up takes half as long as to compute them."""
+    codes = np.arange(256, dtype=np.uint8).view(np.int8)
+    return (codes.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)

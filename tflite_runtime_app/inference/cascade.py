@@ -11,27 +11,38 @@ import numpy.typing as npt
 
 from tflite_runtime_app.bundle.file import Bundle
 from tflite_runtime_app.bundle.labels import LabelBank
-from tflite_runtime_app.bundle.manifest import GateSpec, Manifest
+from tflite_runtime_app.bundle.manifest import GateSpec, Manifest, StageSpec
 from tflite_runtime_app.inference.affine import dequantize, quantize
-from tflite_runtime_app.inference.engine import Codes, Engine, LiteRtEngine
+from tflite_runtime_app.inference.direct import Codes
+from tflite_runtime_app.inference.engine import Engine, LiteRtEngine
 from tflite_runtime_app.inference.features import Scores, gate_features, score
 from tflite_runtime_app.inference.signatures import check_signatures
 from tflite_runtime_app.policies import Policy, policy_from_manifest
 
-_REAL = ("embedding", "variance")  # outputs that the host reads as real values; what is handed over it never looks at
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StageOutput:
-    """What one stage put out: `embedding` float32 [E] as it is (not normalised), `variance` None where the stage has none.
+    """What one stage put out: `raw`, its int8 outputs by name, and `ms`, the time of its signature alone.
 
-    `ms` is the time of its signature alone, `raw` its int8 outputs by name.
+    Real values are computed when they are asked for; what is handed over the host never looks at.
     """
 
-    embedding: npt.NDArray[np.float32]
-    variance: float | None
-    ms: float
+    spec: StageSpec
     raw: Codes
+    ms: float
+
+    @property
+    def embedding(self) -> npt.NDArray[np.float32]:
+        """Float32 [E] as it is, not normalised."""
+        return self._real("embedding")
+
+    @property
+    def variance(self) -> float | None:
+        """None where the stage has none."""
+        return float(self._real("variance")[0]) if "variance" in self.raw else None
+
+    def _real(self, name: str) -> npt.NDArray[np.float32]:
+        return dequantize(self.raw[name].reshape(-1), next(tensor for tensor in self.spec.outputs if tensor.name == name))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,14 +87,15 @@ class Cascade:
         visits: list[Visit] = []
         for stage, output in enumerate(self.stage_outputs(image)):
             times.append(output.ms)
-            scores = score(output.embedding, bank, self.manifest.logit_scale)
+            vector = output.embedding
+            scores = score(vector, bank, self.manifest.logit_scale)
             if stage == len(self.manifest.stages) - 1:
                 break
             visits.append(self._visit(stage, output, scores, tuple(visit.top1 for visit in visits)))
             if visits[-1].stopped:
                 break
         return Embedding(
-            vector=output.embedding,
+            vector=vector,
             stage=stage,
             blocks_done=self.manifest.stages[stage].blocks_done,
             macs=self.manifest.macs_until(stage),
@@ -102,18 +114,7 @@ class Cascade:
             inputs = {tensor.name: available[tensor.name] for tensor in spec.inputs}
             start = time.perf_counter()
             available = self.engine.invoke(spec.signature, inputs)
-            milliseconds = (time.perf_counter() - start) * 1e3
-            real = {
-                tensor.name: dequantize(available[tensor.name].reshape(-1), tensor)
-                for tensor in spec.outputs
-                if tensor.name in _REAL
-            }
-            yield StageOutput(
-                embedding=real["embedding"],
-                variance=float(real["variance"][0]) if "variance" in real else None,
-                ms=milliseconds,
-                raw=available,
-            )
+            yield StageOutput(spec, available, (time.perf_counter() - start) * 1e3)
 
     def gate_score(self, gate: GateSpec, features: npt.NDArray[np.float32]) -> int:
         """The int8 score that `gate` gives to `features` (float [3], not yet standardised)."""

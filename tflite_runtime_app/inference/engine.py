@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tflite_runtime_app.errors import BUILD_AGAIN, BundleIncompatible, InferenceError
+from tflite_runtime_app.inference.direct import Codes, direct
+from tflite_runtime_app.inference.huge_pages import huge_pages
 
 MINIMUM_LITERT = (2, 3, 0)
 FAILURES = 1000  # of one interpreter, which keeps a line of each for ever; then comes a new one
 _MARK = "failed to invoke."  # ends each of its complaints
 OP_RESOLVERS = {"xnnpack": "AUTO", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
-
-Codes = dict[str, npt.NDArray[np.int8]]
 
 
 class Engine(Protocol):
@@ -48,7 +48,7 @@ class SignatureFacts:
 
 
 class LiteRtEngine:
-    """A flatbuffer in one LiteRT interpreter, allocated once; one cached runner per signature.
+    """A flatbuffer in one LiteRT interpreter, each signature allocated once.
 
     `op_resolver` picks the kernels: "xnnpack" (fast, the default), "builtin" (LiteRT's own), "reference" (plain loops).
     Pass only bytes that `read_bundle` has checked: LiteRT may end the process on malformed ones. Raises BundleIncompatible
@@ -68,11 +68,17 @@ class LiteRtEngine:
             ) from error
         kernels = getattr(OpResolverType, OP_RESOLVERS[op_resolver])
         self._load = partial(Interpreter, model_content=flatbuffer, num_threads=threads, experimental_op_resolver_type=kernels)
+        self._size = len(flatbuffer) * 5 // 4  # of the packed weights at most
         self._failures = 0
-        self._runners = self._loaded()
+        runners = self._loaded()
         self.signatures: dict[str, SignatureFacts] = {
             name: SignatureFacts(_facts(runner.get_input_details()), _facts(runner.get_output_details()))
-            for name, runner in self._runners.items()
+            for name, runner in runners.items()
+        }
+        self._calls = {name: direct(runner) for name, runner in runners.items()}
+        self._takes = {
+            name: [(key, tensor.shape, np.dtype(tensor.dtype)) for key, tensor in facts.inputs.items()]
+            for name, facts in self.signatures.items()
         }
 
     def invoke(self, signature: str, inputs: Mapping[str, npt.NDArray[np.int8]]) -> Codes:
@@ -81,25 +87,27 @@ class LiteRtEngine:
         Raises ValueError for inputs of another name, shape or type, InferenceError when an operator fails on these values; what comes next
         may succeed.
         """
-        expected = self.signatures[signature].inputs
-        found = {name: (value.shape, str(value.dtype)) for name, value in inputs.items()}
-        wanted = {name: (facts.shape, facts.dtype) for name, facts in expected.items()}
-        if found != wanted:  # the runner would resize its tensors to whatever comes
+        takes = self._takes[signature]
+        if len(inputs) != len(takes) or any(
+            key not in inputs or inputs[key].shape != shape or inputs[key].dtype != dtype for key, shape, dtype in takes
+        ):
+            wanted = {key: (shape, dtype.name) for key, shape, dtype in takes}
+            found = {name: (value.shape, value.dtype.name) for name, value in inputs.items()}
             raise ValueError(f"{signature} takes {wanted}, found {found}")
         try:
-            outputs: Codes = self._runners[signature](**inputs)
+            return self._calls[signature](inputs)
         except (RuntimeError, ValueError) as error:
             self._failures += 1
             if self._failures % FAILURES == 0:
-                self._runners = self._loaded()
+                self._calls = {name: direct(runner) for name, runner in self._loaded().items()}
             raise InferenceError(f"the model fails on this input in {signature}: {_newest(str(error))}") from error
-        return outputs
 
     def _loaded(self) -> dict[str, Any]:
         """A runner for each signature of a new interpreter, which they keep. Raises BundleIncompatible."""
         try:
-            interpreter = self._load()
-            interpreter.allocate_tensors()
+            with huge_pages(self._size):
+                interpreter = self._load()
+                interpreter.allocate_tensors()  # packs the weights of every signature
             return {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())

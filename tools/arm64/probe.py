@@ -25,7 +25,8 @@ from PIL import Image
 from tflite_runtime_app.admission.threads import valid_threads
 from tflite_runtime_app.bundle.file import Bundle, read_bundle
 from tflite_runtime_app.inference.cascade import Cascade, load_cascade
-from tflite_runtime_app.inference.engine import OP_RESOLVERS, Codes, Engine
+from tflite_runtime_app.inference.direct import Codes
+from tflite_runtime_app.inference.engine import OP_RESOLVERS, Engine
 from tflite_runtime_app.inference.preprocess import image_to_tensor, load_image
 from tflite_runtime_app.sources import folder
 

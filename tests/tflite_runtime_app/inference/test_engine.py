@@ -1,15 +1,33 @@
 """The interpreter runs what the manifest states, on every kind of kernel, and nothing else."""
 
+import collections
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 from tests.tflite_runtime_app import tiny_bundle
 from tflite_runtime_app.errors import BundleIncompatible
 from tflite_runtime_app.inference import engine as engine_module
+from tflite_runtime_app.inference.direct import direct
 from tflite_runtime_app.inference.engine import LiteRtEngine, check_litert, check_platform
 from tflite_runtime_app.inference.signatures import check_signatures
+
+
+class Counter:
+    """LiteRT's library, with a count of what is asked of it."""
+
+    def __init__(self, library):
+        self._library, self.calls = library, collections.Counter()
+
+    def __getattr__(self, name):
+        def counted(*given):
+            self.calls[name] += 1
+            return getattr(self._library, name)(*given)
+
+        return counted
 
 
 def codes_of(real: np.ndarray, spec) -> np.ndarray:
@@ -51,6 +69,40 @@ def test_inputs_of_another_shape_type_or_name_are_refused(tiny, tensor):
     for inputs in ({"image": tensor[:, :4]}, {"image": tensor.astype(np.uint8)}, {"picture": tensor}, {}):
         with pytest.raises(ValueError, match="stage_0 takes"):
             engine.invoke("stage_0", inputs)
+
+
+def test_a_direct_call_gives_what_literts_own_runner_gives_with_less_asked_of_it(tiny, tensor):
+    interpreter = Interpreter(model_content=tiny.flatbuffer)
+    interpreter.allocate_tensors()
+    runner = interpreter.get_signature_runner("stage_0")
+    asked = Counter(runner._interpreter_wrapper)
+    direct_call = direct(SimpleNamespace(**{**vars(runner), "_interpreter_wrapper": asked}))
+    for image in (tensor, ~tensor, tensor):
+        found, expected = direct_call({"image": image}), runner(image=image)
+        assert found.keys() == expected.keys()
+        assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    assert asked.calls == {"AllocateTensors": 1, "SetTensor": 3, "Invoke": 3, "GetTensor": 3 * len(expected)}
+
+
+def test_a_call_that_failed_is_allocated_anew(tiny, tensor):
+    runner = LiteRtEngine(tiny.flatbuffer)._loaded()["stage_0"]
+    asked = Counter(runner._interpreter_wrapper)
+    direct_call = direct(SimpleNamespace(**{**vars(runner), "_interpreter_wrapper": asked}))
+    with pytest.raises(ValueError, match="Dimension mismatch"):
+        direct_call({"image": tensor[:, :4]})
+    assert direct_call({"image": tensor})
+    assert asked.calls["AllocateTensors"] == 2
+
+
+def test_a_litert_that_is_built_otherwise_is_called_by_its_runner(tensor):
+    asked = []
+
+    def runner(**given):
+        asked.append(list(given))
+        return {"embedding": given["image"]}
+
+    assert direct(runner)({"image": tensor})["embedding"] is tensor
+    assert asked == [["image"]]
 
 
 def test_the_signatures_are_those_of_the_manifest(tiny):

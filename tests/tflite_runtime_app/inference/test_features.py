@@ -49,3 +49,15 @@ def test_gate_codes_standardise_first(tiny):
     gate = tiny.manifest.gates[0]  # mean 0.4 0.2 0.5, deviation 0.2 0.1 0.25, scale 0.05, zero point 2
     codes = gate_codes(gate, np.array([0.6, 0.1, 0.5], np.float32))
     assert (codes.shape, codes.dtype, codes.tolist()) == ((1, 3), np.int8, [[22, -18, 2]])
+
+
+def test_real_values_are_those_of_the_formula_to_the_bit_for_every_code_and_layout():
+    codes = np.arange(-128, 128).astype(np.int8).reshape(16, 16).T
+    for scale, zero_point in ((0.1, 7), (0.0123456789, -128), (3e-5, 127)):
+        spec = TensorSpec("embedding", (16, 16), scale, zero_point)
+        expected = (codes.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+        found = dequantize(codes, spec)
+        assert (found.dtype, found.shape) == (np.float32, (16, 16))
+        assert found.tobytes() == expected.tobytes()
+        found[:] = 0
+        np.testing.assert_array_equal(dequantize(codes, spec), expected, "what was given away is nobody else's")
