@@ -6,7 +6,7 @@ One int8 tensor loses half a step at every one of the tower's 2 L sums, and the 
 
 (Kahan's compensated summation, 1965). hi' is rounded to its step; t is what was really added, exact when the steps are powers of two and
 so nest; d is what the rounding lost, and lo, with steps of a twentieth, collects it. In float d is zero and the network unchanged.
-Readers: a norm takes its statistics from z = int8(hi + lo) and puts out hi r + lo r; an exit pools z. Handed over are hi and lo.
+Readers take z = int8(hi + lo): norms, for their statistics and for what they put out, and exits. Handed over are hi and lo.
 Positions and class token are constants on hi's grid and bring a lo of their own: what that rounding loses. Patches that enter as they are
 come in two terms too, fine + rest: the rest is added to the constant, which is exact, and the sum takes the fine term.
 """
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.ranges import Grid, kind, on_grid
-from calibration.two_term import STREAM, normed_lo
+from calibration.ranges import Grid, on_grid
+from calibration.two_term import STREAM
 from convert.passes.editing import Editor
 from convert.passes.state import GraphState
 from convert.tflite.flatbuffer import constant, operator_name, schema
@@ -83,8 +83,6 @@ class _Stage:
             self.edit.emit(operator)
             if inputs[0] in self.lo:
                 self.lo[output] = self.edit.again(operator, [self.lo[inputs[0]], *inputs[1:]], self._partner(output, "lo"))
-        elif name == "MUL" and kind(self.edit.role(output)) == "normed" and stream[0] in self.lo:
-            self._normed(inputs, output, stream[0])
         else:
             operator.inputs = [self._whole(i) if i in self.lo else i for i in inputs]
             self.edit.emit(operator)
@@ -154,16 +152,6 @@ class _Stage:
             self.grids[name] = self.grids[role + part]
             made.append(self.edit.constant(name, content, role=name))
         return made[0], made[1]
-
-    def _normed(self, inputs: list[int], output: int, hi: int) -> None:
-        """y = hi r + lo r."""
-        edit, rsqrt = self.edit, next(i for i in inputs if i != hi)
-        role = edit.role(output)
-        self.grids[f"{role}_hi"] = self.grids[role]
-        self.grids[f"{role}_lo"] = normed_lo(self.grids[edit.role(self.lo[hi])], self.grids[edit.role(rsqrt)])
-        high = edit.add("MUL", [hi, rsqrt], edit.tensor(f"{role}_hi", output))
-        low = edit.add("MUL", [self.lo[hi], rsqrt], edit.tensor(f"{role}_lo", output))
-        edit.add("ADD", [high, low], output)
 
     def _whole(self, hi: int) -> int:
         """z = hi + lo in one int8 tensor."""
