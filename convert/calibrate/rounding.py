@@ -13,21 +13,25 @@ from calibration.ranges import Grid
 from calibration.rounding import Moments, gptq
 from convert.stages.layers import input_role, layer_name, layers
 from convert.stages.run import batches, walk
-from convert.stages.stage import Stage
+from convert.stages.stage import Stage, build_stages
 from convert.support.progress import Progress
 
 
 def rounded(
     stages: Sequence[Stage], grids: Mapping[str, Grid], images: NDArray[np.int8], progress: Progress
 ) -> dict[str, NDArray[np.int8]]:
-    """GPTQ codes of every layer, from image tensors [n, H, W, 3]. Queries, keys and values read the same and are rounded at once."""
-    wanted = layers(stages)
+    """GPTQ codes of every layer, from image tensors [n, H, W, 3]. Queries, keys and values read the same and are rounded at once.
+
+    The last block is run whole: one row an image would be fewer rows than its layers have inputs.
+    """
+    wanted, exits = layers(stages), tuple(stage.part.blocks_done for stage in stages[:-1])
+    whole = build_stages(stages[0].tower, exits, whole=True)
     groups: dict[str, list[str]] = {}
     for name in wanted:
         groups.setdefault(_first_reader(name), []).append(name)
     moments = Moments(frozenset(groups))
     for batch in batches(images, progress, "inputs of the layers"):
-        walk(stages, batch, reader=partial(_listen, moments))
+        walk(whole, batch, reader=partial(_listen, moments))
     found = moments.result()
     codes: dict[str, NDArray[np.int8]] = {}
     for first, names in progress.over(groups.items(), len(groups), "weights rounded, input by input"):

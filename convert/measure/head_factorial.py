@@ -48,10 +48,10 @@ def measure(
     progress: Progress,
 ) -> list[Cell]:
     """All cells: fitted heads learn on `learned`, all are asked about `images` [n, H, W, 3] with right labels [n]."""
-    stages = simulation.stages
-    tower = stages[0].tower
-    exits = tuple(stage.part.blocks_done for stage in stages[:-1])
-    rounded = build_stages(simulate.quantized_weights(tower, codes=simulation.codes), exits)
+    tower = simulation.stages[0].tower
+    exits = tuple(stage.part.blocks_done for stage in simulation.stages[:-1])
+    stages = build_stages(tower, exits, whole=True)
+    rounded = build_stages(simulate.quantized_weights(tower, codes=simulation.codes), exits, whole=True)
     tap = simulate.quantizing_tap(simulation.grids)
     taught, final = _tokens(stages, learned, None, progress)
     float_tokens, _ = _tokens(stages, images, None, progress)

@@ -1,7 +1,8 @@
 """Noise-to-signal ratio of the residual stream after each block, of the finished integer file against float.
 
 NSR_l = sqrt( sum |ĥ_l - h_l|^2 / sum |h_l|^2 ), over images, tokens and channels, both h centred over channels; ĥ the integer network,
-h the float one in the same basis (orthogonal rewrites change neither norm, so the ratio is that of the original tower's basis).
+h the float one in the same basis (orthogonal rewrites change neither norm, so the ratio is that of the original tower's basis). After a
+last block that computes the class token alone it is that token's.
 The paper's own formula is not public; this is ours. `power` is its square, the ratio of energies.
 """
 

@@ -1,4 +1,4 @@
-"""Every FULLY_CONNECTED as a 1x1 CONV_2D over the tokens, [n, in] as [1, 1, n, in].
+"""Every FULLY_CONNECTED as a 1x1 CONV_2D over the tokens, [n, in] (or [1, n, in]) as [1, 1, n, in].
 
 TensorFlow Lite Micro's FULLY_CONNECTED rounds otherwise than LiteRT's now and then, its CONV_2D never (measured, docs/microcontrollers.md):
 so a stage can be compared to the bit. CMSIS-NN, ESP-NN and Vela are at least as fast with it. Elementwise operators between two of them
@@ -8,6 +8,7 @@ take the four axes too, so that next to no RESHAPE is added.
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def apply(model: Any) -> None:
 
 
 class _Rewriting:
-    """One subgraph; `wide` gives the four-axis twin of a tensor with two axes, `flat` says which of those exist as they were."""
+    """One subgraph; `wide` gives the four-axis twin of a tensor with fewer, `flat` says which of those exist as they were."""
 
     def __init__(self, model: Any, graph: Any) -> None:
         self.model, self.graph = model, graph
@@ -110,8 +111,8 @@ class _Rewriting:
         """The tensor's twin with four axes, made when it is first asked for."""
         if index not in self.wide:
             made = copy.copy(self.graph.tensors[index])
-            rows, channels = (int(n) for n in made.shape)
-            made.name, made.shape = f"{text(made.name)}/4d".encode(), [1, 1, rows, channels]
+            *rows, channels = (int(n) for n in made.shape)
+            made.name, made.shape = f"{text(made.name)}/4d".encode(), [1, 1, math.prod(rows), channels]
             self.graph.tensors.append(made)
             self.wide[index] = len(self.graph.tensors) - 1
         return self.wide[index]

@@ -162,11 +162,16 @@ class Tower:
         (height, width), (down, across) = self.image_size, self.patch_size
         return height // down, width // across
 
-    def block_macs(self) -> int:
-        """Multiply-accumulates of one block: Q, K, V, output and both MLP layers for T tokens, and the two attention products."""
+    def block_macs(self, rows: int | None = None) -> int:
+        """Multiply-accumulates of one block that computes so many of its T rows, all by default.
+
+        K and V for T tokens; Q, output, both MLP layers and the two attention products for the rows.
+        """
         block, tokens, width = self.blocks[0], self.tokens, self.width
-        linear = sum(layer.weight.numel() for layer in (block.query, block.key, block.value, block.out, block.fc_1, block.fc_2))
-        return tokens * linear + 2 * tokens * tokens * width
+        asked = tokens if rows is None else rows
+        of_all = sum(layer.weight.numel() for layer in (block.key, block.value))
+        of_rows = sum(layer.weight.numel() for layer in (block.query, block.out, block.fc_1, block.fc_2))
+        return tokens * of_all + asked * (of_rows + 2 * tokens * width)
 
     def patch_macs(self) -> int:
         """Multiply-accumulates of the patch embedding, and of the layer behind norm_pre where there is one."""

@@ -31,13 +31,16 @@ class Stage(nn.Module):
     Output: (hidden [B, T, D], embedding [B, E], variance [B, 1]); of the last stage (embedding,).
     The exit's embedding is P^T LN_post(mean over patch tokens of h) (SSA, shared head); its variance is the mean over channels of
     the variance over patch tokens of n(h), taken as 1 - |mean over tokens of n(h)|^2 / D, n the norm without affine.
+    Where the tower's embedding is read off the class token, the last block computes that token's row alone, from the keys and values of
+    all; a `whole` stage computes its other rows too, for those who look at them.
     """
 
-    def __init__(self, tower: Tower, part: StageSplit) -> None:
+    def __init__(self, tower: Tower, part: StageSplit, whole: bool = False) -> None:
         super().__init__()
         if part.index == 0 and tower.pixel_mean is not None:
             raise ValueError("the first stage takes raw pixels: apply the input rewrite first")
         self.tower, self.part = tower, part
+        self.narrows = part.last and tower.pooling == "class_token" and not whole
         # The patch convolution as a matrix product of rows of pixels: XNNPACK's strided convolution takes 3 to 6 times as long (AVX2).
         self.patch = Linear(tower.patch.weight.permute(0, 2, 3, 1).flatten(1).contiguous(), tower.patch.bias)
         self.tap: Tap | None = None
@@ -61,7 +64,8 @@ class Stage(nn.Module):
     def macs(self) -> int:
         """Multiply-accumulates of the blocks of this stage, and of the patch embedding in the first."""
         tower, part = self.tower, self.part
-        return (part.blocks_done - part.first) * tower.block_macs() + (tower.patch_macs() if part.index == 0 else 0)
+        blocks = (part.blocks_done - part.first - self.narrows) * tower.block_macs() + self.narrows * tower.block_macs(rows=1)
+        return blocks + (tower.patch_macs() if part.index == 0 else 0)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         tower, part = self.tower, self.part
@@ -71,8 +75,8 @@ class Stage(nn.Module):
             self._tap(stream_role(part.first), h)
         h = h.reshape(batch * tokens, width)
         for number in range(part.first, part.blocks_done):
-            h = self._block(h, tower.blocks[number], f"block_{number + 1:02d}", batch)
-        h = h.reshape(batch, tokens, width)
+            h = self._block(h, tower.blocks[number], number + 1, batch)
+        h = h.reshape(batch, -1, width)
         return (self._final(h),) if part.last else self._exit(h)
 
     def _tap(self, role: str, x: Tensor) -> Tensor:
@@ -121,6 +125,10 @@ class Stage(nn.Module):
         x = self._tap(f"{role}/normed", x)
         return self._affine(x, norm, role)
 
+    def _result_of(self, norm: Norm, role: str) -> str:
+        """The role of what the norm puts out."""
+        return f"{role}/{'normed' if norm.weight is None and norm.bias is None else 'scaled' if norm.bias is None else 'shifted'}"
+
     def _affine(self, x: Tensor, norm: Norm, role: str) -> Tensor:
         """The norm's weight and bias, where it still has them."""
         if norm.weight is not None:
@@ -134,8 +142,11 @@ class Stage(nn.Module):
             self.reader(role, x)
         return self._tap(role, F.linear(x, layer.weight, layer.bias))
 
-    def _block(self, h: Tensor, block: Block, role: str, batch: int) -> Tensor:
-        h = self._add(h, self._attention(h, block, role, batch), block.scale_1, f"{role}/attention", f"{role}/middle")
+    def _block(self, h: Tensor, block: Block, number: int, batch: int) -> Tensor:
+        role, narrow = f"block_{number:02d}", self.narrows and number == self.part.blocks_done
+        attention = self._attention(h, block, role, batch, narrow)
+        h = self._class_token(h, stream_role(number - 1), batch) if narrow else h
+        h = self._add(h, attention, block.scale_1, f"{role}/attention", f"{role}/middle")
         return self._add(h, self._mlp(h, block, role), block.scale_2, f"{role}/mlp", f"{role}/stream")
 
     def _add(self, h: Tensor, branch: Tensor, scale: Tensor | None, branch_role: str, role: str) -> Tensor:
@@ -143,15 +154,22 @@ class Stage(nn.Module):
             branch = self._tap(f"{branch_role}_scaled", branch * scale)
         return self._tap(role, h + branch)
 
-    def _attention(self, h: Tensor, block: Block, role: str, batch: int) -> Tensor:
+    def _class_token(self, rows: Tensor, role: str, batch: int) -> Tensor:
+        """The class token's rows [B, D] of [B * T, D]."""
+        width = self.tower.width
+        return self._tap(role, rows.reshape(batch, -1, width)[:, :1]).reshape(batch, width)  # a slice: GATHER is slow
+
+    def _attention(self, h: Tensor, block: Block, role: str, batch: int, narrow: bool) -> Tensor:
+        """Attention's result for every token [B * T, D], or for the class token alone [B, D]."""
         tower = self.tower
-        tokens, heads, size = tower.tokens, tower.heads, tower.width // tower.heads
+        heads, size = tower.heads, tower.width // tower.heads
         x = self._norm(h, block.norm_1, f"{role}/norm_1")
 
         def split_heads(y: Tensor) -> Tensor:
-            return y.reshape(batch, tokens, heads, size).transpose(1, 2)
+            return y.reshape(batch, -1, heads, size).transpose(1, 2)
 
-        query = split_heads(self._linear(x, block.query, f"{role}/query"))
+        asking = self._class_token(x, self._result_of(block.norm_1, f"{role}/norm_1"), batch) if narrow else x
+        query = split_heads(self._linear(asking, block.query, f"{role}/query"))
         key = split_heads(self._linear(x, block.key, f"{role}/key"))
         value = split_heads(self._linear(x, block.value, f"{role}/value"))
         scores = self._tap(f"{role}/scores", query @ key.transpose(-1, -2))
@@ -159,7 +177,7 @@ class Stage(nn.Module):
             scores = self._tap(f"{role}/scores_scaled", scores * tower.attention_scale)
         weights = self._tap(f"{role}/softmax", torch.softmax(scores, -1))
         mixed = self._tap(f"{role}/mixed", weights @ value)
-        return self._linear(mixed.transpose(1, 2).reshape(batch * tokens, tower.width), block.out, f"{role}/attention")
+        return self._linear(mixed.transpose(1, 2).reshape(-1, tower.width), block.out, f"{role}/attention")
 
     def _mlp(self, h: Tensor, block: Block, role: str) -> Tensor:
         x = self._linear(self._norm(h, block.norm_2, f"{role}/norm_2"), block.fc_1, f"{role}/fc_1")
@@ -224,7 +242,7 @@ class Stage(nn.Module):
         tower, batch, role = self.tower, h.shape[0], f"stage_{self.part.index}/final"
         name = stream_role(self.part.blocks_done)
         if tower.pooling == "class_token":
-            return self._head(self._tap(name, h[:, :1]).reshape(batch, tower.width), role)  # a slice: GATHER is slow
+            return self._head(h.reshape(batch, tower.width) if self.narrows else self._class_token(h, name, batch), role)
         patches = self._tap(name, h[:, 1:])
         if tower.pooling == "average_then_norm":
             return self._head(self._tap(f"{role}/pooled", patches.mean(1)), role)
@@ -243,6 +261,9 @@ def head_role(blocks_done: int) -> str:
     return f"head_{blocks_done:02d}"
 
 
-def build_stages(tower: Tower, exits: tuple[int, ...]) -> tuple[Stage, ...]:
-    """The tower's stages in order, in evaluation mode; run one after another they give the tower's embedding."""
-    return tuple(Stage(tower, part).eval() for part in split(len(tower.blocks), exits))
+def build_stages(tower: Tower, exits: tuple[int, ...], whole: bool = False) -> tuple[Stage, ...]:
+    """The tower's stages in order, in evaluation mode; run one after another they give the tower's embedding.
+
+    `whole` stages compute every row of the last block, read or not.
+    """
+    return tuple(Stage(tower, part, whole).eval() for part in split(len(tower.blocks), exits))

@@ -91,11 +91,12 @@ def test_a_whole_vit_b_32(config):
     pixels = pictures(visual, 1)
     stages = build_stages(rewrite(tower, random_inputs(tower))[0], (4, 6, 8))
     assert relative(run_stages(stages, pixels)[-1]["embedding"], hidden_states(visual, pixels)[1]) < EXACT
-    assert sum(stage.macs() for stage in stages) == pytest.approx(4.4e9, rel=0.02)  # 8.8 GFLOP: open_clip's model profile
+    whole = build_stages(stages[0].tower, (4, 6, 8), whole=True)
+    assert sum(stage.macs() for stage in whole) == pytest.approx(4.4e9, rel=0.02)  # 8.8 GFLOP: open_clip's model profile
 
 
 def test_macs_count_every_product_once():
-    """Against torch's own count of the operations of open_clip's forward pass."""
+    """Against torch's own count of the operations of open_clip's forward pass, which computes all rows of the last block."""
     from torch.utils.flop_counter import FlopCounterMode
 
     visual = vit(0)
@@ -106,8 +107,25 @@ def test_macs_count_every_product_once():
     ):
         visual.train()(normalised(pictures(visual, 1)))  # in training mode the fast path, which it cannot count, is off
     tower = rewrite(tower_of(visual), RewriteInputs(), LADDER[:1])[0]
-    stages = build_stages(tower, (1,))
+    stages = build_stages(tower, (1,), whole=True)
     assert 2 * (sum(stage.macs() for stage in stages) + tower.head_macs(0)) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(("exits", "variant"), [((1,), {}), ((1, 2), {}), ((1, 2), {"pool_type": "avg"})])
+def test_the_last_block_computes_the_rows_that_are_read(exits, variant):
+    """The class token's, where that is read: the same embedding of fewer products, which the stages count. Averages read all rows."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    visual = vit(0, **variant)
+    tower, pixels = rewrite(tower_of(visual), RewriteInputs(), LADDER[:1])[0], pictures(visual, 3)
+    stages, whole = build_stages(tower, exits), build_stages(tower, exits, whole=True)
+    found = run_stages(stages, pixels)[-1]["embedding"]
+    torch.testing.assert_close(found, run_stages(whole, pixels)[-1]["embedding"], rtol=1e-5, atol=1e-5)
+    with FlopCounterMode(display=False) as counter:
+        run_stages(stages, pixels[:1])
+    counted = sum(stage.macs() + tower.head_macs(stage.part.blocks_done) for stage in stages)
+    assert 2 * counted == counter.get_total_flops()
+    assert (counted < sum(stage.macs() + tower.head_macs(0) for stage in whole)) == (not variant)
 
 
 @pytest.mark.parametrize("exits", [(2, 1), (1, 1), (0, 2), (3,), (1, 4), (-1,)])
