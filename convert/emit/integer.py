@@ -18,8 +18,8 @@ from convert.passes import (
     bias_correction,
     gelu_form,
     int16_stream,
-    key_layout,
     norm_floor,
+    right_operands,
     squared_length,
     two_ranges,
     two_term_stream,
@@ -30,7 +30,7 @@ from convert.tflite.flatbuffer import read_model, write_model
 MEASURED_STREAMS = (*STREAMS, "int16")  # the last is measured only
 
 PASSES = (
-    Pass("key-layout", key_layout.apply),
+    Pass("right-operands", right_operands.apply),
     Pass("squared-length", squared_length.apply),
     Pass("two-term-stream", two_term_stream.apply),
     Pass("two-ranges", two_ranges.apply),

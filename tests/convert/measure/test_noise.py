@@ -74,9 +74,7 @@ def test_after_the_last_block_it_is_the_class_tokens(rotated):
     (graph,) = (graph for key, graph, _, _ in signatures(model) if key == "stage_2")
     wanted_role = stream_role(3)
     number = next(
-        n
-        for n, t in enumerate(graph.tensors)
-        if rotated.by_name.get(text(t.name)) == wanted_role and int(np.prod(t.shape)) == 64
+        n for n, t in enumerate(graph.tensors) if rotated.by_name.get(text(t.name)) == wanted_role and int(np.prod(t.shape)) == 64
     )
     noise, signal, mean = 0.0, 0.0, original_means_direction(rotated)
     for image in chosen:

@@ -11,14 +11,15 @@ from ai_edge_litert.interpreter import Interpreter
 from calibration.ranges import Grid, kind
 from calibration.samples import pixels
 from calibration.two_term import with_two_terms
+from convert.emit import integer
 from convert.emit.integer import PASSES, make_integer
 from convert.measure.noise import measure
 from convert.passes import (
     bias_correction,
     gelu_form,
     int16_stream,
-    key_layout,
     norm_floor,
+    right_operands,
     squared_length,
     two_ranges,
     two_term_stream,
@@ -74,10 +75,10 @@ def outputs(content: bytes, image: np.ndarray) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     "passes",
     [
-        (key_layout,),
+        (right_operands,),
         (squared_length,),
         (two_term_stream,),
-        (key_layout, squared_length, two_term_stream),
+        (right_operands, squared_length, two_term_stream),
         (squared_length, two_term_stream, two_ranges),
     ],
     ids=lambda passes: "+".join(step.__name__.rpartition(".")[2] for step in passes),
@@ -95,18 +96,31 @@ def test_the_float_network_stays_what_it_was(request, tower, passes):
             np.testing.assert_allclose(now[name], value, rtol=0, atol=1e-4 * max(np.linalg.norm(value), 0.1))
 
 
-def test_no_key_is_transposed_twice(rotated):
-    """The scores read the keys token by token."""
-    model = read_model(after(rotated, key_layout))
-    products = 0
+def test_keys_lie_token_by_token_and_values_channel_by_channel(rotated):
+    """As a product reads its right operand with adj_y: columns, then what is summed over."""
+    model = read_model(after(rotated, right_operands))
+    found = Counter()
     for _, graph, _, _ in signatures(model):
         makers = {int(operator.outputs[0]): operator for operator in graph.operators}
         for operator in graph.operators:
-            if operator_name(model, operator) == "BATCH_MATMUL" and makers[int(operator.outputs[0])].builtinOptions.adjY:
-                products += 1
+            if operator_name(model, operator) == "BATCH_MATMUL" and operator.builtinOptions.adjY:
                 order = constant(model, graph.tensors[makers[int(operator.inputs[1])].inputs[1]])
-                assert order[-1] > order[-2]
-    assert products == len(rotated.visual.transformer.resblocks)
+                found["keys" if order[-1] > order[-2] else "values"] += 1
+    blocks = len(rotated.visual.transformer.resblocks)
+    assert found == {"keys": blocks, "values": blocks}
+
+
+def test_right_operands_change_no_code(two_term, monkeypatch):
+    def codes() -> list[np.ndarray]:
+        made = make_integer(two_term.float_file, two_term.roles.by_name, two_term.ranges, "two_term")
+        invoke = interpreter_invoke(Interpreter(model_content=made.content))
+        walks = (run(replace(two_term, integer_file=made.content), invoke, image) for image in two_term.images[:4])
+        return [value for walk in walks for _, _, outputs in walk for value in outputs.values()]
+
+    turned = codes()
+    monkeypatch.setattr(integer, "PASSES", tuple(step for step in PASSES if step.name != "right-operands"))
+    for now, before in zip(turned, codes(), strict=True):
+        np.testing.assert_array_equal(now, before)
 
 
 def test_the_two_terms_nest_and_the_lower_is_finer(two_term):
@@ -239,12 +253,13 @@ def integer_state(conversion: Conversion, **more) -> GraphState:
     return GraphState(read_model(conversion.integer_file), dict(conversion.by_name), dict(conversion.grids), **more)
 
 
-def test_key_layout_turns_every_transposed_key_and_no_other_product(rotated, plain):
+def test_right_operands_turns_every_key_and_value_and_no_other_product(rotated, plain):
     for conversion in (rotated, plain):
         blocks = len(conversion.visual.transformer.resblocks)
-        assert change(key_layout, state_of(conversion)) == ({}, blocks), "a product's options change, no operator comes or goes"
-    done = key_layout.apply(state_of(rotated))
-    assert change(key_layout, done) == ({}, 0), "keys that lie token by token stay"
+        found = change(right_operands, state_of(conversion))
+        assert found == ({}, 2 * blocks), "a product's options change, no operator comes or goes"
+    done = right_operands.apply(state_of(rotated))
+    assert change(right_operands, done) == ({}, 0), "what lies as it is read stays"
 
 
 def test_squared_length_fires_on_norms_by_length_and_not_on_those_by_squares(rotated, plain):
@@ -315,5 +330,5 @@ def test_every_pass_is_counted_in_its_order(two_term):
     assert [fired.name for fired in made.passes] == [step.name for step in PASSES]
     counts = {fired.name: fired.count for fired in made.passes}
     assert counts["quantize"] > 100
-    assert all(counts[name] > 0 for name in ("key-layout", "squared-length", "two-term-stream", "norm-floor"))
+    assert all(counts[name] > 0 for name in ("right-operands", "squared-length", "two-term-stream", "norm-floor"))
     assert all(counts[name] == 0 for name in ("two-ranges", "int16-stream", "bias-correction", "gelu-form"))
