@@ -1,4 +1,4 @@
-"""Every FULLY_CONNECTED as a 1x1 CONV_2D over the tokens, [n, in] (or [1, n, in]) as [1, 1, n, in].
+"""Every FULLY_CONNECTED as a 1x1 CONV_2D over the tokens, [n, 1, in] or [n, in] as [1, 1, n, in].
 
 TensorFlow Lite Micro's FULLY_CONNECTED rounds otherwise than LiteRT's now and then, its CONV_2D never (measured, docs/microcontrollers.md):
 so a stage can be compared to the bit. CMSIS-NN, ESP-NN and Vela are at least as fast with it. Elementwise operators between two of them
@@ -26,7 +26,7 @@ def apply(model: Any) -> None:
 
 
 class _Rewriting:
-    """One subgraph; `wide` gives the four-axis twin of a tensor with fewer, `flat` says which of those exist as they were."""
+    """One subgraph; `wide` gives the four-axis twin of a tensor of rows, `flat` says which of those exist as they were."""
 
     def __init__(self, model: Any, graph: Any) -> None:
         self.model, self.graph = model, graph
@@ -37,16 +37,16 @@ class _Rewriting:
     def run(self) -> None:
         for operator in self.graph.operators:
             name, output = operator_name(self.model, operator), int(operator.outputs[0])
-            two_axes = len(self.graph.tensors[output].shape) == 2
+            rows = self._is_rows(output)
             if name == "FULLY_CONNECTED":
                 self._convolution(operator)
-            elif name == "RESHAPE" and two_axes:
+            elif name == "RESHAPE" and rows:
                 self._reshape(self._any(int(operator.inputs[0])), self._twin(output))
             elif name == "RESHAPE":
                 self._reshape(self._any(int(operator.inputs[0])), output)
                 self.flat.add(output)
-            elif name in ELEMENTWISE and two_axes and any(int(i) in self.wide for i in operator.inputs):
-                self._put(operator, [self.wide.get(int(i), int(i)) for i in operator.inputs], self._twin(output))
+            elif name in ELEMENTWISE and rows and any(int(i) in self.wide for i in operator.inputs):
+                self._put(operator, [self._operand(int(i)) for i in operator.inputs], self._twin(output))
             else:
                 self._put(operator, [self._flat(int(i)) for i in operator.inputs], output)
                 self.flat.add(output)
@@ -91,6 +91,19 @@ class _Rewriting:
         made = copy.copy(operator)
         made.inputs, made.outputs = inputs, [output]
         self.operators.append(made)
+
+    def _is_rows(self, index: int) -> bool:
+        """Whether the tensor has a row a token, [n, d] or [n, 1, d]."""
+        shape = self.graph.tensors[index].shape
+        return len(shape) == 2 or (len(shape) == 3 and int(shape[1]) == 1)
+
+    def _operand(self, index: int) -> int:
+        """What stands beside a four-axis tensor: rows as four axes too, a single number as it is."""
+        return (
+            self._wide(index)
+            if self._is_rows(index) and int(self.graph.tensors[index].shape[0]) > 1
+            else self.wide.get(index, index)
+        )
 
     def _any(self, index: int) -> int:
         """The tensor in either form: what is reshaped next has any shape."""

@@ -44,10 +44,6 @@ def apply(state: GraphState) -> GraphState:
                 edit.rename(output, f"{norm}/energy_fine_eps")
                 grids[f"{norm}/energy_fine_eps"] = fine
                 edit.emit(operator)
-                if operator_name(model, operator) == "RESHAPE":
-                    bold[norm] = edit.again(
-                        operator, [bold[norm], *operator.inputs[1:]], edit.tensor(f"{norm}/energy_bold", output)
-                    )
         edit.finish()
     return replace(state, fired=fired)
 

@@ -51,9 +51,6 @@ class _Stage:
         self.lo: dict[int, int] = {}
         self.z: dict[int, int] = {}
         self.sums = 0
-        self.squared = {
-            int(o.inputs[0]) for o in graph.operators if operator_name(model, o) == "BATCH_MATMUL" and o.inputs[0] == o.inputs[1]
-        }
 
     def rewrite(self) -> None:
         for entry in list(self.definition.inputs):
@@ -81,8 +78,6 @@ class _Stage:
             self._join(operator, inputs, output)
         elif not stream:
             self.edit.emit(operator)
-        elif name == "RESHAPE" and output in self.squared:
-            self._for_squared_length(operator, inputs, output)
         elif name in MOVES:
             self.edit.emit(operator)
             if inputs[0] in self.lo:
@@ -143,14 +138,6 @@ class _Stage:
         high = edit.add("MUL", [hi, rsqrt], edit.tensor(f"{role}_hi", output))
         low = edit.add("MUL", [self.lo[hi], rsqrt], edit.tensor(f"{role}_lo", output))
         edit.add("ADD", [high, low], output)
-
-    def _for_squared_length(self, operator: Any, inputs: list[int], output: int) -> None:
-        """What is multiplied by itself is z, in the shape that the product wants."""
-        if inputs[0] in self.lo:
-            whole = self._whole(inputs[0])
-            self.edit.rename(output, self.edit.role(whole))
-            operator.inputs = [whole, *inputs[1:]]
-        self.edit.emit(operator)
 
     def _whole(self, hi: int) -> int:
         """z = hi + lo in one int8 tensor."""

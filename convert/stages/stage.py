@@ -73,7 +73,7 @@ class Stage(nn.Module):
         h = self._embed(x) if part.index == 0 else x
         if part.index:
             self._tap(stream_role(part.first), h)
-        h = h.reshape(batch * tokens, width)
+        h = h.reshape(batch * tokens, 1, width)
         for number in range(part.first, part.blocks_done):
             h = self._block(h, tower.blocks[number], number + 1, batch)
         h = h.reshape(batch, -1, width)
@@ -94,7 +94,7 @@ class Stage(nn.Module):
         class_token = (tower.class_token + tower.position[0]).expand(batch, 1, tower.width)
         x = self._tap(role, torch.cat([class_token, x], 1))  # one range: a concatenation does not rescale
         if tower.norm_pre:
-            x = self._norm(x.reshape(batch * tower.tokens, tower.width), tower.norm_pre, "embed/norm_pre")
+            x = self._norm(x.reshape(batch * tower.tokens, 1, tower.width), tower.norm_pre, "embed/norm_pre")
             role = stream_role(0)
             x = self._linear(x, tower.after_norm_pre, role) if tower.after_norm_pre else self._tap(role, x)
             x = x.reshape(batch, tower.tokens, tower.width)
@@ -110,7 +110,7 @@ class Stage(nn.Module):
         return rows.reshape(-1, height * width * 3)
 
     def _norm(self, x: Tensor, norm: Norm, role: str) -> Tensor:
-        """LayerNorm over channels of [rows, D], written so that the converter finds RSQRT and MUL (x*x, never a power)."""
+        """LayerNorm over channels of [rows, 1, D], written so that the converter finds RSQRT and MUL (x*x, never a power)."""
         if not norm.centred:
             x = self._tap(f"{role}/centred", x - self._tap(f"{role}/mean", x.mean(-1, keepdim=True)))
         if norm.unit:
@@ -155,12 +155,11 @@ class Stage(nn.Module):
         return self._tap(role, h + branch)
 
     def _class_token(self, rows: Tensor, role: str, batch: int) -> Tensor:
-        """The class token's rows [B, D] of [B * T, D]."""
-        width = self.tower.width
-        return self._tap(role, rows.reshape(batch, -1, width)[:, :1]).reshape(batch, width)  # a slice: GATHER is slow
+        """The class token's rows [B, 1, D] of [B * T, 1, D]."""
+        return self._tap(role, rows.reshape(batch, -1, self.tower.width)[:, :1])  # a slice: GATHER is slow
 
     def _attention(self, h: Tensor, block: Block, role: str, batch: int, narrow: bool) -> Tensor:
-        """Attention's result for every token [B * T, D], or for the class token alone [B, D]."""
+        """Attention's result for every token [B * T, 1, D], or for the class token alone [B, 1, D]."""
         tower = self.tower
         heads, size = tower.heads, tower.width // tower.heads
         x = self._norm(h, block.norm_1, f"{role}/norm_1")
@@ -177,7 +176,7 @@ class Stage(nn.Module):
             scores = self._tap(f"{role}/scores_scaled", scores * tower.attention_scale)
         weights = self._tap(f"{role}/softmax", torch.softmax(scores, -1))
         mixed = self._tap(f"{role}/mixed", weights @ value)
-        return self._linear(mixed.transpose(1, 2).reshape(-1, tower.width), block.out, f"{role}/attention")
+        return self._linear(mixed.transpose(1, 2).reshape(-1, 1, tower.width), block.out, f"{role}/attention")
 
     def _mlp(self, h: Tensor, block: Block, role: str) -> Tensor:
         x = self._linear(self._norm(h, block.norm_2, f"{role}/norm_2"), block.fc_1, f"{role}/fc_1")
@@ -192,14 +191,15 @@ class Stage(nn.Module):
         return self._tap(f"{role}/gelu", x)
 
     def _head(self, x: Tensor, role: str) -> Tensor:
-        """P^T LN_post(x) of [B, D]."""
-        return self._linear(self._norm(x, self.tower.norm_post, f"{role}/norm_post"), self.tower.projection, f"{role}/embedding")
+        """P^T LN_post(x) [B, E] of [B, 1, D]."""
+        normed = self._norm(x, self.tower.norm_post, f"{role}/norm_post")
+        return self._linear(normed.flatten(1), self.tower.projection, f"{role}/embedding")
 
     def _own_head(self, patches: Tensor, normed: Tensor, head: Head) -> Tensor:
         """An exit's own head of the patch tokens [B, N, D], as they are and behind the plain norm; its roles are a block's, `head_06`."""
         role = head_role(self.part.blocks_done)
         if head.attention is None:
-            x = self._norm(self._pooled(patches), self.tower.norm_post, f"{role}/norm_post")
+            x = self._norm(self._pooled(patches), self.tower.norm_post, f"{role}/norm_post").flatten(1)
         else:
             x = self._attending(normed, head.attention, role)
         if len(head.layers) > 1:
@@ -209,7 +209,7 @@ class Stage(nn.Module):
     def _attending(self, normed: Tensor, attention: Attention, role: str) -> Tensor:
         """Every query's mean of the values, side by side [B, Q V], of the patch tokens [B, N, D] behind the plain norm."""
         batch, tokens, width = normed.shape
-        x = self._affine(normed, self.tower.norm_post, f"{role}/norm_post").reshape(batch * tokens, width)
+        x = self._affine(normed, self.tower.norm_post, f"{role}/norm_post").reshape(batch * tokens, 1, width)
         scores = self._linear(x, attention.queries, f"{role}/scores").reshape(batch, tokens, -1)
         scores = self._tap(f"{role}/scores", scores.transpose(1, 2))  # as softmax reads them
         weights = self._tap(f"{role}/softmax", torch.softmax(scores, -1))
@@ -217,43 +217,43 @@ class Stage(nn.Module):
         return self._tap(f"{role}/mixed", weights @ values).reshape(batch, -1)
 
     def _pooled(self, patches: Tensor) -> Tensor:
-        """The mean of the patch tokens [B, N, D] at an exit."""
-        return self._tap(f"stage_{self.part.index}/exit/pooled", patches.mean(1))
+        """The mean [B, 1, D] of the patch tokens [B, N, D] at an exit."""
+        return self._tap(f"stage_{self.part.index}/exit/pooled", patches.mean(1, keepdim=True))
 
     def _exit(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         tower, batch, role = self.tower, h.shape[0], f"stage_{self.part.index}/exit"
         self._tap(stream_role(self.part.blocks_done), h)
         patches = self._tap(stream_role(self.part.blocks_done), h[:, 1:])
         plain = Norm(None, None, tower.norm_post.eps, tower.norm_post.centred, tower.norm_post.unit)
-        rows = patches.reshape(batch * (tower.tokens - 1), tower.width)
+        rows = patches.reshape(batch * (tower.tokens - 1), 1, tower.width)
         own = tower.exit_heads.get(self.part.blocks_done)
         behind = f"{role}/spread" if own is None or own.attention is None else f"{head_role(self.part.blocks_done)}/norm_post"
         normed = self._norm(rows, plain, behind).reshape(batch, tower.tokens - 1, tower.width)
         embedding = self._head(self._pooled(patches), role) if own is None else self._own_head(patches, normed, own)
-        mean = self._tap(f"{role}/spread/token_mean", normed.mean(1))
+        mean = self._tap(f"{role}/spread/token_mean", normed.mean(1, keepdim=True))
         if plain.unit:
             power = self._tap(f"{role}/spread/power", _energy(mean))
         else:
             square = self._tap(f"{role}/spread/mean_square", mean * mean)
             power = self._tap(f"{role}/spread/power", square.mean(-1, keepdim=True))
-        return h, embedding, self._tap(f"{role}/variance", 1.0 - power)
+        return h, embedding, self._tap(f"{role}/variance", 1.0 - power.flatten(1))
 
     def _final(self, h: Tensor) -> Tensor:
         tower, batch, role = self.tower, h.shape[0], f"stage_{self.part.index}/final"
         name = stream_role(self.part.blocks_done)
         if tower.pooling == "class_token":
-            return self._head(h.reshape(batch, tower.width) if self.narrows else self._class_token(h, name, batch), role)
+            return self._head(h if self.narrows else self._class_token(h, name, batch), role)
         patches = self._tap(name, h[:, 1:])
         if tower.pooling == "average_then_norm":
-            return self._head(self._tap(f"{role}/pooled", patches.mean(1)), role)
-        rows = self._norm(patches.reshape(-1, tower.width), tower.norm_post, f"{role}/norm_post")
+            return self._head(self._tap(f"{role}/pooled", patches.mean(1, keepdim=True)), role)
+        rows = self._norm(patches.reshape(-1, 1, tower.width), tower.norm_post, f"{role}/norm_post")
         pooled = self._tap(f"{role}/pooled", rows.reshape(batch, tower.tokens - 1, tower.width).mean(1))
         return self._linear(pooled, tower.projection, f"{role}/embedding")
 
 
 def _energy(x: Tensor) -> Tensor:
-    """The squared length of every row of [rows, D] as [rows, 1], by one product each: summed before anything is rounded."""
-    return (x[:, None, :] @ x[:, :, None]).reshape(-1, 1)
+    """The squared length of every row of [rows, 1, D] as [rows, 1, 1], by one product each: summed before anything is rounded."""
+    return x @ x.reshape(len(x), -1, 1)
 
 
 def head_role(blocks_done: int) -> str:

@@ -123,6 +123,20 @@ def test_right_operands_change_no_code(two_term, monkeypatch):
         np.testing.assert_array_equal(now, before)
 
 
+def test_nothing_of_xnnpacks_stands_within_a_norms_plain_operators(converted):
+    """Squared length, floor and RSQRT follow one another, with no RESHAPE between them that would be a piece of its own."""
+    model, found = read_model(converted.integer_file), 0
+    for graph in model.subgraphs:
+        makers = {int(o.outputs[0]): o for o in graph.operators}
+        for operator in graph.operators:
+            if operator_name(model, operator) == "RSQRT":
+                floor = makers[int(operator.inputs[0])]
+                before = operator_name(model, makers[int(floor.inputs[0])])
+                assert operator_name(model, floor) in ("MAXIMUM", "ADD") and before in ("BATCH_MATMUL", "MEAN")
+                found += 1
+    assert found >= 2 * len(converted.visual.transformer.resblocks)
+
+
 def test_the_two_terms_nest_and_the_lower_is_finer(two_term):
     grids = {role: grid for role, grid in two_term.grids.items() if role.startswith("block_")}
     streams = sorted(role for role in grids if role.endswith(("/stream", "/middle")))
