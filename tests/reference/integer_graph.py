@@ -61,6 +61,12 @@ def _convolve(x: np.ndarray, weights: np.ndarray, bias: np.ndarray, options: Any
     return patches @ weights.reshape(size, -1).T + bias
 
 
+def _fully_connected(a: np.ndarray, weights: np.ndarray, *rest: Any) -> np.ndarray:
+    """`rest` is the bias, where there is one, and the options: without keepNumDims all axes but the last become one."""
+    rows = a if rest[-1].keepNumDims else a.reshape(-1, a.shape[-1])
+    return rows @ weights.T + (rest[0] if len(rest) > 1 else 0.0)
+
+
 def _batch_matmul(a: np.ndarray, b: np.ndarray, options: Any) -> np.ndarray:
     return (a.swapaxes(-1, -2) if options.adjX else a) @ (b.swapaxes(-1, -2) if options.adjY else b)
 
@@ -85,7 +91,7 @@ ARITHMETIC: dict[str, Callable[..., np.ndarray]] = {
     "GELU": lambda a, options: _gelu(a),
     "LOGISTIC": lambda a, _: 1 / (1 + np.exp(-a)),
     "SOFTMAX": lambda a, _: _softmax(a),
-    "FULLY_CONNECTED": lambda a, weights, *rest: a @ weights.T + (rest[0] if len(rest) > 1 else 0.0),
+    "FULLY_CONNECTED": _fully_connected,
     "CONV_2D": _convolve,
     "BATCH_MATMUL": _batch_matmul,
     "MEAN": lambda a, axes, options: a.mean(tuple(int(axis) for axis in np.ravel(axes)), keepdims=options.keepDims),
