@@ -397,7 +397,8 @@ def test_a_result_holds_medians_sizes_and_ratios(measured, tiny):
     tokens, width, blocks = tiny.conversion.stages[0].tower.tokens, 64, 3
     attending = [head.attention for head in tiny.conversion.stages[0].tower.exit_heads.values() if head.attention is not None]
     pooling = sum((tokens - 1) * len(one.queries.weight) * len(one.values.weight) for one in attending)
-    assert lines["floor"].macs - lines["floor_linear"].macs == 2 * blocks * tokens * tokens * width + pooling
+    asked = (blocks - 1) * tokens + 1  # rows of scores: the last block's class token alone asks
+    assert lines["floor"].macs - lines["floor_linear"].macs == 2 * asked * tokens * width + pooling
     assert lines["tower"].size == tiny.file.stat().st_size
     assert lines["float"].size == float_path(tiny.file, "float").stat().st_size > 2 * lines["ncnn"].size
     assert [stage.name for stage in measured.stages] == ["stage_0", "stage_1", "stage_2"]
