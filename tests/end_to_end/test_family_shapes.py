@@ -105,7 +105,10 @@ def test_the_usual_shapes(name: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     tower = model.tower()
     assert (tower.tokens, len(tower.blocks), tower.image_size) == (tokens, 12, (224, 224))
     behind = tokens * tower.width**2  # the layer that the rotation leaves behind ln_pre
-    assert bundle.manifest.total_macs - behind == pytest.approx(macs, rel=0.02)
+    unread = (tokens - 1) * (
+        10 * tower.width**2 + 2 * tokens * tower.width
+    )  # of the last block, which computes the class token alone
+    assert bundle.manifest.total_macs - behind + unread == pytest.approx(macs, rel=0.02)
     assert path.stat().st_size == pytest.approx(file_bytes(shape_of(tower, len(bundle.manifest.stages))), rel=0.03)
     assert run.peak < board("host").memory_mb * 2**20
     keeps_the_boards_rules(bundle)
@@ -113,7 +116,7 @@ def test_the_usual_shapes(name: str, tmp_path: Path, capsys: pytest.CaptureFixtu
         12 * tokens * tower.width**2 + 2 * tokens**2 * tower.width,
         (tokens - 1) * 3 * tower.patch_size[0] ** 2 * tower.width,
     )
-    leaves_early(bundle, tensors[:1], (patches + behind + 4 * block) / (patches + behind + 12 * block))
+    leaves_early(bundle, tensors[:1], (patches + behind + 4 * block) / (patches + behind + 12 * block - unread))
 
 
 def keeps_the_boards_rules(bundle: Bundle) -> None:
@@ -122,7 +125,7 @@ def keeps_the_boards_rules(bundle: Bundle) -> None:
 
 
 def leaves_early(bundle: Bundle, image: np.ndarray, share: float) -> None:
-    """Gates run, and an image that leaves at the first exit costs what four of twelve blocks and the patches do."""
+    """Gates run, and an image that leaves at the first exit costs `share`: what four of twelve blocks and the patches do."""
     assert bundle.labels is not None
     exits = len(bundle.manifest.gates)
     assert exits == 3
