@@ -59,7 +59,7 @@ def table(result: Parity) -> Table:
         return "-" if share is None else f"{share * 100:.2f} %"
 
     full = result.full_macs / 1e6
-    shown.add_row("float (open_clip)", percent(result.top1_float), "", f"{full:.1f}")
+    shown.add_row("float (open_clip)", percent(result.top1_float), "", "")
     shown.add_row("INT8, full depth", percent(result.top1_int8), percent(result.agreement), f"{full:.1f}")
     shown.add_row(
         "INT8, with exits", percent(result.top1_exits), percent(result.agreement_exits), f"{result.mean_macs / 1e6:.1f}"

@@ -17,6 +17,7 @@ from convert.model.load import ClipModel
 from convert.passes.state import Fired
 from convert.request import Request
 from convert.rewrites import Entry
+from tflite_runtime_app.bundle.manifest import Manifest
 
 LADDER_FILE = "ladder.json"  # in a model folder
 
@@ -92,7 +93,7 @@ def build_report(
 ) -> BuildReport:
     """The report of a build that was measured on these images and took so many seconds."""
     model, manifest, noisy = request.model, finished.manifest, evidence.noise
-    recorded = calibrated.measured if not request.images and finished.labels_match else {}
+    recorded = at_cost_of(manifest, calibrated.measured) if not request.images and finished.labels_match else {}
     return BuildReport(
         model={"name": model.name, "weights_sha256": model.weights_sha256, "tower": dataclasses.asdict(_tower_facts(graph))},
         target={"name": request.profile.name, "title": request.profile.title},
@@ -131,6 +132,16 @@ def build_report(
         seconds=round(seconds, 1),
         tools=manifest.tools,
     )
+
+
+def at_cost_of(manifest: Manifest, measured: dict[str, Any]) -> dict[str, Any]:
+    """Figures of an earlier day at this file's multiply-accumulates: as many images leave at each exit, and leaving may cost less now."""
+    exits = measured.get("exits", ())
+    if len(exits) != len(manifest.stages):
+        return measured
+    rows = [{**row, "macs": manifest.macs_until(number)} for number, row in enumerate(exits)]
+    mean = sum(row["share"] * row["macs"] for row in rows)
+    return {**measured, "exits": rows, "mean_macs": mean, "full_macs": manifest.total_macs}
 
 
 def measured_ladder(model: ClipModel) -> dict[str, Any] | None:

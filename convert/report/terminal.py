@@ -29,7 +29,7 @@ def summary_table(data: dict[str, Any]) -> Table:
     values, n = found.values, found.images
 
     def row(
-        name: str, top1: float | None, agreement: float | None, cosine: float | None, macs: float, share: float | None
+        name: str, top1: float | None, agreement: float | None, cosine: float | None, macs: float | None, share: float | None
     ) -> None:
         cells = (
             _percent(top1),
@@ -37,9 +37,9 @@ def summary_table(data: dict[str, Any]) -> Table:
             _percent(agreement),
             "" if cosine is None else formats.cosine(cosine),
         )
-        table.add_row(name, *cells, formats.mega(macs), _percent(share))
+        table.add_row(name, *cells, "" if macs is None else formats.mega(macs), _percent(share))
 
-    row("float (open_clip)", values["top1_float"], None, None, values["full_macs"], None)
+    row("float (open_clip)", values["top1_float"], None, None, None, None)  # it computes rows that the file leaves out
     row("INT8, full depth", values["top1_int8"], values["agreement"], values["cosine_mean"], values["full_macs"], None)
     row("INT8, with exits", values["top1_exits"], values["agreement_exits"], None, values["mean_macs"], None)
     table.add_section()

@@ -5,6 +5,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -14,7 +15,7 @@ from convert.model import head_files as heads
 from convert.model.load import load_model
 from convert.report import summary_table, write_report
 from convert.report.build_page import render
-from convert.report.build_report import LADDER_FILE, measured_ladder
+from convert.report.build_report import LADDER_FILE, at_cost_of, measured_ladder
 from convert.report.formats import SPACE
 from convert.report.plots import cosine_plot, exits_plot, noise_plot
 from convert.report.wilson import wilson
@@ -183,6 +184,16 @@ def test_without_parity_it_says_so(tmp_path):
     text = words(page(tmp_path, unmeasured()))
     assert "there were no images to measure on" in text and "There are no gates" in text
     assert "82.8" in text, "the full depth's cost is known without images"
+
+
+def test_recorded_figures_cost_what_this_file_takes():
+    """An exit's share of images is of that day, its multiply-accumulates are this file's."""
+    costs = SimpleNamespace(stages=("stage_0", "stage_1"), macs_until=lambda stage: (101, 152)[stage], total_macs=151)
+    rows = [{"share": share, "macs": 7, "top1": 0.5} for share in (0.25, 0.75)]
+    found = at_cost_of(costs, {"exits": rows, "mean_macs": 7, "full_macs": 7, "images": 9})
+    assert [row["macs"] for row in found["exits"]] == [101, 152]
+    assert (found["mean_macs"], found["full_macs"], found["images"]) == (0.25 * 101 + 0.75 * 152, 151, 9)
+    assert at_cost_of(costs, {}) == {}, "nothing was recorded"
 
 
 def test_recorded_figures_come_first_when_only_photographs_were_measured(tmp_path):
