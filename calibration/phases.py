@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.gates import Gate
+from calibration.probabilities import any_in_two_terms
 from calibration.ranges import Grid
 from tflite_runtime_app.bundle.calibration_outputs import Remembered
 
@@ -88,10 +89,11 @@ class Calibrated:
 
     @property
     def steps_taken(self) -> tuple[str, ...]:
-        """The steps that the file really went through: from too few images weights are not rounded and biases not corrected."""
-        without = {
-            name
-            for name, found in (("rounding", self.weights.rounding), ("bias-correction", self.weights.corrections))
-            if not found
+        """The steps that the file really went through: too few images round no weights and correct no biases, and SOFTMAX may do."""
+        found = {
+            "two-term-probabilities": any_in_two_terms(self.ranges.grids),
+            "rounding": bool(self.weights.rounding),
+            "bias-correction": bool(self.weights.corrections),
         }
+        without = {name for name, taken in found.items() if not taken}
         return tuple(step for step in self.origin.ladder if step not in without)

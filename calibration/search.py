@@ -57,13 +57,13 @@ def search(
         if best[1] == START:
             continue
         now = other(best[2])
-        if _surely_less(confirmed - now):
+        if surely_less(confirmed - now):
             noise, chosen[name], grids = best
             confirmed = now
     return chosen
 
 
-def _surely_less(gain: NDArray[np.float64]) -> bool:
+def surely_less(gain: NDArray[np.float64]) -> bool:
     """The mean gain is more than `SURE` of its standard errors."""
     return len(gain) > 1 and bool(gain.mean() > SURE * gain.std(ddof=1) / np.sqrt(len(gain)))
 

@@ -22,6 +22,7 @@ from convert.calibrate import channels
 from convert.calibrate.bias_correction import head_errors
 from convert.calibrate.images import Shares, range_images, rounding_images
 from convert.calibrate.observers import observers_by_kind
+from convert.calibrate.probabilities import where_it_pays
 from convert.calibrate.ranges import statistics
 from convert.calibrate.rotation_seed import quietest
 from convert.calibrate.rounding import rounded
@@ -112,6 +113,8 @@ def _quantizer_steps(
         "ranges": make_integer(graph.float_file, graph.by_name, ranges, "int8"),
         "two-term-stream": make_integer(graph.float_file, graph.by_name, ranges, "two_term"),
     }
+    ranges = where_it_pays(graph.stages, ranges, chosen, "two_term", progress)
+    files["two-term-probabilities"] = make_integer(graph.float_file, graph.by_name, ranges, "two_term")
     codes = rounded(graph.stages, ranges.grids, rounding_images(chosen), progress)
     files["rounding"] = make_integer(graph.float_file, graph.by_name, ranges, "two_term", codes)
     cascade = bare_cascade(files["rounding"].content, graph.stages, trial.model, TARGET)

@@ -10,6 +10,7 @@ from calibration.choose import Aim
 from calibration.families import DEFAULT, FAMILIES
 from calibration.gates import KINDS
 from calibration.observers import OBSERVERS
+from calibration.probabilities import OPERATORS
 from calibration.search import SEARCH
 from convert.model.labels import read_label_list
 from convert.model.load import ClipModel, load_model, models_folder
@@ -99,7 +100,7 @@ def resolve_exits(asked: tuple[int, ...] | None, model: ClipModel, profile: Prof
 
 
 def _recipe(options: BuildOptions, profile: Profile) -> Recipe:
-    recipe = prefix(options.ladder, profile.stream)
+    recipe = prefix(options.ladder, profile.stream, not OPERATORS & set(profile.forbidden))
     if options.observer not in (None, *OBSERVERS, SEARCH):
         raise UsageError(f"--observer {options.observer!r} is none of {', '.join((*OBSERVERS, SEARCH))}")
     if options.stream not in (None, *STREAMS):

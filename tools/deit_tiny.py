@@ -83,7 +83,9 @@ def make(theirs: Mapping[str, Tensor], folder: Path, ids: Sequence[str] = ()) ->
         {**visual, "logit_scale": torch.tensor(math.log(length * math.sqrt(WIDTH + 1)))}, folder / "open_clip_model.safetensors"
     )
     names = distinct(open_clip.IMAGENET_CLASSNAMES)
-    (folder / "labels.txt").write_text("".join(f"{line}\n" for line in (map("\t".join, zip(ids, names)) if ids else names)))
+    (folder / "labels.txt").write_text(
+        "".join(f"{line}\n" for line in (map("\t".join, zip(ids, names, strict=True)) if ids else names))
+    )
     space = load_model(str(folder), None, None).space_id
     (folder / "labels.npz").write_bytes(labels_to_bytes(LabelBank(vectors.numpy(), names, (), space)))
 

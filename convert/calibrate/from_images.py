@@ -17,6 +17,7 @@ from convert.calibrate import channels
 from convert.calibrate.bias_correction import head_errors
 from convert.calibrate.exits import Splits, fit_exits
 from convert.calibrate.images import Shares, range_images, rounding_images, share_out
+from convert.calibrate.probabilities import where_it_pays
 from convert.calibrate.ranges import range_calibration
 from convert.calibrate.rotation_seed import quietest
 from convert.calibrate.rounding import rounded
@@ -100,7 +101,8 @@ class ImageCalibration:
 
     def ranges(self, stages: Sequence[Stage], roles: frozenset[str] | None) -> RangeCalibration:
         recipe = self.request.recipe
-        return range_calibration(stages, self._images, roles, recipe.observer, recipe.stream, self.progress)
+        found = range_calibration(stages, self._images, roles, recipe.observer, recipe.stream, self.progress)
+        return where_it_pays(stages, found, self._images, recipe.stream, self.progress) if recipe.probabilities else found
 
     def codes(self, stages: Sequence[Stage], ranges: RangeCalibration) -> Mapping[str, NDArray[np.int8]]:
         """GPTQ's codes where the recipe asks for them and there are images enough."""

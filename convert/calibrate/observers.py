@@ -67,7 +67,7 @@ def noise_of(stages: Sequence[Stage], images: NDArray[np.int8], stream: str) -> 
 
 
 def simulated(grids: Mapping[str, Grid], stream: str) -> dict[str, Grid]:
-    """The grids that count in the simulation: a stream in two terms has none, nor have patches that enter it as they are; both are near exact."""
+    """The grids that count in the simulation: none for a stream in two terms and patches that enter it as they are, both near exact."""
     if stream != "two_term":
         return dict(grids)
     near = {"embed/patch"} if "embed/norm_pre/normed" not in grids else set()

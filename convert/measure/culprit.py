@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from calibration.probabilities import seen
 from calibration.ranges import Grid, kind
 from convert.stages import simulate
 from convert.stages.stage import Stage, build_stages
@@ -68,7 +69,7 @@ def measure(
         return Share(name, noise(belongs), noise(lambda role: not belongs(role)))
 
     final = f"stage_{len(stages) - 1}/"
-    read = [role for role in grids if not role.startswith("stage_") or role.startswith(final)]
+    read = [role for role in seen(grids) if not role.startswith("stage_") or role.startswith(final)]
     classes = sorted({tensor_class(role) for role in read} - {INPUT} | {"weight"})
     blocks = [f"block_{number:02d}" for number in range(1, len(tower.blocks) + 1)]
     jobs: list[tuple[str, simulate.Chosen]] = [(name, lambda role, name=name: tensor_class(role) == name) for name in classes]  # type: ignore[misc]

@@ -107,7 +107,7 @@ class _Stage:
         self.lo[output] = edit.add("ADD", [rest, lo], self._partner(output, "lo"))
 
     def _with_rest(self, hi: int, branch: int, role: str) -> int:
-        """The constant, and what the patches' fine grid cuts off: the layer once more on a grid that holds everything, less the fine result."""
+        """The constant, and what the patches' fine grid cuts off: the layer's result on a grid that holds everything, less the fine one."""
         edit = self.edit
         moves = []
         made = self._maker(branch)
@@ -153,19 +153,6 @@ class _Stage:
             made.append(self.edit.constant(name, content, role=name))
         return made[0], made[1]
 
-<<<<<<< HEAD
-=======
-    def _normed(self, inputs: list[int], output: int, hi: int) -> None:
-        """y = hi r + lo r."""
-        edit, rsqrt = self.edit, next(i for i in inputs if i != hi)
-        role = edit.role(output)
-        self.grids[f"{role}_hi"] = self.grids[role]
-        self.grids[f"{role}_lo"] = normed_lo(self.grids[edit.role(self.lo[hi])], self.grids[edit.role(rsqrt)])
-        high = edit.add("MUL", [hi, rsqrt], edit.tensor(f"{role}_hi", output))
-        low = edit.add("MUL", [self.lo[hi], rsqrt], edit.tensor(f"{role}_lo", output))
-        edit.add("ADD", [high, low], output)
-
->>>>>>> graph
     def _whole(self, hi: int) -> int:
         """z = hi + lo in one int8 tensor."""
         if hi not in self.z:

@@ -25,7 +25,7 @@ def test_a_prefix_that_ends_with_a_rewrite_is_naive_after_it():
 def test_the_quantizers_steps_come_one_by_one(count):
     recipe = prefix(QUANTIZER_STEPS[count - 1])
     assert recipe.rewrites == LADDER
-    taken = (recipe.observer == "search", recipe.stream == "two_term", recipe.rounding, recipe.correction)
+    taken = (recipe.observer == "search", recipe.stream == "two_term", recipe.probabilities, recipe.rounding, recipe.correction)
     assert taken == tuple(k < count for k in range(len(QUANTIZER_STEPS)))
     assert recipe.names == STEPS[: len(LADDER) + count]
 
