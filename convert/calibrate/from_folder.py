@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.phases import Calibrated, ExitCalibration, Origin, RangeCalibration, RewriteInputs, WeightCalibration
+from calibration.probabilities import any_in_two_terms
 from calibration.samples import SampleSet
 from calibration.stored import StoredError, from_bytes
 from convert.calibrate.exits import Splits
@@ -36,10 +37,12 @@ def stored_calibration(request: Request) -> Calibrated:
         stored = from_bytes(path.read_bytes())
     except StoredError as error:
         raise CalibrationError(f"{path}: {error}; calibrate again: --images FOLDER|ARCHIVE") from error
+    # A step that measured as not worth taking left nothing in the calibration: it is one for targets whose kernels lack it too.
+    unused = set() if any_in_two_terms(stored.ranges.grids) else {"two-term-probabilities"}
     for what, mine, theirs in (
         ("weights", model.weights_sha256, stored.origin.weights_sha256),
         ("exits", request.exits, stored.origin.exits),
-        ("steps", request.recipe.names, stored.origin.ladder),
+        ("steps", _without(unused, request.recipe.names), _without(unused, stored.origin.ladder)),
         ("stream", request.recipe.stream, stored.origin.stream),
     ):
         if mine != theirs:
@@ -47,6 +50,10 @@ def stored_calibration(request: Request) -> Calibrated:
                 f"{path} was made for {what} {theirs!s:.60}, not {mine!s:.60}; calibrate again: --images FOLDER|ARCHIVE"
             )
     return stored
+
+
+def _without(unused: set[str], steps: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(step for step in steps if step not in unused)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ class _Stage:
         values, lo = constant(self.model, self.graph.tensors[hi]), self.lo.get(hi)
         if values is not None:
             hi, lo = self._split(edit.role(output), values)
-            hi = self._with_rest(hi, branch, edit.role(output))
+            hi = self._with_rest(hi, branch, output)
         edit.again(operator, [hi, branch], output)
         step = edit.add("SUB", [output, hi], self._partner(output, "step"))
         if lo is None:
@@ -106,7 +106,7 @@ class _Stage:
         rest = edit.add("SUB", [branch, step], self._partner(output, "rest"))
         self.lo[output] = edit.add("ADD", [rest, lo], self._partner(output, "lo"))
 
-    def _with_rest(self, hi: int, branch: int, role: str) -> int:
+    def _with_rest(self, hi: int, branch: int, output: int) -> int:
         """The constant, and what the patches' fine grid cuts off: the layer's result on a grid that holds everything, less the fine one."""
         edit = self.edit
         moves = []
@@ -122,9 +122,9 @@ class _Stage:
         for move in reversed(moves):
             like = int(move.outputs[0])
             rest = edit.again(move, [rest, *(int(i) for i in move.inputs[1:])], edit.tensor("embed/patch_rest", like))
-        name = f"{role}/constant_rest"
-        self.grids[name] = self.grids[role]
-        return edit.add("ADD", [hi, rest], edit.tensor(name, branch))
+        name = f"{edit.role(output)}/constant_rest"
+        self.grids[name] = self.grids[edit.role(output)]
+        return edit.add("ADD", [hi, rest], edit.tensor(name, output))
 
     def _maker(self, tensor: int) -> Any:
         """The operator that gives the tensor, None for a constant or an input."""
