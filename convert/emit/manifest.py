@@ -11,7 +11,7 @@ from calibration.phases import Calibrated
 from convert.model.load import ClipModel
 from convert.stages.stage import Stage
 from convert.support.errors import EmitError
-from convert.tflite.audit import grid_of
+from convert.tflite.audit import census, grid_of
 from convert.tflite.flatbuffer import read_model, signatures, text
 from tflite_runtime_app import __version__
 from tflite_runtime_app.bundle.manifest import Calibration, GateSpec, Manifest, PolicySpec, StageSpec, TensorSpec
@@ -35,13 +35,13 @@ def describe(
     limits: dict[str, float] | None = None,
 ) -> Manifest:
     """The manifest of an integer file with the gates that the calibration has; digests are filled in when the bundle is written."""
-    tensors = _tensors(content)
+    tensors, computed = _tensors(content), census(content)
     origin, ranges, exits = calibrated.origin, calibrated.ranges, calibrated.exits
     stage_specs = tuple(
         StageSpec(
             signature=f"stage_{stage.part.index}",
             blocks_done=stage.part.blocks_done,
-            macs=stage.macs(),
+            macs=computed[f"stage_{stage.part.index}"].macs - stage.tower.head_macs(stage.part.blocks_done),
             head_macs=stage.tower.head_macs(stage.part.blocks_done),
             inputs=tensors[f"stage_{stage.part.index}"][0],
             outputs=tensors[f"stage_{stage.part.index}"][1],

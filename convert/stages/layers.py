@@ -22,7 +22,7 @@ HEAD = "head/embedding"
 
 def layer_name(role: str) -> str:
     """The layer whose result has this role."""
-    return HEAD if role.startswith("stage_") and kind(role) == "embedding" else role
+    return HEAD if role.startswith("stage_") and kind(role) == "embedding" else role.removesuffix("_coarse")  # as the fine result
 
 
 def layers(stages: Sequence[Stage]) -> dict[str, Linear]:

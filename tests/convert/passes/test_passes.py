@@ -169,7 +169,8 @@ def test_the_first_sum_loses_nothing_of_the_constants(plain_two_term):
         raise AssertionError(f"no tensor {role} of {size}")
 
     tokens, width = tower.tokens, tower.width
-    patches = real("embed/patch", (tokens - 1) * width) + tower.position[1:].double().numpy()
+    patches = real("embed/patch", (tokens - 1) * width) + real("embed/patch_rest", (tokens - 1) * width)
+    patches = patches + tower.position[1:].double().numpy()
     token = (tower.class_token + tower.position[0]).double().numpy()[None]
     wanted = np.concatenate([token, patches])
     found = real("block_00/stream", tokens * width) + real("block_00/stream_lo", tokens * width)
