@@ -82,6 +82,7 @@ ORDER = {
         "observers": "how a range is chosen from what was seen",
         "ranges": "from what was seen to every tensor's grid",
         "collect": "the stages run over the images, statistics kept",
+        "probabilities": "grids of attention's probabilities in two int8 terms",
         "two_term": "grids of a stream of two int8 terms",
         "search": "which observer for which kind of tensor",
         "rounding": "weights rounded by GPTQ",
