@@ -127,22 +127,22 @@ def _operand(model: Model, tensor: Tensor, where: str, rules: Rules) -> Operand:
     _require(size == data.size or not constant, f"{where} has {data.size} bytes of values, its shape {shape} needs {size}")
     computed = " or ".join(_NAME[kind] for kind in sorted(rules.computed, reverse=True))
     _require(constant or tensor.type in rules.computed, f"{where} is computed and should be {computed}")
-    scale = _common_scale(tensor, shape, constant, where)
+    scale, zero_point = _common_grid(tensor, shape, constant, where)
     values = data.view(_DTYPE[tensor.type]) if constant else None
     finite = values is None or values.dtype.kind != "f" or bool(np.isfinite(values).all())
     _require(finite, f"{where} holds numbers that are not finite")
-    return Operand(shape, tensor.type, scale, values)
+    return Operand(shape, tensor.type, scale, values, zero_point=zero_point)
 
 
-def _common_scale(tensor: Tensor, shape: tuple[int, ...], constant: bool, where: str) -> float | None:
-    """The tensor's scale, None when it has none or one per channel."""
+def _common_grid(tensor: Tensor, shape: tuple[int, ...], constant: bool, where: str) -> tuple[float | None, int | None]:
+    """The tensor's scale and zero point, None when it has none or one per channel."""
     grid = tensor.quantization or Quantization()
     scales, zeros = grid.scale, grid.zero_point
     _require(grid.details_type == 0, f"{where} is quantized in a way that no bundle is")
     _require(len(scales) == len(zeros), f"{where} has {len(scales)} scales and {len(zeros)} zero points")
     if not len(scales):
         _require(tensor.type != INT8, f"{where} is int8 without a scale")
-        return None
+        return None, None
     _require(tensor.type in (INT8, INT32), f"{where} is {_NAME[tensor.type]} and has a scale")
     least, most = (scales[0], scales[0]) if len(scales) == 1 else (scales.min(), scales.max())
     valid = bool(SCALES[0] <= least and most <= SCALES[1])  # False for NaN too
@@ -153,10 +153,10 @@ def _common_scale(tensor: Tensor, shape: tuple[int, ...], constant: bool, where:
     axis = grid.quantized_dimension
     if len(scales) == 1:
         _require(axis == 0 or 0 < axis < len(shape), f"{where} is quantized along dimension {axis} of {len(shape)}")
-        return float(scales[0])
+        return float(scales[0]), int(zeros[0])
     along = constant and 0 <= axis < len(shape) and len(scales) == shape[axis]
     _require(along and not zeros.any(), f"{where} should be a constant with a scale for each of its channels, symmetric")
-    return None
+    return None, None
 
 
 def _check_signatures(model: Model) -> None:

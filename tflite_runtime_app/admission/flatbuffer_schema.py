@@ -104,6 +104,11 @@ class GeluOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpOptions:
+    """Nothing to choose."""
+
+
+@dataclass(frozen=True, slots=True)
 class GatherOptions:
     axis: int = scalar(0, "i")
     batch_dims: int = scalar(1, "i")
@@ -132,6 +137,7 @@ OPTIONS: dict[int, type] = {
     27: ReducerOptions,
     28: SubOptions,
     32: StridedSliceOptions,
+    33: ExpOptions,
     38: DequantizeOptions,
     39: MaximumMinimumOptions,
     40: ArgMaxOptions,

@@ -10,12 +10,13 @@ from tflite_runtime_app.admission.operator_rules import (
     NONE,
     Kinds,
     Node,
+    Operand,
     Rule,
     Rules,
     Shape,
     batch_matmul,
     elementwise,
-    mean,
+    reduced,
     require,
     reshaped,
     softmax,
@@ -23,6 +24,7 @@ from tflite_runtime_app.admission.operator_rules import (
     unary,
 )
 
+MAX_TABLE = 2.0**30  # steps; LiteRT's tables of values go through int32 before they are cut, and beyond it that is not defined
 MAX_SLICE_RANK = 5  # what LiteRT's kernel lays out in an array of fixed length
 
 
@@ -35,6 +37,32 @@ def _sum(node: Node) -> Shape:
     # LiteRT ends the process where its fixed-point factor 2 max(s1, s2) / (2^20 s) is not below 1.
     require(2 * max(scales) < 2**20 * (node.output.scale or 0.0), "the output's scale is far too small for its inputs'")
     return elementwise(node)
+
+
+def _exp(node: Node) -> Shape:
+    shape, given = unary(node), node.activation(0)
+    most = _step(given) * (127 - (given.zero_point or 0))
+    fits = most < math.log(MAX_TABLE) + math.log(_step(node.output))
+    require(fits, f"the exponential of {most:.3g}, which its input may hold, is far beyond its output's grid")
+    return shape
+
+
+def _log(node: Node) -> Shape:
+    shape, step = unary(node), _step(node.activation(0))
+    steps = max(abs(math.log(step)), abs(math.log(255 * step))) / _step(node.output)
+    require(steps < MAX_TABLE, "the output's scale is far too small for logarithms of its input")
+    return shape
+
+
+def _step(operand: Operand) -> float:
+    return operand.scale or 0.0
+
+
+def _reduce_max(node: Node) -> Shape:
+    given, made = node.activation(0), node.output
+    same = (given.scale, given.zero_point) == (made.scale, made.zero_point)
+    require(same, "the output should be on its input's grid: a maximum is not rescaled")
+    return reduced(node)
 
 
 def _fully_connected(node: Node) -> Shape:
@@ -108,13 +136,16 @@ _RULES: dict[str, tuple[Rule, Kinds]] = {
     "LOGISTIC": (unary, (NONE,)),
     "RSQRT": (unary, (NONE,)),
     "QUANTIZE": (unary, (NONE, schema.QuantizeOptions)),
+    "EXP": (_exp, (NONE, schema.ExpOptions)),
+    "LOG": (_log, (NONE,)),
     "SOFTMAX": (softmax, (schema.SoftmaxOptions,)),
     "FULLY_CONNECTED": (_fully_connected, (schema.FullyConnectedOptions,)),
     "BATCH_MATMUL": (batch_matmul, (schema.BatchMatMulOptions,)),
     "RESHAPE": (_reshape, (NONE, schema.ReshapeOptions)),
     "TRANSPOSE": (transpose, (NONE, schema.TransposeOptions)),
     "CONCATENATION": (_concatenation, (schema.ConcatenationOptions,)),
-    "MEAN": (mean, (schema.ReducerOptions,)),
+    "MEAN": (reduced, (schema.ReducerOptions,)),
+    "REDUCE_MAX": (_reduce_max, (schema.ReducerOptions,)),
     "STRIDED_SLICE": (_strided_slice, (schema.StridedSliceOptions,)),
 }
 # The schema's BuiltinOperator: the operators that our bundles are made of, by their number.
@@ -130,9 +161,12 @@ _OPERATORS: dict[int, str] = {
     40: "MEAN",
     41: "SUB",
     45: "STRIDED_SLICE",
+    47: "EXP",
     55: "MAXIMUM",
     57: "MINIMUM",
+    73: "LOG",
     76: "RSQRT",
+    82: "REDUCE_MAX",
     114: "QUANTIZE",
     126: "BATCH_MATMUL",
     150: "GELU",

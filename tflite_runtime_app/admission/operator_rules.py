@@ -27,7 +27,7 @@ class Misfit(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Operand:
-    """One tensor as an operator sees it. `values` are a constant's, flat, else None; `scale` is a common grid's, else None.
+    """One tensor as an operator sees it. `values` are a constant's, flat, else None; `scale` and `zero_point` are a common grid's, else None.
 
     `below` is what every number of a computed list of indices is smaller than, None where nothing is known of them.
     """
@@ -37,6 +37,7 @@ class Operand:
     scale: float | None
     values: npt.NDArray[Any] | None
     below: int | None = None
+    zero_point: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,8 +168,8 @@ def transpose(node: Node) -> Shape:
     return tuple(shape[axis] for axis in order)
 
 
-def mean(node: Node) -> Shape:
-    """The input's without the axes averaged over, or with 1 in their place."""
+def reduced(node: Node) -> Shape:
+    """The input's without the axes that an average or a maximum is taken over, or with 1 in their place."""
     node.count(2, 2)
     shape, axes = node.activation(0).shape, node.numbers(1)
     rank = len(shape)
