@@ -27,9 +27,10 @@ class Misfit(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Operand:
-    """One tensor as an operator sees it. `values` are a constant's, flat, else None; `scale` and `zero_point` are a common grid's, else None.
+    """One tensor as an operator sees it.
 
-    `below` is what every number of a computed list of indices is smaller than, None where nothing is known of them.
+    `values` are a constant's, flat, else None; `scale` and `zero_point` are those of a grid that all its values share, else None. `below`
+    is what every number of a computed list of indices is smaller than, None where nothing is known of them.
     """
 
     shape: Shape
