@@ -4,17 +4,31 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from convert.tflite.audit import count
+from convert.tflite.audit import census, count
 from convert.tflite.flatbuffer import operator_name, read_model, signatures, squares, text, write_model
 from convert.tflite.xnnpack import FAILS_BEYOND, LEFT_BEYOND, Islands, expected, fault, measured
 from tests.convert.conversion import model_of
 from tests.tflite_runtime_app.tiny_bundle import Graph
+from tflite_runtime_app.bundle.file import read_bundle
 
 
 def test_the_rules_expect_what_litert_does(converted):
     model = read_model(converted.integer_file)
     for key, graph, _, _ in signatures(model):
         assert measured(converted.integer_file, key) == expected(model, graph), key
+
+
+def test_of_attention_in_two_terms_exponentials_and_logarithms_are_left(in_two_terms):
+    model = read_model(in_two_terms.integer_file)
+    key, graph = next((key, graph) for key, graph, _, _ in signatures(model) if key == "stage_1")
+    found = expected(model, graph)
+    assert measured(in_two_terms.integer_file, key) == found
+    assert {"EXP", "LOG"} <= set(found.left) and not {"SUB", "REDUCE_MAX", "FULLY_CONNECTED"} & set(found.left)
+
+
+def test_scales_leave_nothing_to_plain_kernels(converted, embedded):
+    for content in (converted.integer_file, read_bundle(embedded).flatbuffer):
+        assert not [entry.left_by_scale for entry in census(content).values() if entry.left_by_scale]
 
 
 def test_what_is_left_are_the_operators_without_a_kernel_of_xnnpacks(converted):
