@@ -77,6 +77,14 @@ def plain_two_term(plain: conversion.Conversion) -> conversion.Conversion:
     return conversion.with_stream(plain, "two_term")
 
 
+@pytest.fixture(scope="session")
+def in_two_terms(two_term: conversion.Conversion) -> conversion.Conversion:
+    """`two_term` with attention's probabilities in two terms as well."""
+    from tests.convert import conversion
+
+    return conversion.with_probabilities(two_term)
+
+
 @pytest.fixture(scope="session", params=["rotated", "two_term", "plain", "plain_two_term"])
 def converted(request: pytest.FixtureRequest) -> conversion.Conversion:
     found: conversion.Conversion = request.getfixturevalue(request.param)

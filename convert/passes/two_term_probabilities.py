@@ -14,6 +14,7 @@ Applied to the integer file, after the quantizer; fires where calibration gave a
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -68,6 +69,8 @@ class _Attention(IntegerEditor):
         tokens = int(self.graph.tensors[scores].shape[-1])
         axis = self.constant("last_axis", np.array([len(self.graph.tensors[scores].shape) - 1], np.int32))
         largest = self._as(block, "row_largest", scores, 1)
+        # To the last bit, which a quantizer may have rounded otherwise: LiteRT's plain kernels refuse a maximum off its input's grid.
+        self.graph.tensors[largest].quantization = copy.copy(self.graph.tensors[scores].quantization)
         self.single("REDUCE_MAX", [scores, axis], largest, keepDims=True)
         below = self.add("SUB", [scores, largest], self._as(block, "below_largest", scores))
         exponential = self.single("EXP", [below], self._as(block, "exponential", scores))

@@ -40,11 +40,12 @@ class TowerFacts:
 
 @dataclass(frozen=True, slots=True)
 class StageFacts:
-    """A stage's signature: its operators, multiply-accumulates, and those of them that XNNPACK takes."""
+    """A stage's signature: its operators, multiply-accumulates, those that XNNPACK takes, and operators that it leaves for their scales."""
 
     operators: dict[str, int]
     macs: int
     macs_xnnpack: int
+    left_by_scale: tuple[str, ...]
     signature: str
     blocks_done: int
     head_macs: int

@@ -2,7 +2,7 @@
 
 Checked: no float tensor and no operator that the target forbids; each computed tensor on the grid that calibration decided; what one
 stage hands over arrives on the same grid; the right operand of every product of two activations has zero point 0; inputs and outputs of
-the signatures are int8; no weight is stored twice; and the board's own check of flatbuffers takes it.
+the signatures are int8; no weight is stored twice; no scales on which XNNPACK fails; and the board's own check of flatbuffers takes it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from calibration.ranges import Grid
 from convert.support.errors import AuditError
+from convert.tflite import xnnpack
 from convert.tflite.flatbuffer import TYPE_NAMES, constant, operator_name, read_model, signatures, squares, text
 from tflite_runtime_app.admission.flatbuffer_check import check
 from tflite_runtime_app.errors import BundleError
@@ -28,11 +30,15 @@ SCALE_TOLERANCE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class SignatureAudit:
-    """What one signature consists of: operators by name, multiply-accumulates, and those of them that XNNPACK takes by its rules."""
+    """What one signature consists of: operators by name, multiply-accumulates, and those of them that XNNPACK takes by its rules.
+
+    `left_by_scale` are the operators of a kind that XNNPACK takes, and whose scales lie too far apart for it: they run on plain kernels.
+    """
 
     operators: dict[str, int]
     macs: int
     macs_xnnpack: int
+    left_by_scale: tuple[str, ...] = ()
 
 
 def audit(
@@ -48,17 +54,19 @@ def audit(
                 raise AuditError(f"{key}: {name} should be int8, found {TYPE_NAMES[graph.tensors[index].type]}")
     _check_hand_over(model)
     _check_stored_once(model)
+    for key, graph, _, _ in signatures(model):
+        _check_scales(model, key, graph)
     try:
         check(content)
     except BundleError as error:
         raise AuditError(f"a board would refuse this file: {error}") from error
-    return census(content)
+    return census(content, by_name)
 
 
-def census(content: bytes) -> dict[str, SignatureAudit]:
-    """Operators and multiply-accumulates of every signature, without any check."""
+def census(content: bytes, by_name: Mapping[str, str] = MappingProxyType({})) -> dict[str, SignatureAudit]:
+    """Operators and multiply-accumulates of every signature, without any check; tensors go by their roles where `by_name` has them."""
     model = read_model(content)
-    return {key: count(model, graph) for key, graph, _, _ in signatures(model)}
+    return {key: count(model, graph, by_name) for key, graph, _, _ in signatures(model)}
 
 
 def grid_of(tensor: Any) -> Grid | None:
@@ -101,6 +109,13 @@ def _check_types(model: Any, key: str, graph: Any, forbidden: tuple[str, ...]) -
                 )
 
 
+def _check_scales(model: Any, key: str, graph: Any) -> None:
+    for operator in graph.operators:
+        if finding := xnnpack.fault(model, graph, operator):
+            made = text(graph.tensors[operator.outputs[0]].name)
+            raise AuditError(f"{key}: LiteRT would not start {operator_name(model, operator)} making {made}: {finding}")
+
+
 def _check_grids(model: Any, key: str, graph: Any, by_name: Mapping[str, str], grids: Mapping[str, Grid]) -> None:
     for tensor in graph.tensors:
         name = text(tensor.name)
@@ -137,13 +152,17 @@ def _check_stored_once(model: Any) -> None:
             seen[content] = number
 
 
-def count(model: Any, graph: Any) -> SignatureAudit:
+def count(model: Any, graph: Any, by_name: Mapping[str, str] = MappingProxyType({})) -> SignatureAudit:
     """Operators and multiply-accumulates of one subgraph."""
     operators: Counter[str] = Counter()
     macs = taken = 0
+    left: list[str] = []
     for operator in graph.operators:
         name = operator_name(model, operator)
         operators[name] += 1
+        if (ratio := xnnpack.left_by_scale(model, graph, operator)) is not None:
+            made = text(graph.tensors[operator.outputs[0]].name)
+            left.append(f"{name} making {by_name.get(made, made)}: scales {ratio:.3g} apart")
         tensors = [graph.tensors[i] for i in operator.inputs if i >= 0]
         output = int(np.prod(graph.tensors[operator.outputs[0]].shape))
         if name in ("FULLY_CONNECTED", "CONV_2D"):
@@ -158,4 +177,4 @@ def count(model: Any, graph: Any) -> SignatureAudit:
             continue
         macs += amount
         taken += amount if fits else 0
-    return SignatureAudit(dict(operators.most_common()), macs, taken)
+    return SignatureAudit(dict(operators.most_common()), macs, taken, tuple(left))

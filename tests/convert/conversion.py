@@ -12,6 +12,7 @@ import torch
 
 from calibration.gates import KINDS, Gate, fit_gate
 from calibration.phases import RangeCalibration
+from calibration.probabilities import with_two_terms
 from calibration.ranges import Grid
 from convert.calibrate import channels
 from convert.calibrate.ranges import range_calibration
@@ -87,6 +88,12 @@ def with_stream(conversion: Conversion, stream: str) -> Conversion:
     integer = make_integer(conversion.float_file, conversion.roles.by_name, conversion.ranges, stream)
     content = add_gates(integer.content, conversion.gates)
     return replace(conversion, stream=stream, by_name=integer.by_name, grids=integer.grids, integer_file=content)
+
+
+def with_probabilities(conversion: Conversion) -> Conversion:
+    """The same float file and stream, with attention's probabilities in two terms."""
+    grids = with_two_terms(conversion.ranges.grids, conversion.stages[0].tower.tokens)
+    return with_stream(replace(conversion, ranges=replace(conversion.ranges, grids=grids)), conversion.stream)
 
 
 def rotated() -> Conversion:

@@ -51,6 +51,11 @@ def _softmax(x: np.ndarray) -> np.ndarray:
     return power / power.sum(-1, keepdims=True)
 
 
+def _log(x: np.ndarray) -> np.ndarray:
+    """The lowest code where there is no logarithm."""
+    return np.log(x, where=x > 0, out=np.full_like(x, -np.inf))
+
+
 def _convolve(x: np.ndarray, weights: np.ndarray, bias: np.ndarray, options: Any) -> np.ndarray:
     """Patches that neither overlap nor need padding: the strides are the kernel's own size."""
     size, height, width, colours = weights.shape
@@ -88,6 +93,8 @@ ARITHMETIC: dict[str, Callable[..., np.ndarray]] = {
     "MAXIMUM": lambda a, b, _: np.maximum(a, b),
     "MINIMUM": lambda a, b, _: np.minimum(a, b),
     "RSQRT": lambda a, _: 1 / np.sqrt(a),
+    "EXP": lambda a, _: np.exp(a),
+    "LOG": lambda a, _: _log(a),
     "GELU": lambda a, options: _gelu(a),
     "LOGISTIC": lambda a, _: 1 / (1 + np.exp(-a)),
     "SOFTMAX": lambda a, _: _softmax(a),
@@ -101,6 +108,7 @@ MOVES: dict[str, Callable[..., np.ndarray]] = {
     "RESHAPE": lambda a, shape, _: a.reshape([int(n) for n in shape]),
     "TRANSPOSE": lambda a, order, _: a.transpose([int(n) for n in order]),
     "STRIDED_SLICE": _slice,
+    "REDUCE_MAX": lambda a, axes, options: a.max(tuple(int(axis) for axis in np.ravel(axes)), keepdims=options.keepDims),
 }
 
 

@@ -65,6 +65,7 @@ def report_data() -> dict:
                 "operators": {"FULLY_CONNECTED": 25 + k, "ADD": 7},
                 "macs": macs[k],
                 "macs_xnnpack": macs[k] // 2,
+                "left_by_scale": ["SUB making block_01/rest: scales 462 apart"] if k == 1 else [],
                 "signature": f"stage_{k}",
                 "blocks_done": 2 * k + 2,
                 "head_macs": 100_000,
@@ -169,6 +170,7 @@ def test_it_contains_the_figures(tmp_path):
     assert f"{low * 100:.1f}–{high * 100:.1f} %" in text
     for shown in ("82.8", "77.7", "0.933", "0.801", "0.9333", "0.311", "11.4", "0.0131", "0.1251 ± 0.0721", "-34", "128 (off)"):
         assert shown in text, shown
+    assert "SUB making block_01/rest: scales 462 apart" in text and text.count("leaves to slower kernels") == 1
     for shown in ("not applied: there is nothing to fold", "cd" * 32, "321 for the ranges", "mse", "broken.jpg", "2.13.0+cpu"):
         assert shown in text, shown
     assert "2020" not in text and "Measured on 200 held-apart images" in text

@@ -188,6 +188,29 @@ def test_an_asymmetric_right_operand(rotated, product):
         assert word in message
 
 
+def test_scales_on_which_xnnpack_fails(rotated):
+    model = model_of(rotated)
+    key, graph, operator = operators(model, "FULLY_CONNECTED")[0]
+    weights = graph.tensors[operator.inputs[1]].quantization
+    given, made = (graph.tensors[index].quantization.scale[0] for index in (operator.inputs[0], operator.outputs[0]))
+    weights.scale = [*weights.scale[:-1], 300 * made / given]
+    message = refused(rotated, model)
+    for word in (key, "FULLY_CONNECTED", text(graph.tensors[operator.outputs[0]].name), "300 times", "less than 256"):
+        assert word in message
+
+
+def test_a_sum_that_runs_on_plain_kernels_is_named_and_not_refused(rotated):
+    """Its scales lie where calibration put them; that costs time and nothing else."""
+    model, grids = model_of(rotated), dict(rotated.grids)
+    assert not any(entry.left_by_scale for entry in audit(write_model(model), rotated.by_name, grids, ()).values())
+    key, graph, operator = next(found for found in operators(model, "ADD") if found[0] == "stage_1")
+    output = graph.tensors[operator.outputs[0]]
+    output.quantization.scale = [max(graph.tensors[int(i)].quantization.scale[0] for i in operator.inputs) / 300]
+    by_name = {**rotated.by_name, text(output.name): "another"}
+    grids["another"] = Grid(float(output.quantization.scale[0]), int(output.quantization.zeroPoint[0]))
+    assert "ADD making another: scales 300 apart" in audit(write_model(model), by_name, grids, ())[key].left_by_scale
+
+
 def test_an_output_that_is_not_int8(rotated):
     model = model_of(rotated)
     (graph, outputs) = next((graph, outputs) for key, graph, _, outputs in signatures(model) if key == "stage_2")
