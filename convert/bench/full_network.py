@@ -43,6 +43,11 @@ class Shape:
         attention = (Attention(rows, rows, scores, False, True), Attention(scores, rows, rows, False, False))
         return (*[square] * 3, *attention, square, Linear(tokens, width, self.mlp), Linear(tokens, self.mlp, width))
 
+    def second_terms(self, embeds: bool, blocks: int) -> frozenset[int]:
+        """What multiply-accumulates may come to a stage's: of the patches' second term, of probabilities' in some blocks."""
+        patches, mixing = self.embedding[0].macs, self.block[4].macs
+        return frozenset(a * patches + b * mixing for a in range(embeds + 1) for b in range(blocks + 1))
+
     def in_a_block(self, product: Product) -> bool:
         """Whether the product is one of a block's or of the embedding, for however many rows."""
         if isinstance(product, Attention):
@@ -63,7 +68,9 @@ def full_products(found: Sequence[Sequence[Product]], stages: Sequence[StageSpec
     for (before, after), stage, products in zip(pairwise(done), stages, found, strict=True):
         tower = (*(shape.embedding if not before else ()), *shape.block * (after - before))
         macs, last = sum(product.macs for product in tower), after == done[-1]
-        if stage.macs > macs or (stage.macs < macs and not last):  # the last block may be left out for what nobody reads
+        added = shape.second_terms(not before, after - before)
+        # The last block may be left out for what nobody reads.
+        if stage.macs - macs not in added and not (last and stage.macs < macs + max(added)):
             raise ConvertError(
                 f"{stage.signature} should have {stage.macs} multiply-accumulates by its manifest, its products' shapes say {macs}; "
                 "convert bench does not understand this file: build it again with this version's convert build"

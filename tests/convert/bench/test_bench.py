@@ -196,7 +196,11 @@ def of_stages(content: bytes) -> int:
 
 def stages_of(conversion: Conversion) -> list[StageSpec]:
     """As its manifest has them."""
-    parts = [(stage.part.blocks_done, stage.macs(), stage.tower.head_macs(stage.part.blocks_done)) for stage in conversion.stages]
+    counted = census(conversion.integer_file)
+    parts = []
+    for stage in conversion.stages:
+        head = stage.tower.head_macs(stage.part.blocks_done)
+        parts.append((stage.part.blocks_done, counted[f"stage_{stage.part.index}"].macs - head, head))
     return [StageSpec(f"stage_{k}", *part, (), ()) for k, part in enumerate(parts)]
 
 
