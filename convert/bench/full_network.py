@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
+from calibration.probabilities import FACTORS
 from convert.bench.products import Attention, Linear, Product
 from convert.support.errors import ConvertError
 from tflite_runtime_app.bundle.manifest import StageSpec
@@ -45,15 +46,22 @@ class Shape:
 
     def second_terms(self, embeds: bool, blocks: int) -> frozenset[int]:
         """What multiply-accumulates may come to a stage's: of the patches' second term, of probabilities' in some blocks."""
-        patches, mixing = self.embedding[0].macs, self.block[4].macs
-        return frozenset(a * patches + b * mixing for a in range(embeds + 1) for b in range(blocks + 1))
+        patches, attention = self.embedding[0].macs, self.block[4].macs + sum(layer.macs for layer in self.sums)
+        return frozenset(a * patches + b * attention for a in range(embeds + 1) for b in range(blocks + 1))
+
+    @property
+    def sums(self) -> tuple[Linear, ...]:
+        """The layers that add a row's exponentials where probabilities have two terms (`calibration/probabilities.py`)."""
+        tokens = self.patches + 1
+        return (Linear(self.heads * tokens, tokens, FACTORS), Linear(self.heads * tokens, FACTORS, 1))
 
     def in_a_block(self, product: Product) -> bool:
         """Whether the product is one of a block's or of the embedding, for however many rows."""
         if isinstance(product, Attention):
             return self.patches + 1 in (product.result[-1], product.depth)
         inside = {(self.width, self.width), (self.width, self.mlp), (self.mlp, self.width), (self.patch, self.width)}
-        return (product.depth, product.columns) in inside
+        sums = {(layer.depth, layer.columns) for layer in self.sums}
+        return (product.depth, product.columns) in inside | sums
 
 
 def full_products(found: Sequence[Sequence[Product]], stages: Sequence[StageSpec]) -> tuple[Product, ...]:
