@@ -29,7 +29,7 @@ FAULTS = ("die", "stall", "repeat", "garbage")
 BROKEN, EVERY = "broken", 997  # and one frame in so many is broken
 PARTS = 10  # of the run; memory is shown after each
 FEWEST = 100  # frames in which each part has room for its fault
-STEP = 5  # answers between two looks whether the camera was started anew
+STEP = 5  # answers, at most, between two looks whether the camera was started anew; a tenth of a short part, which must leave room for more
 WARM = 1  # parts before memory counts: what is set up once is set up by then
 
 
@@ -115,8 +115,9 @@ def _run_feed(faults: str, frames: int, classifier: Classifier, counted: _Counte
     feed = open_feed(f"fake:{SIZE},jpeg,rate={RATE}{faults}", CaptureOptions())
     try:
         loop = Loop(feed, classifier, [counted], smoother=Smoother(3, 5))
+        step = max(1, min(STEP, frames // 10))
         while loop.answered < frames and not (until_restart and feed.health().restarts):
-            loop.run(min(frames, loop.answered + STEP) if until_restart else frames)
+            loop.run(min(frames, loop.answered + step) if until_restart else frames)
             if feed.health().state == "ended":
                 break
         counted.restarts += feed.health().restarts
