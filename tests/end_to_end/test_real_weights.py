@@ -102,7 +102,7 @@ def test_the_ladder_holds_what_naive_full_integer_loses(model, calibrated_on, ju
         show(judged, nsr, judged_on.stem, len(held))
     exact, ours, before = (judged[name] for name in ("float32, open_clip", "full integer, whole ladder", "full integer, naive"))
     assert before.top1 < exact.top1 - 0.03, "the collapse is there on real weights"
-    assert ours.top1 > exact.top1 - 0.012, "and what is left of it is within the sampling error of a paired difference"
+    assert exact.top1 - ours.top1 <= 0.2 * (exact.top1 - before.top1), "and the ladder takes back four fifths of it at least"
     assert ours.cosine > 0.993
     assert ours.first_percentile > 0.98
     assert ours.agreement > 0.955
