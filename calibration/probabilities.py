@@ -1,13 +1,14 @@
 """Grids of attention's probabilities in two int8 terms (`convert/passes/two_term_probabilities.py` says how they are made).
 
 TensorFlow Lite's SOFTMAX puts every probability on steps of 1/256. Over many tokens most of them are a step or less: with 197 tokens an
-even row holds 1.3 steps each. Here p = low + high: low = min(p, 1/9) on steps of 1/2295, high what is above that, on steps of 1/255.
-Nine is odd, so the grids nest: whatever rounds to a coarse step lies less than half a step from it on the fine grid too, and high is
-zero wherever low is not full.
+even row holds 1.3 steps each. Here p = low + high, low = min(p, 1/15) on steps of 1/3825, high what is above that on steps of 1/255.
+255 is a multiple of 15, so both ends are codes, and high is zero wherever low is not full.
 
 p is exp(s - max s - L) with L = log sum exp(s - max s). L is made of factors that an int8 grid holds well, with base = T^(1/3):
 
     L = sum over k = 0, 1, 2 of  log min(max(S / base^k, 1), base),    S between 1 and T
+
+The steps of L's grid fit log 15, so that L - log 15 is exact.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from numpy.typing import NDArray
 
 from calibration.ranges import Grid
 
-RATIO = 9  # of the two steps
+RATIO = 15  # of the two steps
 FACTORS = 3
-OPERATORS = frozenset({"EXP", "LOG", "REDUCE_MAX"})  # what kernels must have beside those of any network
-LEAST = 9.5  # exp(-LEAST) is a sixth of low's step; what is below it is zero in any case
-LOG_PROBABILITY = Grid(float(np.float32(LEAST / 255)), 127)
+OPERATORS = frozenset({"ELU", "LOG", "REDUCE_MAX"})  # what kernels must have beside those of any network
+LEAST = 7.3  # exp(-LEAST) is a sixth of low's step; what is below it is zero in any case
+LESS_ONE = Grid(float(np.float32(1 / 255)), 127)  # of -1 .. 0, what ELU gives for what EXP would give: the same codes
 ATTENTION = re.compile(r"(block_\d+)/softmax")
 
 
@@ -59,41 +60,60 @@ def in_two_terms(grids: Mapping[str, Grid], block: str) -> bool:
     return f"{block}/probability_low" in grids
 
 
+def negative(end: float) -> Grid:
+    """The grid of -end .. 0."""
+    return Grid(float(np.float32(end / 255)), 127)
+
+
+def log_sum(tokens: int) -> tuple[Grid, Grid]:
+    """The grids of L and of L - log RATIO: one step, of which log RATIO is a multiple."""
+    steps = min(int(255 * math.log(RATIO) / math.log(max(tokens, 2))), 255)
+    scale = float(np.float32(math.log(RATIO) / steps))
+    return Grid(scale, -128), Grid(scale, steps - 128)
+
+
 def _of(role: str, grids: Mapping[str, Grid], tokens: int) -> list[tuple[str, Grid]]:
     block = role.removesuffix("/softmax")
     scores = grids.get(f"{block}/scores_scaled") or grids[f"{block}/scores"]
-    base = base_of(tokens)
-    return [
-        (f"{block}/row_largest", scores),
-        (f"{block}/below_largest", Grid(scores.scale, 127)),
-        (f"{block}/exponential", positive(1.0)),
-        (f"{block}/sum_factors", positive(base)),
-        (f"{block}/log_factors", positive(math.log(base))),
-        (f"{block}/log_sum", positive(math.log(tokens))),
-        (f"{block}/log_probability", LOG_PROBABILITY),
-        (f"{block}/probability", positive(1.0)),
-        (f"{block}/probability_low", positive(1 / RATIO)),
-        (f"{block}/probability_high", positive(1.0)),
-        (f"{block}/mixed_low", grids[f"{block}/mixed"]),
-        (f"{block}/mixed_high", grids[f"{block}/mixed"]),
-    ]
-
-
-_ADDED = frozenset(
-    {
-        "row_largest",
-        "below_largest",
-        "exponential",
-        "sum_factors",
-        "log_factors",
-        "log_sum",
-        "log_probability",
-        "probability",
-        "probability_low",
-        "probability_high",
-        "mixed_low",
-        "mixed_high",
+    value, base, (logarithm, shifted) = grids[f"{block}/value"], base_of(tokens), log_sum(tokens)
+    made = {
+        "row_largest": scores,
+        "below_largest": Grid(scores.scale, 127),
+        "exponential": LESS_ONE,
+        "sum_factors": positive(base),
+        "log_factors": positive(math.log(base)),
+        "log_sum": logarithm,
+        "log_sum_low": shifted,
+        "log_low": negative(LEAST),
+        "log_high": negative(math.log(RATIO)),
+        "less_one_low": LESS_ONE,
+        "less_one_high": LESS_ONE,
+        "probability_low": positive(1.0),
+        "probability_high": positive(1.0),
+        "value_share": Grid(float(np.float32(value.scale / RATIO)), 0),
+        "mixed_low": grids[f"{block}/mixed"],
+        "mixed_high": grids[f"{block}/mixed"],
     }
+    return [(f"{block}/{name}", made[name]) for name in _ADDED]
+
+
+_ADDED = (
+    "row_largest",
+    "below_largest",
+    "exponential",
+    "sum_factors",
+    "log_factors",
+    "log_sum",
+    "log_sum_low",
+    "log_low",
+    "log_high",
+    "less_one_low",
+    "less_one_high",
+    "probability_low",
+    "probability_high",
+    "value_share",
+    "mixed_low",
+    "mixed_high",
 )
 
 

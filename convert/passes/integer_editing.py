@@ -13,7 +13,6 @@ from convert.tflite.flatbuffer import schema
 
 _OPTIONS = {
     "GELU": ("GeluOptions", schema.GeluOptionsT),
-    "EXP": ("ExpOptions", schema.ExpOptionsT),
     "REDUCE_MAX": ("ReducerOptions", schema.ReducerOptionsT),
     "FULLY_CONNECTED": ("FullyConnectedOptions", schema.FullyConnectedOptionsT),
 }
@@ -47,6 +46,14 @@ class IntegerEditor(Editor):
         tensor, quantization = self.graph.tensors[made], schema.QuantizationParametersT()
         quantization.scale, quantization.zeroPoint = (values / 127).astype(np.float32), np.zeros(len(values), np.int64)
         tensor.type, tensor.quantization = schema.TensorType.INT8, quantization
+        return made
+
+    def bias(self, name: str, codes: NDArray[np.int32], reads: int, weights: int) -> int:
+        """The biases of a layer that reads these with these weights: steps of input times weight, per channel."""
+        made, quantization = self.constant(name, codes), schema.QuantizationParametersT()
+        steps = np.asarray(self.graph.tensors[weights].quantization.scale) * self.graph.tensors[reads].quantization.scale[0]
+        quantization.scale, quantization.zeroPoint = steps.astype(np.float32), np.zeros(len(codes), np.int64)
+        self.graph.tensors[made].quantization = quantization
         return made
 
     def single(self, kind: str, inputs: list[int], output: int, **options: Any) -> int:

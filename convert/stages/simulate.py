@@ -16,7 +16,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calibration.probabilities import ATTENTION, LOG_PROBABILITY, RATIO, base_of, in_two_terms, positive, shares
+from calibration.probabilities import (
+    ATTENTION,
+    LEAST,
+    RATIO,
+    base_of,
+    in_two_terms,
+    log_sum,
+    negative,
+    positive,
+    shares,
+)
 from calibration.ranges import Grid, kind
 from calibration.rounding import steps
 from convert.model.tower import Block, Head, Linear, Tower
@@ -120,15 +130,11 @@ def probabilities_on_grids(p: Tensor) -> Tensor:
     total = on_grid(relative, positive(1.0)).sum(-1, keepdim=True)
     factors = on_grid(total * torch.from_numpy(shares(tokens)).to(p.dtype), positive(base))
     logarithms = on_grid(torch.log(factors.clamp_min(1.0)), positive(math.log(base)))
-    logarithm = on_grid(logarithms.sum(-1, keepdim=True), positive(math.log(tokens)))
-    rounded = torch.exp(on_grid(torch.log(relative.clamp_min(1e-30)) - logarithm, LOG_PROBABILITY))
-    return on_two_grids(rounded, positive(1.0), positive(1 / RATIO))
-
-
-def on_two_grids(x: Tensor, coarse: Grid, fine: Grid) -> Tensor:
-    """x in two terms: what fits on the finer grid, and on the coarser what does not."""
-    low = on_grid(x, fine)
-    return low + on_grid(on_grid(x, coarse) - low, coarse)
+    logarithm = on_grid(logarithms.sum(-1, keepdim=True), log_sum(tokens)[0])
+    logarithms = torch.log(relative.clamp_min(1e-30)) - logarithm
+    low = on_grid(torch.exp(on_grid(logarithms + math.log(RATIO), negative(LEAST))), positive(1.0)) / RATIO
+    high = torch.exp(on_grid(logarithms, negative(math.log(RATIO))))
+    return low + on_grid(on_grid(high, positive(1.0)) - 1 / RATIO, positive(1.0))
 
 
 def run(stages: Sequence[Stage], batches: Iterable[Tensor], tap: Callable[[str, Tensor], Tensor | None] | None) -> Tensor:

@@ -24,6 +24,7 @@ TAKEN = frozenset(
         "BATCH_MATMUL",
         "CONCATENATION",
         "CONV_2D",
+        "ELU",
         "FULLY_CONNECTED",
         "LEAKY_RELU",
         "LOGISTIC",

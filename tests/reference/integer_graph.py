@@ -93,7 +93,7 @@ ARITHMETIC: dict[str, Callable[..., np.ndarray]] = {
     "MAXIMUM": lambda a, b, _: np.maximum(a, b),
     "MINIMUM": lambda a, b, _: np.minimum(a, b),
     "RSQRT": lambda a, _: 1 / np.sqrt(a),
-    "EXP": lambda a, _: np.exp(a),
+    "ELU": lambda a, _: np.where(a < 0, np.expm1(a), a),
     "LOG": lambda a, _: _log(a),
     "GELU": lambda a, options: _gelu(a),
     "LOGISTIC": lambda a, _: 1 / (1 + np.exp(-a)),

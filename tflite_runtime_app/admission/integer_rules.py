@@ -39,11 +39,10 @@ def _sum(node: Node) -> Shape:
     return elementwise(node)
 
 
-def _exp(node: Node) -> Shape:
+def _elu(node: Node) -> Shape:
     shape, given = unary(node), node.activation(0)
     most = _step(given) * (127 - (given.zero_point or 0))
-    fits = most < math.log(MAX_TABLE) + math.log(_step(node.output))
-    require(fits, f"the exponential of {most:.3g}, which its input may hold, is far beyond its output's grid")
+    require(most < MAX_TABLE * _step(node.output), f"{most:.3g}, which the input may hold, is far beyond the output's grid")
     return shape
 
 
@@ -136,7 +135,7 @@ _RULES: dict[str, tuple[Rule, Kinds]] = {
     "LOGISTIC": (unary, (NONE,)),
     "RSQRT": (unary, (NONE,)),
     "QUANTIZE": (unary, (NONE, schema.QuantizeOptions)),
-    "EXP": (_exp, (NONE, schema.ExpOptions)),
+    "ELU": (_elu, (NONE,)),
     "LOG": (_log, (NONE,)),
     "SOFTMAX": (softmax, (schema.SoftmaxOptions,)),
     "FULLY_CONNECTED": (_fully_connected, (schema.FullyConnectedOptions,)),
@@ -161,12 +160,12 @@ _OPERATORS: dict[int, str] = {
     40: "MEAN",
     41: "SUB",
     45: "STRIDED_SLICE",
-    47: "EXP",
     55: "MAXIMUM",
     57: "MINIMUM",
     73: "LOG",
     76: "RSQRT",
     82: "REDUCE_MAX",
+    111: "ELU",
     114: "QUANTIZE",
     126: "BATCH_MATMUL",
     150: "GELU",

@@ -1,4 +1,4 @@
-"""LiteRT's reference kernels against a numpy interpreter of the same flatbuffer, operator by operator and end to end."""
+"""LiteRT's plain kernels against a numpy interpreter of the same flatbuffer, operator by operator and end to end."""
 
 from collections import Counter
 
@@ -7,13 +7,15 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from convert.tflite.flatbuffer import operator_name, read_model, signatures
+from convert.tflite.interpreter import preserving_interpreter
 from tests.convert.conversion import images, interpreter_invoke, run
 from tests.reference import integer_graph
 
 # Share of codes that must be equal outright, fed with the same codes; the others may be one step off. Measured: products of two
 # activations 0.4 % off, RSQRT 0.4 %, MUL 0.3 to 0.7 %, MEAN 8 to 11 % (its divisor is folded into the fixed-point multiplier);
-# FULLY_CONNECTED, SOFTMAX, GELU, LOGISTIC, EXP, LOG, REDUCE_MAX, ADD, SUB and what only moves codes: none.
-EQUAL = {"MEAN": 0.8, "RSQRT": 0.98, "MUL": 0.98, "BATCH_MATMUL": 0.99}
+# SOFTMAX, GELU, LOGISTIC, ELU, LOG, REDUCE_MAX, ADD, SUB and what only moves codes: none,
+# nor FULLY_CONNECTED but where it runs on LiteRT's other plain kernels (0.15 %).
+EQUAL = {"MEAN": 0.8, "RSQRT": 0.98, "MUL": 0.98, "BATCH_MATMUL": 0.99, "FULLY_CONNECTED": 0.998}
 EQUAL_OTHERWISE = 0.999
 # End to end every operator works on what the one before it gave. Measured: at most 4 steps on the stream, 6 on an embedding.
 STREAM_STEPS, OUTPUT_STEPS = 6, 10
@@ -27,9 +29,9 @@ def reference_interpreter(content: bytes) -> Interpreter:
     )
 
 
-def compare(converted, count: int) -> Counter:
+def compare(converted, count: int, interpreter_of=reference_interpreter) -> Counter:
     """How many codes of each operator were compared, all of them within the bounds above."""
-    model, interpreter = read_model(converted.integer_file), reference_interpreter(converted.integer_file)
+    model, interpreter = read_model(converted.integer_file), interpreter_of(converted.integer_file)
     found = {key: (model.subgraphs.index(graph), graph, takes, gives) for key, graph, takes, gives in signatures(model)}
     equal, total = Counter(), Counter()
     for image in images(converted.visual, count, 8):
@@ -63,8 +65,8 @@ def test_operator_by_operator_and_end_to_end(converted):
 
 
 def test_probabilities_in_two_terms_operator_by_operator_and_end_to_end(in_two_terms):
-    total = compare(in_two_terms, 1)
-    assert {"EXP", "LOG", "REDUCE_MAX", "SUB", "FULLY_CONNECTED"} <= set(total)
+    total = compare(in_two_terms, 1, preserving_interpreter)  # there is no reference kernel of ELU
+    assert {"ELU", "LOG", "REDUCE_MAX", "SUB", "FULLY_CONNECTED"} <= set(total)
 
 
 def test_the_oracle_notices_a_wrong_constant(rotated):
