@@ -7,7 +7,8 @@ never coarser than hi': there t would not be exact, and XNNPACK takes no sum who
 patch: what the first sum adds, where that is the patches as they come: their layer is computed on two grids that nest, see below.
 lo: it collects the rounding errors of all sums so far, each uniform in ± half a step of hi, so its deviation after k sums is
 sqrt(sum of step_j^2 / 12); its grid spans `LO_DEVIATIONS` of them, and at least half a step. rest is one sum's share: ± half a step.
-whole (z = hi + lo): the grid that the observer chose for the stream.
+whole (z = hi + lo): the grid that the observer chose for the stream. A norm whose tokens differ much in length reads hi and lo instead,
+see `norms_of_both`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from calibration.ranges import Grid
+from calibration.ranges import Grid, kind
+from calibration.statistics import Statistics
 
 LO_DEVIATIONS = 5.0
 PATCH_RATIO = 7
+HEARD = 2.5  # times the norm's own rounding
 STREAM = re.compile(r"block_\d+/(stream|middle)")
 
 
@@ -44,8 +47,35 @@ def with_two_terms(grids: Mapping[str, Grid], largest: Mapping[str, float]) -> d
             f"{role}_step": Grid(step, 0),
             f"{role}_whole": grids[role],
         }
+        norm = norm_of(role)
+        if f"{norm}/normed_lo" in grids:
+            found[f"{norm}/normed_hi"] = grids[f"{norm}/normed"]
+            found[f"{norm}/normed_lo"] = Grid(lo * largest[f"{norm}/rsqrt"], 0)
         before = hi
     return found | _patches(unit, grids)
+
+
+def norms_of_both(statistics: Mapping[str, Statistics], grids: Mapping[str, Grid]) -> dict[str, Grid]:
+    """`…/normed_lo` for the blocks' norms that are to read hi and lo, each times r = 1/|h|, and not z r: one product and one sum more.
+
+    z is off by up to half a step for every token; behind the norm that is r steps, much for a quiet token among bold ones. A norm reads
+    both where the mean square of it, step^2 E[r^2], is more than `HEARD` times that of the rounding of what the norm puts out.
+    """
+    found = {}
+    for role in stream_order(grids):
+        norm = norm_of(role)
+        seen = statistics.get(f"{norm}/rsqrt")
+        if seen is not None and f"{norm}/normed" in grids:
+            square = float((seen.histogram * seen.centres**2).sum() / seen.histogram.sum())
+            if square * grids[role].scale ** 2 > HEARD * grids[f"{norm}/normed"].scale ** 2:
+                found[f"{norm}/normed_lo"] = grids[f"{norm}/normed"]
+    return found
+
+
+def norm_of(role: str) -> str:
+    """The block's norm that reads this stream: `block_03/norm_2` reads `block_03/middle`, `block_04/norm_1` `block_03/stream`."""
+    number = int(role[6:8])
+    return f"block_{number:02d}/norm_2" if kind(role) == "middle" else f"block_{number + 1:02d}/norm_1"
 
 
 def _patches(unit: float, grids: Mapping[str, Grid]) -> dict[str, Grid]:

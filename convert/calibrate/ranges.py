@@ -12,6 +12,7 @@ from calibration.collect import Tap, collect
 from calibration.phases import RangeCalibration
 from calibration.ranges import decide, largest
 from calibration.statistics import Statistics
+from calibration.two_term import norms_of_both
 from convert.calibrate.observers import observers_by_kind
 from convert.stages.run import batches, walk
 from convert.stages.stage import Stage
@@ -40,4 +41,6 @@ def range_calibration(
     """The roles' grids by that observer, or by those that a search finds, for a network with a residual stream of that kind."""
     seen = statistics(stages, images, roles, progress)
     observers = observers_by_kind(observer, stages, seen, images, stream, progress)
-    return RangeCalibration(decide(seen, observers), largest(seen), observers)
+    grids = decide(seen, observers)
+    both = norms_of_both(seen, grids) if stream == "two_term" else {}
+    return RangeCalibration({**grids, **both}, largest(seen), observers)

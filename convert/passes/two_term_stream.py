@@ -6,7 +6,8 @@ One int8 tensor loses half a step at every one of the tower's 2 L sums, and the 
 
 (Kahan's compensated summation, 1965). hi' is rounded to its step; t is what was really added, exact when the steps are powers of two and
 so nest; d is what the rounding lost, and lo, with steps of a twentieth, collects it. In float d is zero and the network unchanged.
-Readers take z = int8(hi + lo): norms, for their statistics and for what they put out, and exits. Handed over are hi and lo.
+Readers take z = int8(hi + lo): norms, for their statistics and for what they put out, and exits. A norm that has a grid for it puts out
+hi r + lo r instead of z r (`calibration/two_term.py` says which). Handed over are hi and lo.
 Positions and class token are constants on hi's grid and bring a lo of their own: what that rounding loses. Patches that enter as they are
 come in two terms too, fine + rest: the rest is added to the constant, which is exact, and the sum takes the fine term.
 """
@@ -83,6 +84,8 @@ class _Stage:
             self.edit.emit(operator)
             if inputs[0] in self.lo:
                 self.lo[output] = self.edit.again(operator, [self.lo[inputs[0]], *inputs[1:]], self._partner(output, "lo"))
+        elif name == "MUL" and f"{self.edit.role(output)}_lo" in self.grids:
+            self._normed(operator, inputs, output)
         else:
             operator.inputs = [self._whole(i) if i in self.lo else i for i in inputs]
             self.edit.emit(operator)
@@ -152,6 +155,14 @@ class _Stage:
             self.grids[name] = self.grids[role + part]
             made.append(self.edit.constant(name, content, role=name))
         return made[0], made[1]
+
+    def _normed(self, operator: Any, inputs: list[int], output: int) -> None:
+        """hi r + lo r."""
+        (hi,) = (i for i in inputs if i in self.lo)
+        parts = []
+        for term, part in ((hi, "hi"), (self.lo[hi], "lo")):
+            parts.append(self.edit.again(operator, [term if i == hi else i for i in inputs], self._partner(output, part)))
+        self.edit.add("ADD", parts, output)
 
     def _whole(self, hi: int) -> int:
         """z = hi + lo in one int8 tensor."""

@@ -85,7 +85,10 @@ def outputs(content: bytes, image: np.ndarray) -> dict[str, np.ndarray]:
 )
 def test_the_float_network_stays_what_it_was(request, tower, passes):
     conversion = request.getfixturevalue(tower)
-    content = after(conversion, *passes)
+    check_float(conversion, after(conversion, *passes), passes, tower)
+
+
+def check_float(conversion: Conversion, content: bytes, passes: tuple, tower: str) -> None:
     assert content != conversion.float_file or (
         tower == "plain" and passes == (squared_length,)
     )  # its norms square every channel
@@ -291,6 +294,25 @@ def test_two_term_stream_adds_three_operators_a_sum_and_leaves_other_streams_alo
     assert changed["SUB"] == 2 * sums, "t = hi' - hi and d = b - t"
     assert change(two_term_stream, state_of(rotated, "int8")) == ({}, 0)
     assert change(two_term_stream, state_of(rotated, "int16")) == ({}, 0)
+
+
+def test_a_norm_with_a_grid_for_it_reads_both_terms(rotated):
+    """One product and one sum more, and the network in float stays what it was."""
+    norm = "block_02/norm_2"
+
+    def done(more: dict[str, Grid]) -> GraphState:
+        state = squared_length.apply(state_of(rotated))  # a pass works on the model that it is given
+        state = two_term_stream.apply(replace(state, grids=state.grids | more))
+        prune(state.model)
+        return state
+
+    def counted(state: GraphState) -> Counter:
+        return Counter(operator_name(state.model, operator) for graph in state.model.subgraphs for operator in graph.operators)
+
+    grids = state_of(rotated).grids
+    both = done({f"{norm}/normed_hi": grids[f"{norm}/normed"], f"{norm}/normed_lo": Grid(1e-4, 0)})
+    assert counted(both) - counted(done({})) == {"MUL": 1, "ADD": 1}
+    check_float(rotated, write_model(both.model), (two_term_stream,), "rotated")
 
 
 def test_two_ranges_fire_where_calibration_gave_a_second_grid(rotated):
