@@ -26,6 +26,7 @@ NUMBERS: dict[str, tuple[type, float, float]] = {
     "image_px": (int, 16, 4096),
     "latency_ms": (int, 1, 600_000),
     "bandwidth_gb_s": (float, 0.01, 10_000),
+    "tile_rows": (int, 0, 64),  # 0: none, or not known
     "arena_kb": (int, 0, 1 << 20),
 }
 MICRO_LEAST = {"memory_mb": 1, "peak_mb": 1, "arena_kb": 16}  # of a microcontroller

@@ -28,7 +28,8 @@ class Profile:
     of a model's image. `latency_ms`: what an image may take at full depth. `bandwidth_gb_s`: of a plain copy. `stream`: the
     residual stream that the ladder's table justifies there. `exits`: shares of the depth, where the board wants others than the
     default. `types` are those of tensors that its kernels take, `forbidden` operators that they lack or compute wrongly.
-    `published`: times that others measured on it. `sources`: where each fact comes from, by key.
+    `published`: times that others measured on it. `tile_rows`: how many rows the kernel of its int8 products computes at once, 0 where
+    that is not known. `sources`: where each fact comes from, by key.
 
     `runtime`: litert, or tflm (TensorFlow Lite Micro) on a microcontroller; there `model_mb` is flash for weights and labels, `arena_kb`
     the RAM that TensorFlow Lite Micro's arena may take, in 2^10 bytes, and `vela` what Vela compiles for (accelerator, system, memory
@@ -41,6 +42,7 @@ class Profile:
     clock_mhz: int
     cores: int
     simd: str
+    tile_rows: int
     threads: int
     memory_mb: int
     peak_mb: int

@@ -98,6 +98,7 @@ ORDER = {
         "__init__": "nothing: the package's name",
         "cost": "milliseconds from rates that others published",
         "memory": "bytes from a tower's shapes",
+        "tiles": "rows that a kernel's tiles leave empty",
         "facts": "what a board's file may say",
         "profile": "a board as data",
     },

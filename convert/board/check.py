@@ -12,8 +12,10 @@ from convert.board.work import unfit, work
 from targets.cost import CostModel, Error, Work, fit, leave_one_out
 from targets.memory import MB
 from targets.profile import Profile
+from targets.tiles import Tiles, tiles
 from tflite_runtime_app.admission.flatbuffer_check import check as check_flatbuffer
 from tflite_runtime_app.bundle.file import Bundle
+from tflite_runtime_app.bundle.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Checked:
     ms: float | None
     error: Error | None
     footprint: Footprint
+    tiles: Tiles | None  # of its tokens, None where the board's are not known
 
     @property
     def missed(self) -> tuple[Verdict, ...]:
@@ -70,7 +73,14 @@ def check(bundle: Bundle, profile: Profile) -> Checked:
     cost, error = fit(profile.published, *constants), leave_one_out(profile.published, *constants)
     stages = tuple(_stage(key, found, cost) for key, found in work(bundle.flatbuffer).items())
     ms = None if cost is None else sum(stage.ms for stage in stages if stage.ms is not None)
-    return Checked(profile.name, profile.threads, _verdicts(bundle, profile, footprint, ms), stages, ms, error, footprint)
+    verdicts = _verdicts(bundle, profile, footprint, ms)
+    return Checked(profile.name, profile.threads, verdicts, stages, ms, error, footprint, tiles_of(bundle.manifest, profile))
+
+
+def tiles_of(manifest: Manifest, profile: Profile) -> Tiles | None:
+    """How a later stage's tokens fill the board's tiles; None for a file of one stage too, whose manifest does not tell them."""
+    tokens = next((given.shape[1] for stage in manifest.stages for given in stage.inputs if given.name == "hidden"), None)
+    return None if tokens is None else tiles(tokens, profile.tile_rows)
 
 
 def _stage(key: str, found: Work, cost: CostModel | None) -> StageTime:

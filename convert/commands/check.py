@@ -35,6 +35,8 @@ def check(file: Path, target: str, as_json: bool) -> None:
         console = Terminal(width=WIDTH)
         console.print(verdict_table(found.verdicts, f"{found.target}: {profile.title}", _memory(found)))
         console.print(stage_table(found))
+        if found.tiles is not None and found.tiles.sentence:
+            console.print(found.tiles.sentence)
     if found.missed:
         raise LimitMissed(f"{file} misses {target}'s limits: {'; '.join(in_words(verdict) for verdict in found.missed)}")
 

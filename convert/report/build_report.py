@@ -17,6 +17,8 @@ from convert.model.load import ClipModel
 from convert.passes.state import Fired
 from convert.request import Request
 from convert.rewrites import Entry
+from targets.profile import Profile
+from targets.tiles import tiles
 from tflite_runtime_app.bundle.manifest import Manifest
 
 LADDER_FILE = "ladder.json"  # in a model folder
@@ -56,7 +58,7 @@ class BuildReport:
     """A build's report; its fields are the keys of report.json, in this order."""
 
     model: dict[str, Any]  # name, weights_sha256, tower
-    target: dict[str, str]  # name, title
+    target: dict[str, str]  # name, title, what its kernel's tiles lack
     flatbuffer_bytes: int
     stages: tuple[StageFacts, ...]
     ladder: tuple[Entry, ...]  # the rewrites, and why those that did not fire did not
@@ -97,7 +99,7 @@ def build_report(
     recorded = at_cost_of(manifest, calibrated.measured) if not request.images and finished.labels_match else {}
     return BuildReport(
         model={"name": model.name, "weights_sha256": model.weights_sha256, "tower": dataclasses.asdict(_tower_facts(graph))},
-        target={"name": request.profile.name, "title": request.profile.title},
+        target={"name": request.profile.name, "title": request.profile.title, "tiles": _tiles(graph, request.profile)},
         flatbuffer_bytes=len(finished.flatbuffer),
         stages=tuple(
             StageFacts(
@@ -161,6 +163,11 @@ def measured_ladder(model: ClipModel) -> dict[str, Any] | None:
 def _with_former_key(evidence: dict[str, Any]) -> dict[str, Any]:
     """The evidence, `lct` under its former name too: for programs that read report.json, for one version."""
     return {**evidence, "lact": evidence["lct"]} if "lct" in evidence else evidence
+
+
+def _tiles(graph: Graph, profile: Profile) -> str:
+    found = tiles(graph.stages[0].tower.tokens, profile.tile_rows)
+    return "" if found is None else found.sentence
 
 
 def _tower_facts(graph: Graph) -> TowerFacts:

@@ -45,6 +45,7 @@ def test_a_small_file_keeps_every_limit_of_every_pi(file, capsys):
         shown = capsys.readouterr().out
         assert shown.count("kept") == 5
         assert "No board of ours was measured" in " ".join(shown.split())
+        assert "tiles of" not in shown, "its 4 tokens fill a tile of every Pi's"
         assert max(map(len, shown.splitlines())) <= 100
 
 
@@ -62,9 +63,12 @@ def test_as_json(file, capsys):
 
 def test_a_board_that_nothing_was_published_for_gets_no_time_and_no_verdict_on_it(file, capsys):
     assert main(["check", str(file), "--target", "host"]) == 0
-    assert "not judged" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "not judged" in shown
+    assert "4 tokens fill 57 % of the rows of the int8 kernel's tiles of 7." in " ".join(shown.split())
     assert main(["check", str(file), "--target", "host", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert found["tiles"] == {"tokens": 4, "tile_rows": 7, "filled": pytest.approx(4 / 7), "fuller": 0}
     assert (found["ms"], found["error"], found["verdicts"][-1]["kept"]) == (None, None, None)
     assert found["verdicts"][-1]["why"] == "nothing was published for host; measure with: convert bench"
 

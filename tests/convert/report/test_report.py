@@ -350,3 +350,10 @@ def test_the_page_says_when_no_setting_passed(tmp_path):
     data = with_exits()
     data["risk"] |= {"passed": 0.0, "losses": 0.0, "images": 90.0}
     assert "let no setting pass on 90 images" in words(page(tmp_path, data))
+
+
+def test_rows_that_tiles_leave_empty_are_told(tmp_path):
+    data = report_data()
+    assert "tiles of" not in words(page(tmp_path, data))
+    data["target"]["tiles"] = "37 tokens fill 92 % of the rows of the int8 kernel's tiles of 4; 36 would fill them whole."
+    assert data["target"]["tiles"] in words(page(tmp_path, data)).replace("&#39;", "'")
