@@ -7,6 +7,7 @@ prints the tables. The weights and photographs are not in the repository: withou
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from convert.bench.float_files import dynamic_range
 from convert.build import Build, build
 from convert.emit.manifest import cascade_of
 from convert.measure import parity
+from convert.model.labels import embed_labels
 from convert.model.load import load_model
 from convert.options import BuildOptions, ModelOptions
 from convert.request import make_request
@@ -30,8 +32,11 @@ from convert.rewrites.recipe import STEPS
 from convert.support.images import load_images
 from convert.support.progress import Silent
 from tests.clone import ROOT
+from tests.end_to_end.programs import run
+from tests.end_to_end.test_stress import FINAL, NAIVE, TENS, measure, plant
 from tflite_runtime_app.bundle.labels import unit
 from tflite_runtime_app.exits.replay import replay
+from tflite_runtime_app.text.label_list import read_label_file
 from tools.deit_tiny import class_vectors, make
 
 SHARED = ROOT.parent / "shared"
@@ -107,6 +112,43 @@ def test_the_ladder_holds_what_naive_full_integer_loses(model, calibrated_on, ju
     assert ours.first_percentile > 0.98
     assert ours.agreement > 0.955
     assert nsr[-1] < 0.12
+
+
+def test_its_culprits_its_ladder_and_its_report(model, tmp_path):
+    """The three pages that show where the noise comes from, made by the commands on a tower that nobody made for them."""
+    run("convert", "culprit", "--model", model, "--images", SAMPLES, "--count", 16, "--out", tmp_path / "culprit")
+    found = json.loads((tmp_path / "culprit" / "culprit.json").read_text())
+    assert found["everything"] < 0.008 and {block["name"] for block in found["blocks"]} >= {
+        f"block_{n:02d}" for n in range(1, 13)
+    }
+    assert {one["name"] for one in found["classes"]} >= {"gelu", "softmax", "norm", "weight"}
+
+    words = ("--model", model, "--images", SAMPLES, "--count", 100, "--no-factorial", "--out", tmp_path / "ladder")
+    run("convert", "ladder", *words)
+    steps = json.loads((tmp_path / "ladder" / "ladder.json").read_text())["ladder"]
+    assert steps[0]["name"].startswith("naive")
+    assert steps[-1]["cosine_mean"] > 0.993 > 0.9 > steps[0]["cosine_mean"], "from the collapse to the whole ladder"
+
+    bundle = tmp_path / "deit.tflite"
+    run("convert", "build", "--model", model, "--images", SAMPLES, "--out", bundle)
+    page = (tmp_path / "deit-report" / "index.html").read_text("utf-8")
+    assert "two-term-probabilities" in page and "block 12" in page
+
+
+@pytest.mark.parametrize("kind", ["outlier channels", "high-norm tokens"])
+def test_it_under_stress(model, kind, capsys):
+    """A planted channel or token as large CLIP towers grow them, on real weights: naive collapses, the ladder stays with float."""
+    loaded = load_model(str(model), None, None)
+    images, held = (load_images((where,), loaded.preprocessing, Silent()) for where in (SAMPLES, OTHERS))
+    held = held.part(0, 300)
+    labels = read_label_file(model / "labels.txt")
+    bank, truth = embed_labels(labels, loaded), np.array(labels.indices(held.folders))
+    changed = plant(loaded, kind, images.images[:64], held.images, TENS).model
+    naive, final = (measure(changed, bank, recipe, images.part(0, 256), held, truth) for recipe in (NAIVE, FINAL))
+    with capsys.disabled():
+        print(f"\n{kind}: naive {naive}; ladder {final}")
+    assert naive.top1 < naive.float_top1 - 0.1, f"naive {naive}"
+    assert final.cosine >= 0.99 and final.top1 >= final.float_top1 - 0.02, f"naive {naive}; ladder {final}"
 
 
 def integer(bundle: Build, held: SampleSet) -> NDArray[np.float32]:
