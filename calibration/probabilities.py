@@ -20,7 +20,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.ranges import Grid
+from calibration.ranges import Grid, never_negative
 
 RATIO = 15  # of the two steps
 FACTORS = 3
@@ -80,16 +80,16 @@ def _of(role: str, grids: Mapping[str, Grid], tokens: int) -> list[tuple[str, Gr
         "row_largest": scores,
         "below_largest": Grid(scores.scale, 127),
         "exponential": LESS_ONE,
-        "sum_factors": positive(base),
-        "log_factors": positive(math.log(base)),
+        "sum_factors": never_negative(base),
+        "log_factors": never_negative(math.log(base)),
         "log_sum": logarithm,
         "log_sum_low": shifted,
         "log_low": negative(LEAST),
         "log_high": negative(math.log(RATIO)),
         "less_one_low": LESS_ONE,
         "less_one_high": LESS_ONE,
-        "probability_low": positive(1.0),
-        "probability_high": positive(1.0),
+        "probability_low": never_negative(1.0),
+        "probability_high": never_negative(1.0),
         "value_share": Grid(float(np.float32(value.scale / RATIO)), 0),
         "mixed_low": grids[f"{block}/mixed"],
         "mixed_high": grids[f"{block}/mixed"],
@@ -115,8 +115,3 @@ _ADDED = (
     "mixed_low",
     "mixed_high",
 )
-
-
-def positive(end: float) -> Grid:
-    """The grid of 0 .. end."""
-    return Grid(float(np.float32(end / 255)), -128)

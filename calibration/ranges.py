@@ -69,11 +69,16 @@ def grid_for(role: str, low: float, high: float) -> Grid:
     if name in SYMMETRIC:
         return Grid(_step(max(-low, high) / 127), 0)
     if name in NON_NEGATIVE:
-        return Grid(_step(max(high, 0.0) / 255), -128)
+        return never_negative(high)
     low, high = min(low, 0.0), max(high, 0.0)
     scale = _step((high - low) / 255)
     zero_point = int(np.clip(round(-128 - low / scale), -128, 127))
     return Grid(scale, zero_point or 1 if name in ASYMMETRIC else zero_point)
+
+
+def never_negative(end: float) -> Grid:
+    """The grid of 0 .. end, zero its lowest code."""
+    return Grid(_step(max(end, 0.0) / 255), -128)
 
 
 def decide(statistics: Mapping[str, Statistics], observers: Observer | Mapping[str, str]) -> dict[str, Grid]:
@@ -115,7 +120,7 @@ def _second_grids(statistics: Mapping[str, Statistics], grids: Mapping[str, Grid
 
         if error(0.0) > TOLERABLE * weight.sum():
             best = min((step * n for n in SECOND_ENDS), key=error)
-            found[f"{role}_fine"] = Grid(_step(best / 255), -128)
+            found[f"{role}_fine"] = never_negative(best)
     return found
 
 

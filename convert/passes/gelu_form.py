@@ -18,8 +18,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.probabilities import positive
-from calibration.ranges import Grid
+from calibration.ranges import Grid, never_negative
 from convert.passes.integer_editing import IntegerEditor
 from convert.passes.state import GraphState
 from convert.tflite.flatbuffer import operator_name, prune, read_model, text, write_model
@@ -93,9 +92,9 @@ class _Integer(IntegerEditor):
         """x (LINEAR + CUBE x^2)."""
         end = min((scale * max(127 - zero_point, 128 + zero_point)) ** 2, LARGEST_SQUARE)
         factor = LINEAR + CUBE * end
-        square = self.made(f"{role}_square", x, positive(end))
-        cube = self.made(f"{role}_cube", x, positive(CUBE * end))
-        both = self.made(f"{role}_factor", x, positive(factor))
+        square = self.made(f"{role}_square", x, never_negative(end))
+        cube = self.made(f"{role}_cube", x, never_negative(CUBE * end))
+        both = self.made(f"{role}_factor", x, never_negative(factor))
         slope = self.made(f"{role}_slope", x, Grid(float(np.float32(LAST / 127)), 0))
         self.add("MUL", [x, x], square)
         self.add("MUL", [square, self.number(f"{role}_cube_factor", CUBE)], cube)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.ranges import Grid
+from calibration.ranges import Grid, never_negative
 from convert.passes.editing import Editor
 from convert.passes.state import GraphState
 from convert.tflite.flatbuffer import operator_name
@@ -66,9 +66,9 @@ def _factors(edit: Editor, operator: Any, norm: str, bold: int, fine: Grid, grid
     end = float(fine.maximum)
     grids |= {
         f"{norm}/rsqrt_fine": grids[f"{norm}/rsqrt"],
-        f"{norm}/rsqrt_bold": Grid(float(np.float32(end**-0.5 / 255)), -128),
+        f"{norm}/rsqrt_bold": never_negative(end**-0.5),
         f"{norm}/root": Grid(float(np.float32(end**0.5 / 127)), 0),
-        f"{norm}/damping": Grid(float(np.float32(1 / 255)), -128),
+        f"{norm}/damping": never_negative(1.0),
     }
     quiet = edit.again(operator, [int(operator.inputs[0])], edit.tensor(f"{norm}/rsqrt_fine", output))
     loud = edit.again(operator, [bold], edit.tensor(f"{norm}/rsqrt_bold", output))

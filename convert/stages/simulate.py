@@ -24,10 +24,9 @@ from calibration.probabilities import (
     in_two_terms,
     log_sum,
     negative,
-    positive,
     shares,
 )
-from calibration.ranges import Grid, kind
+from calibration.ranges import Grid, kind, never_negative
 from calibration.rounding import steps
 from convert.model.tower import Block, Head, Linear, Tower
 from convert.stages.run import walk
@@ -127,14 +126,14 @@ def probabilities_on_grids(p: Tensor) -> Tensor:
     tokens = p.shape[-1]
     largest, base = p.amax(-1, keepdim=True), base_of(tokens)
     relative = p / largest
-    total = on_grid(relative, positive(1.0)).sum(-1, keepdim=True)
-    factors = on_grid(total * torch.from_numpy(shares(tokens)).to(p.dtype), positive(base))
-    logarithms = on_grid(torch.log(factors.clamp_min(1.0)), positive(math.log(base)))
+    total = on_grid(relative, never_negative(1.0)).sum(-1, keepdim=True)
+    factors = on_grid(total * torch.from_numpy(shares(tokens)).to(p.dtype), never_negative(base))
+    logarithms = on_grid(torch.log(factors.clamp_min(1.0)), never_negative(math.log(base)))
     logarithm = on_grid(logarithms.sum(-1, keepdim=True), log_sum(tokens)[0])
     logarithms = torch.log(relative.clamp_min(1e-30)) - logarithm
-    low = on_grid(torch.exp(on_grid(logarithms + math.log(RATIO), negative(LEAST))), positive(1.0)) / RATIO
+    low = on_grid(torch.exp(on_grid(logarithms + math.log(RATIO), negative(LEAST))), never_negative(1.0)) / RATIO
     high = torch.exp(on_grid(logarithms, negative(math.log(RATIO))))
-    return low + on_grid(on_grid(high, positive(1.0)) - 1 / RATIO, positive(1.0))
+    return low + on_grid(on_grid(high, never_negative(1.0)) - 1 / RATIO, never_negative(1.0))
 
 
 def run(stages: Sequence[Stage], batches: Iterable[Tensor], tap: Callable[[str, Tensor], Tensor | None] | None) -> Tensor:

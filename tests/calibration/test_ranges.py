@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from calibration.observers import OBSERVERS
-from calibration.ranges import NON_NEGATIVE, SYMMETRIC, Grid, decide, grid_for, kind
+from calibration.ranges import NON_NEGATIVE, SYMMETRIC, Grid, decide, grid_for, kind, never_negative
 from calibration.statistics import observe
 
 RANDOM = np.random.default_rng(11)
@@ -45,6 +45,7 @@ def test_kinds_that_are_never_negative_start_at_zero(role):
         grid = grid_for(role, low, high)
         assert (grid.zero_point, grid.minimum) == (-128, 0.0)
         assert grid.maximum >= high * (1 - 1e-6)
+        assert grid == never_negative(high), "whoever knows the end gets the same grid"
 
 
 def test_keys_values_and_variances_are_among_them():
