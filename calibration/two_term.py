@@ -26,6 +26,8 @@ LO_DEVIATIONS = 5.0
 PATCH_RATIO = 7
 HEARD = 2.5  # times the norm's own rounding
 STREAM = re.compile(r"block_\d+/(stream|middle)")
+PATCH, PATCH_COARSE, PATCH_REST = "embed/patch", "embed/patch_coarse", "embed/patch_rest"
+ONCE_MORE = {PATCH_COARSE: PATCH}  # a role that the same layer gives once more, on another grid: the role of its first result
 
 
 def with_two_terms(grids: Mapping[str, Grid], largest: Mapping[str, float]) -> dict[str, Grid]:
@@ -84,12 +86,12 @@ def _patches(unit: float, grids: Mapping[str, Grid]) -> dict[str, Grid]:
     Few patches are bold, and the first block hears every step of the many. The coarse grid is the first sum's, so what the fine one
     leaves over is added to the constant exactly; PATCH_RATIO is odd, so the two nest and nothing is left over of what fits.
     """
-    if "embed/patch" not in grids or "embed/norm_pre/normed" in grids:
+    if PATCH not in grids or "embed/norm_pre/normed" in grids:
         return {}
     return {
-        "embed/patch": Grid(float(np.float32(unit / PATCH_RATIO)), 0),
-        "embed/patch_coarse": Grid(unit, 0),
-        "embed/patch_rest": Grid(unit, 0),
+        PATCH: Grid(float(np.float32(unit / PATCH_RATIO)), 0),
+        PATCH_COARSE: Grid(unit, 0),
+        PATCH_REST: Grid(unit, 0),
     }
 
 
@@ -107,7 +109,7 @@ def branch_role(role: str, seen: Mapping[str, float]) -> str:
     """
     block, part = role.split("/")
     if block == "block_00":
-        return "embed/norm_pre/scaled" if "embed/norm_pre/scaled" in seen else "embed/patch"
+        return "embed/norm_pre/scaled" if "embed/norm_pre/scaled" in seen else PATCH
     return f"{block}/attention" if part == "middle" else f"{block}/mlp"
 
 

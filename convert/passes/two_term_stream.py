@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.ranges import Grid, on_grid
-from calibration.two_term import STREAM
+from calibration.two_term import PATCH, PATCH_COARSE, PATCH_REST, STREAM
 from convert.passes.editing import Editor
 from convert.passes.state import GraphState
 from convert.tflite.flatbuffer import constant, operator_name, schema
@@ -117,14 +117,14 @@ class _Stage:
         while made is not None and operator_name(self.model, made) == "RESHAPE":
             moves.append(made)
             made = self._maker(int(made.inputs[0]))
-        if made is None or edit.role(int(made.outputs[0])) != "embed/patch" or "embed/patch_coarse" not in self.grids:
+        if made is None or edit.role(int(made.outputs[0])) != PATCH or PATCH_COARSE not in self.grids:
             return hi
         fine = int(made.outputs[0])
-        coarse = edit.again(made, [int(i) for i in made.inputs], edit.tensor("embed/patch_coarse", fine))
-        rest = edit.add("SUB", [coarse, fine], edit.tensor("embed/patch_rest", fine))
+        coarse = edit.again(made, [int(i) for i in made.inputs], edit.tensor(PATCH_COARSE, fine))
+        rest = edit.add("SUB", [coarse, fine], edit.tensor(PATCH_REST, fine))
         for move in reversed(moves):
             like = int(move.outputs[0])
-            rest = edit.again(move, [rest, *(int(i) for i in move.inputs[1:])], edit.tensor("embed/patch_rest", like))
+            rest = edit.again(move, [rest, *(int(i) for i in move.inputs[1:])], edit.tensor(PATCH_REST, like))
         name = f"{edit.role(output)}/constant_rest"
         self.grids[name] = self.grids[edit.role(output)]
         return edit.add("ADD", [hi, rest], edit.tensor(name, output))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from calibration.ranges import kind
 from calibration.rounding import nearest
+from calibration.two_term import ONCE_MORE, PATCH
 from convert.model.tower import Linear
 from convert.stages.stage import Stage, head_role, stream_role
 from convert.support.errors import CalibrationError
@@ -22,13 +23,13 @@ HEAD = "head/embedding"
 
 def layer_name(role: str) -> str:
     """The layer whose result has this role."""
-    return HEAD if role.startswith("stage_") and kind(role) == "embedding" else role.removesuffix("_coarse")  # as the fine result
+    return HEAD if role.startswith("stage_") and kind(role) == "embedding" else ONCE_MORE.get(role, role)
 
 
 def layers(stages: Sequence[Stage]) -> dict[str, Linear]:
     """Every linear layer, weights [out, in] as the stages hold them."""
     tower = stages[0].tower
-    found = {"embed/patch": stages[0].patch, HEAD: tower.projection}
+    found = {PATCH: stages[0].patch, HEAD: tower.projection}
     if tower.after_norm_pre is not None:
         found[stream_role(0)] = tower.after_norm_pre
     for number, block in enumerate(tower.blocks, start=1):

@@ -10,6 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 from calibration.phases import Calibrated, ExitCalibration, Origin
 from calibration.ranges import FIXED, Grid, kind
 from calibration.samples import pixels
+from calibration.two_term import PATCH_COARSE
 from convert.emit import quantize
 from convert.emit.integer import make_integer
 from convert.emit.manifest import describe
@@ -134,7 +135,7 @@ def test_the_audit_passes_and_counts(converted):
     assert sorted(found) == sorted([*stages, *(f"gate_{k}" for k in range(exits))])
     for stage in converted.stages:
         more = stage.tower.head_macs(stage.part.blocks_done)
-        if stage.part.index == 0 and "embed/patch_coarse" in converted.grids:
+        if stage.part.index == 0 and PATCH_COARSE in converted.grids:
             more += stage.tower.patch_macs()  # in two terms: the layer is computed twice
         assert found[f"stage_{stage.part.index}"].macs == stage.macs() + more
     assert [found[f"gate_{k}"].macs for k in range(exits)] == [gate.macs for gate in converted.gates]

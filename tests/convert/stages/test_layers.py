@@ -8,12 +8,13 @@ import torch
 
 from calibration.rounding import nearest
 from calibration.samples import pixels
+from calibration.two_term import PATCH, PATCH_COARSE
 from convert.calibrate.bias_correction import embedding_role, head_errors
 from convert.calibrate.rounding import rounded
 from convert.emit.integer import corrected, make_integer
 from convert.emit.manifest import bare_cascade
 from convert.model.load import ClipModel
-from convert.stages.layers import codes_of, input_role, layer_name, layers, steps_off
+from convert.stages.layers import HEAD, codes_of, input_role, layer_name, layers, steps_off
 from convert.support.errors import CalibrationError, EmitError
 from convert.support.progress import Silent
 from convert.tflite.flatbuffer import constant, operator_name, read_model, signatures, text
@@ -30,6 +31,13 @@ def fully_connected(content: bytes, by_name):
             role = by_name.get(text(graph.tensors[operator.outputs[0]].name), "")
             if operator_name(model, operator) == "FULLY_CONNECTED" and not key.startswith("gate_"):
                 yield layer_name(role), constant(model, graph.tensors[operator.inputs[1]])
+
+
+def test_a_result_given_once_more_is_its_layers():
+    """The roles of the second computation say so in the calibration; another name with the same ending is a layer of its own."""
+    assert layer_name(PATCH_COARSE) == PATCH
+    assert layer_name("block_03/mlp_coarse") == "block_03/mlp_coarse"
+    assert layer_name("stage_1/exit/embedding") == layer_name("stage_4/final/embedding") == HEAD
 
 
 def test_names_and_weights_are_the_float_files(converted):
