@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from tflite_runtime_app.admission.threads import valid_threads
 from tflite_runtime_app.checks.machine import cpu, flags, model
 from tflite_runtime_app.checks.model import full_depth
 from tflite_runtime_app.inference.cascade import load_cascade
+from tflite_runtime_app.inference.engine import installed_litert
 from tflite_runtime_app.policies import Never
 
 COLUMNS = ("board", "system", "CPU", "LiteRT", "model", "1 thread, ms", "threads", "ms", "load, s", "memory, MB", "throttled")
@@ -32,7 +32,7 @@ def row(path: str) -> tuple[str, ...]:
         model() or platform.machine(),
         _system(),
         cpu(flags(board.system_file("/proc/cpuinfo"))).found,
-        importlib.metadata.version("ai-edge-litert"),
+        installed_litert(),
         f"{bundle.manifest.name}, {bundle.manifest.total_macs / 1e6:.0f} MMAC",
         _milliseconds(single),
         str(threads),

@@ -74,7 +74,7 @@ def litert(version: str | None) -> Check:
         from ai_edge_litert import interpreter  # noqa: F401
     except BundleIncompatible as error:
         return Check("LiteRT", "bad", version, str(error))
-    except (ImportError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         return Check("LiteRT", "bad", f"{version} does not load: {in_one_line(error, 120)}", numpy_remedy())
     return Check("LiteRT", "ok", version)
 

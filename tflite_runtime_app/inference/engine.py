@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -62,7 +62,7 @@ class LiteRtEngine:
         check_litert(installed_litert())
         try:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType  # late: --help must not wait for it
-        except (ImportError, ValueError) as error:  # ValueError: numpy of another binary interface
+        except (ImportError, OSError, ValueError) as error:  # OSError: its library; ValueError: numpy of another binary interface
             raise BundleIncompatible(
                 f"ai-edge-litert does not load here ({error}); it needs a 64-bit Raspberry Pi OS, Bookworm or newer"
             ) from error
@@ -124,6 +124,12 @@ def check_platform(pointer_bits: int) -> None:
 
 def installed_litert() -> str:
     """The version of the installed ai-edge-litert. Raises BundleIncompatible when there is none."""
+    with suppress(ImportError, OSError, ValueError, AttributeError):  # older ones do not say it, and one may be broken
+        import ai_edge_litert  # in any case needed, unlike importlib.metadata, which takes longer than all of LiteRT
+
+        return str(ai_edge_litert.__version__)
+    import importlib.metadata
+
     try:
         return importlib.metadata.version("ai-edge-litert")
     except importlib.metadata.PackageNotFoundError:

@@ -1,19 +1,28 @@
 """The interpreter runs what the manifest states, on every kind of kernel, and nothing else."""
 
 import collections
+import importlib.metadata
+import sys
 from dataclasses import replace
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
+import ai_edge_litert
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from tests.tflite_runtime_app import tiny_bundle
 from tflite_runtime_app.errors import BundleIncompatible
-from tflite_runtime_app.inference import engine as engine_module
 from tflite_runtime_app.inference.direct import direct
-from tflite_runtime_app.inference.engine import LiteRtEngine, check_litert, check_platform
+from tflite_runtime_app.inference.engine import LiteRtEngine, check_litert, check_platform, installed_litert
 from tflite_runtime_app.inference.signatures import check_signatures
+
+
+class OfAnotherMachine(ModuleType):
+    """A module that ends its import as ctypes does with a library of another machine."""
+
+    def __getattr__(self, name):
+        raise OSError("libLiteRt.so: wrong ELF class: ELFCLASS32")
 
 
 class Counter:
@@ -136,8 +145,27 @@ def test_old_versions_are_refused_by_name(tiny, monkeypatch):
     for version in ("1.4.0", "2.1.2", "2.2.9"):
         with pytest.raises(BundleIncompatible, match=rf"2\.3\.0 or newer, found {version}.*BATCH_MATMUL"):
             check_litert(version)
-    monkeypatch.setattr(engine_module.importlib.metadata, "version", lambda name: "2.1.0")
+    monkeypatch.setattr(ai_edge_litert, "__version__", "2.1.0")
     with pytest.raises(BundleIncompatible, match=r"2\.1\.0"):
+        LiteRtEngine(tiny.flatbuffer)
+
+
+def test_a_litert_that_does_not_say_its_version_is_looked_up(monkeypatch):
+    """Older ones do not, and one whose library is another machine's cannot; what pip wrote down does."""
+    known = installed_litert()
+    assert known == ai_edge_litert.__version__
+    monkeypatch.delattr(ai_edge_litert, "__version__")
+    assert installed_litert() == known
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)  # an import of it fails
+    assert installed_litert() == known
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: importlib.metadata.distribution("no-such-" + name).version)
+    with pytest.raises(BundleIncompatible, match="expected ai-edge-litert, found none"):
+        installed_litert()
+
+
+def test_a_library_of_another_machine_is_one_line(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", OfAnotherMachine("ai_edge_litert.interpreter"))
+    with pytest.raises(BundleIncompatible, match=r"does not load here \(libLiteRt\.so: wrong ELF class"):
         LiteRtEngine(tiny.flatbuffer)
 
 
