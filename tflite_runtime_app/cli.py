@@ -17,6 +17,7 @@ from tflite_runtime_app.commands import edge
 from tflite_runtime_app.commands.secret_words import Parser, revealed
 from tflite_runtime_app.errors import AppError
 from tflite_runtime_app.escaping.terminal import escaped, escaped_lines
+from tflite_runtime_app.inference.one_blas_thread import one_blas_thread
 from tflite_runtime_app.sources.address import hide_credentials
 from tflite_runtime_app.version import __version__
 
@@ -99,7 +100,8 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 def module_of(command: str) -> ModuleType:
     """The module that is the command."""
-    return import_module(f"tflite_runtime_app.commands.{command.replace('-', '_')}")
+    with one_blas_thread():
+        return import_module(f"tflite_runtime_app.commands.{command.replace('-', '_')}")
 
 
 def _add_version(parser: argparse.ArgumentParser) -> None:

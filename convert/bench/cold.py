@@ -1,13 +1,7 @@
-"""Cold start and peak memory of `classify`, each measured in a fresh process that does nothing else.
-
-Run as a program, this module is that process: it imports the board's libraries, runs the board's command line, and prints the clock
-and its own peak memory after either. One process gives both, so that no noise makes the part longer than the whole. Nothing of the
-workshop is loaded in it.
-"""
+"""Cold start and peak memory of `classify`, each measured in a fresh process that does nothing else (`first_answer.py`)."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -68,7 +62,7 @@ def _start(*words: str) -> _Start:
     environment = {**without(os.environ), "PYTHONPATH": os.pathsep.join(paths)}  # as a user starts it
     start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "convert.bench.cold", *words],
+        [sys.executable, "-m", "convert.bench.first_answer", *words],
         capture_output=True,
         text=True,
         env=environment,
@@ -77,33 +71,5 @@ def _start(*words: str) -> _Start:
     )
     if done.returncode:
         raise ConvertError(f"the cold start cannot be measured: {why_ended(done.returncode, done.stderr)}")
-    imported, answered = json.loads(done.stdout.splitlines()[-1])
-    return _Start(imported["clock"] - start, answered["clock"] - start, imported["peak_bytes"], answered["peak_bytes"])
-
-
-def _now() -> dict[str, float]:
-    """The monotonic clock, which is the machine's: it counts on from what the parent read. And this process's peak memory in bytes."""
-    return {"clock": time.monotonic(), "peak_bytes": _peak_bytes()}
-
-
-def _peak_bytes() -> int:
-    """VmHWM of this process. The resource module's ru_maxrss would not do: a child inherits its parent's peak there."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-
-
-def _main(words: list[str]) -> int:
-    import ai_edge_litert.interpreter  # noqa: F401
-    import numpy  # noqa: F401
-    import PIL.Image  # noqa: F401
-
-    from tflite_runtime_app import cli
-
-    imported = _now()
-    code = cli.main(words)
-    print(json.dumps([imported, _now()]))
-    return code
-
-
-if __name__ == "__main__":
-    sys.exit(_main(sys.argv[1:]))
+    imported, import_bytes, answered, peak_bytes = done.stdout.splitlines()[-1].split()
+    return _Start(float(imported) - start, float(answered) - start, int(import_bytes), int(peak_bytes))

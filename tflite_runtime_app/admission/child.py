@@ -21,6 +21,7 @@ from tflite_runtime_app.board import system_file
 from tflite_runtime_app.errors import AppError, BundleIncompatible, in_one_line
 from tflite_runtime_app.files import cache_folder, recalled, remember
 from tflite_runtime_app.inference.engine import installed_litert
+from tflite_runtime_app.inference.one_blas_thread import ENVIRONMENT
 from tflite_runtime_app.version import __version__
 
 MEMORY = (
@@ -114,7 +115,7 @@ def _run(trial: Trial, allowed: Allowed) -> None:
     import subprocess
 
     home = str(Path(__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))}
+    environment = {**ENVIRONMENT, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))}
     seconds, memory = allowed.seconds, allowed.memory + 4 * trial.size
     limits = ["--seconds", str(max(1, round(seconds))), "--memory", str(memory)]
     command = [sys.executable, "-P", "-m", trial.module, "--flatbuffer", trial.flatbuffer, *limits]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +57,8 @@ def try_model(bundle: Bundle) -> None:
 
 def trial_images(preprocessing: Preprocessing) -> Iterator[tuple[str, npt.NDArray[np.int8]]]:
     """What a model is tried on, with a name for each: int8 [1, height, width, 3]."""
+    from importlib.resources import files  # late: a model admitted once does not wait for it
+
     shape = (1, preprocessing.height, preprocessing.width, 3)
     yield "a black image", np.full(shape, -128, np.int8)
     yield "a white image", np.full(shape, 127, np.int8)

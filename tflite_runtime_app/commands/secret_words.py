@@ -9,7 +9,6 @@ import argparse
 import re
 from collections.abc import Mapping, MutableMapping, Sequence
 
-from tflite_runtime_app.commands import options
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.sources.address import hide_credentials, shown
@@ -54,6 +53,8 @@ def set_apart(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     a path, a query or a command.
     Raises UsageError when `classify run` would not take the words.
     """
+    from tflite_runtime_app.commands import options  # late: other commands do without, and it loads numpy
+
     parser = _Strict(prog="classify run", add_help=False)
     options.add_arguments(parser)
     parser.add_argument("--debug", action="store_true")

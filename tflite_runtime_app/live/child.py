@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
+from tflite_runtime_app.inference.one_blas_thread import ENVIRONMENT
 from tflite_runtime_app.sources.address import hide_credentials, shown
 from tflite_runtime_app.sources.base import CaptureOptions
 
@@ -40,6 +41,7 @@ class Child:
         lifeline, self._lifeline = os.pipe()
         # Found as this process finds it, from whatever folder and installation it was started.
         environment = {
+            **ENVIRONMENT,
             **os.environ,
             "PYTHONPATH": os.pathsep.join(_search_path()),
             "CAPTURE_LIFELINE": str(lifeline),

@@ -9,21 +9,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, Any
 
 from tflite_runtime_app.errors import SourceError, UsageError
-from tflite_runtime_app.sources import folder, image, pattern
 from tflite_runtime_app.sources.address import shown
-from tflite_runtime_app.sources.base import Frame, LiveKind
 from tflite_runtime_app.sources.words import LIVE
 
-KINDS = (folder, pattern, image)
+if TYPE_CHECKING:
+    from tflite_runtime_app.sources.base import Frame, LiveKind
+
+KINDS = ("folder", "pattern", "image")  # a module of this folder each; the first that takes a word has it
 
 
 def frames_of(word: str) -> Iterator[Frame]:
     """The frames of the source that `word` names. Raises SourceError, on the first step, when it names none."""
     refuse_addresses(word)
-    kind = next(kind for kind in KINDS if kind.matches(word))
+    kind = next(kind for kind in map(_module, KINDS) if kind.matches(word))
     yield from kind.frames(word)
 
 
@@ -37,7 +38,8 @@ def refuse_addresses(word: str) -> None:
 
 def left_out_of(word: str) -> str:
     """What of a folder's images is not read here, and what to do about it; empty for anything else. Raises SourceError as `frames_of`."""
-    return folder.left_out(word) if folder.matches(word) else ""
+    folder = _module("folder")
+    return str(folder.left_out(word)) if folder.matches(word) else ""
 
 
 def is_live(word: str) -> bool:
@@ -49,8 +51,14 @@ def live_kind(word: str) -> LiveKind:
     """The kind of live source that `word` names. Raises UsageError when it names none."""
     for name, matches in LIVE.items():
         if matches(word):
-            return cast(LiveKind, import_module(f"{__name__}.{name}"))
+            kind: LiveKind = _module(name)
+            return kind
     raise UsageError(
         "expected a live source (rpi, picamera2, usb, /dev/video0, a video file, rtsp://…, http://…, raw:640x480), "
         f"found {shown(word)!r}"
     )
+
+
+def _module(name: str) -> Any:
+    """The module of this folder: loaded now, for whoever only asks what a word is does without numpy and Pillow."""
+    return import_module(f"{__name__}.{name}")

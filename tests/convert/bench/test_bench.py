@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import statistics
+import subprocess
 import sys
 import types
 
@@ -37,6 +38,7 @@ from convert.support.errors import ConvertError, UsageError
 from convert.support.progress import Silent
 from convert.tflite.audit import census
 from convert.tflite.flatbuffer import constant, operator_name, read_model, signatures
+from tests.clone import ROOT
 from tests.convert import model_folder
 from tests.convert.conversion import Conversion
 from tests.convert.small import DEVIATION, MEAN
@@ -556,6 +558,14 @@ def test_cold_start_is_measured_in_processes_of_their_own(measured):
     assert 0 < found.import_seconds < found.seconds < 60
     assert 10e6 < found.import_bytes < found.peak_bytes < 400e6, "nothing of the workshop was loaded"
     assert found.growth_bytes == found.peak_bytes - found.import_bytes
+
+
+def test_nothing_of_the_workshop_is_loaded_in_them():
+    program = (
+        "import sys; from convert.bench import first_answer; print(*(name for name in sys.modules if name.startswith('convert')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["convert", "convert.bench", "convert.bench.first_answer"]
 
 
 def test_a_cold_start_holds_the_medians_of_its_processes(monkeypatch):
