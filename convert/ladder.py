@@ -1,19 +1,22 @@
 """Every step from naive min-max INT8 to the file that `build` makes, measured on the same held-apart images; and which factor earns what.
 
 The ladder: each rewrite added in turn, all with min-max ranges and one int8 stream; then the quantizer's own steps
-(`convert/rewrites/recipe.py`). The factorial: rotation off and on, every observer, every stream, weights at their nearest codes.
+(`convert/rewrites/recipe.py`). A rewrite after which the file is less near to float may be what a later one needs, so the whole is measured
+without it too. The factorial: rotation off and on, every observer, every stream, weights at their nearest codes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.observers import OBSERVERS
-from calibration.phases import RangeCalibration
+from calibration.phases import RangeCalibration, RewriteInputs
 from calibration.ranges import decide, largest
 from calibration.samples import SampleSet
 from calibration.search import SEARCH
@@ -31,7 +34,8 @@ from convert.emit.integer import MEASURED_STREAMS, IntegerFile, corrected, make_
 from convert.emit.manifest import bare_cascade
 from convert.measure import noise, parity
 from convert.model.load import ClipModel
-from convert.rewrites import LADDER
+from convert.report.ladder_page import fell
+from convert.rewrites import LADDER, Rewrite
 from convert.rewrites.recipe import QUANTIZER_STEPS
 from convert.support.progress import Progress
 from tflite_runtime_app.bundle.labels import LabelBank
@@ -83,8 +87,17 @@ class Trial:
         return dataclasses.replace(self, images=self.images.part(0, count), reference=self.reference[:count], labels=labels)
 
 
-def climb(trial: Trial, shares: Shares, seed: int, factorial: bool, progress: Progress) -> tuple[list[Rung], list[Rung]]:
-    """The ladder's rungs in order, and the factorial's where it is wanted."""
+@dataclass(frozen=True, slots=True)
+class Climb:
+    """The ladder's rungs in order; the whole without each rewrite that raised the noise where it stands; and the factorial."""
+
+    ladder: tuple[Rung, ...]
+    left_out: tuple[Rung, ...]
+    factorial: tuple[Rung, ...]
+
+
+def climb(trial: Trial, shares: Shares, seed: int, factorial: bool, progress: Progress) -> Climb:
+    """All that is measured, the factorial where it is wanted."""
     chosen = range_images(shares.ranges.images, seed)
     inputs = channels.measure(trial.model.tower(), trial.exits, chosen, progress)
     inputs = quietest(trial.model, LADDER, trial.exits, inputs, chosen, "two_term", progress)
@@ -94,19 +107,42 @@ def climb(trial: Trial, shares: Shares, seed: int, factorial: bool, progress: Pr
         seen = statistics(graph.stages, chosen, graph.roles, progress)
         made = Made("naive min-max" if count == 1 else f"+ {LADDER[count - 1].name}", count, "min-max", "int8")
         rungs.append(_rung(trial, graph, _file(graph, seen, made), made, progress))
-    rungs += _quantizer_steps(trial, graph, seen, chosen, progress)
+    files = _quantizer_files(trial, graph, seen, chosen, progress)
+    made_by = [Made(f"+ {step}", len(LADDER), SEARCH, "int8" if step == "ranges" else "two_term") for step in QUANTIZER_STEPS]
+    rungs += [_rung(trial, graph, files[step], how, progress) for step, how in zip(QUANTIZER_STEPS, made_by, strict=True)]
+    left_out = _left_out(trial, raised([rung.cosine_mean for rung in rungs[: len(LADDER)]]), inputs, chosen, seed, progress)
     if not factorial:
-        return rungs, []
+        return Climb(tuple(rungs), left_out, ())
     rotated = _factorial(trial, graph, seen, "rotated", progress)
     graph = make_graph(trial.model, UNROTATED, trial.exits, inputs, seed, progress)
     seen = statistics(graph.stages, chosen, graph.roles, progress)
-    return rungs, _factorial(trial, graph, seen, "not rotated", progress) + rotated
+    unrotated = _factorial(trial, graph, seen, "not rotated", progress)
+    return Climb(tuple(rungs), left_out, (*unrotated, *rotated))
 
 
-def _quantizer_steps(
+def raised(cosines: Sequence[float]) -> list[Rewrite]:
+    """The rewrites after which the mean cosine was lower than before; `cosines` has one for each."""
+    return [step for step, (before, now) in zip(LADDER[1:], pairwise(cosines), strict=True) if fell(before, now)]
+
+
+def _left_out(
+    trial: Trial, steps: Sequence[Rewrite], inputs: RewriteInputs, chosen: NDArray[np.int8], seed: int, progress: Progress
+) -> tuple[Rung, ...]:
+    """The whole ladder without each of these rewrites."""
+    found = []
+    for left in steps:
+        graph = make_graph(trial.model, tuple(step for step in LADDER if step is not left), trial.exits, inputs, seed, progress)
+        seen = statistics(graph.stages, chosen, graph.roles, progress)
+        file = _quantizer_files(trial, graph, seen, chosen, progress)[QUANTIZER_STEPS[-1]]
+        made = Made(f"all but {left.name}", len(LADDER) - 1, SEARCH, "two_term")
+        found.append(_rung(trial, graph, file, made, progress))
+    return tuple(found)
+
+
+def _quantizer_files(
     trial: Trial, graph: Graph, seen: dict[str, Statistics], chosen: NDArray[np.int8], progress: Progress
-) -> list[Rung]:
-    """All rewrites, and the quantizer's steps added in turn, as `build` takes them."""
+) -> dict[str, IntegerFile]:
+    """A file for each of the quantizer's steps, added in turn to the graph's rewrites as `build` takes them."""
     observers = observers_by_kind(SEARCH, graph.stages, seen, chosen, "two_term", progress)
     ranges = RangeCalibration(decide(seen, observers), largest(seen), observers)
     files = {
@@ -120,9 +156,7 @@ def _quantizer_steps(
     cascade = bare_cascade(files["rounding"].content, graph.stages, trial.model, TARGET)
     errors = head_errors(cascade, graph.stages, chosen, progress)
     files["bias-correction"] = corrected(files["rounding"], errors)
-    streams = dict.fromkeys(QUANTIZER_STEPS, "two_term") | {"ranges": "int8"}
-    made = [Made(f"+ {step}", len(LADDER), SEARCH, streams[step]) for step in QUANTIZER_STEPS]
-    return [_rung(trial, graph, files[step], how, progress) for step, how in zip(QUANTIZER_STEPS, made, strict=True)]
+    return files
 
 
 def _factorial(trial: Trial, graph: Graph, seen: dict[str, Statistics], word: str, progress: Progress) -> list[Rung]:

@@ -41,13 +41,12 @@ def ladder(options: BuildOptions, count: int, out: Path, factorial: bool, keep: 
     reference = parity.float_embeddings(model, held.images, progress)
     bank = embed_labels(request.labels, model)
     trial = Trial(model, bank, request.exits, held, reference, request.labels.indices(held.folders))
-    rungs, others = climb(trial, shares, request.seed, factorial, progress)
+    found = climb(trial, shares, request.seed, factorial, progress)
     data = {
         "model": model.name,
         "space_id": model.space_id,
         "images": len(held),
-        "ladder": [dataclasses.asdict(rung) for rung in rungs],
-        "factorial": [dataclasses.asdict(rung) for rung in others],
+        **dataclasses.asdict(found),
     }
     figures = json.dumps(data, indent=1).encode()
     write_atomically(out / LADDER_FILE, figures)

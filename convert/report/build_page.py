@@ -52,7 +52,7 @@ def render(data: dict[str, Any], bundle: Path) -> str:
         quadrant_rows=evaluation_page.quadrant_rows(leaving) if leaving and leaving["quadrants"] else [],
         stages=_stages(data, shown, here),
         step_columns=ladder_page.COLUMNS,
-        step_rows=[ladder_page.cells(rung) for rung in data["steps"]["ladder"]] if data["steps"] else [],
+        step_rows=ladder_page.rows(data["steps"]["ladder"]) if data["steps"] else [],
         steps_curve=Markup(ladder_page.curve(data["steps"]["ladder"])) if data["steps"] else "",
     )
 
