@@ -60,11 +60,11 @@ def main() -> None:
     memory = replayed(bundle.remembered, bundle.manifest)
 
     def measured(manifest: Manifest, bank) -> tuple[float, float]:
-        """Share of answers changed, share of MACs."""
+        """Share of answers changed, MACs as a share of full depth without exits."""
         ours = answers(found, bank, manifest.logit_scale)
         seen = observe(ours, cascade, manifest, len(bank.names))
         left = seen.leaves(policy_from_manifest(manifest))
-        return float(seen.changed(left).mean()), seen.mean_macs(left) / seen.macs[-1]
+        return float(seen.changed(left).mean()), seen.share(left)
 
     alpha = bundle.manifest.calibration.risk["alpha"]
     print(f"| labels | as fitted: changed | MACs | fitted anew: changed (bound {alpha:.0%}) | MACs |\n|---|---|---|---|---|")
