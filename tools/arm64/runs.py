@@ -60,7 +60,7 @@ def probe(
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:  # nothing is remembered there, so threads are tried
         words = ["tools.arm64.probe", str(bundle), str(images), *options]
-        found = json.loads(_output(machine, words, {"XDG_CACHE_HOME": folder}))
+        found = json.loads(output(machine, words, {"XDG_CACHE_HOME": folder}))
     seen = tuple(Seen(**{**one, "scores": tuple(one["scores"])}) for one in found["seen"])
     return Run(machine.name, kernels, threads, found["threads"], found["versions"], time.monotonic() - start, seen)
 
@@ -70,7 +70,7 @@ def dot_products(machine: Machine, bundle: Path, images: Path) -> int:
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "in_asm"
         words = ["tools.arm64.probe", str(bundle), str(images), "--count", "1"]
-        _output(machine, words, {"QEMU_LOG": "in_asm", "QEMU_LOG_FILENAME": str(log)})
+        output(machine, words, {"QEMU_LOG": "in_asm", "QEMU_LOG_FILENAME": str(log)})
         with log.open(encoding="ascii", errors="replace") as lines:
             return sum(1 for line in lines if DOT.search(line))
 
@@ -79,13 +79,14 @@ def classify(machine: Machine, bundle: Path, image: Path) -> tuple[str, int]:
     """Label and exit that the program `classify` answers, the trial of the model in its child process included. Raises DidNotRun."""
     with tempfile.TemporaryDirectory() as folder:  # nothing is remembered there, so the model is tried
         words = ["tflite_runtime_app", str(bundle), str(image), "--json"]
-        answer = json.loads(_output(machine, words, {"XDG_CACHE_HOME": folder}))
+        answer = json.loads(output(machine, words, {"XDG_CACHE_HOME": folder}))
     if "error" in answer:
         raise DidNotRun(f"classify on {machine.name}: {answer['error']}")
     return answer["top"][0]["label"], answer["exit"]
 
 
-def _output(machine: Machine, module: Sequence[str], more: Mapping[str, str] | None = None) -> str:
+def output(machine: Machine, module: Sequence[str], more: Mapping[str, str] | None = None) -> str:
+    """What a module of this repository, run with its arguments and `more` in its environment, writes. Raises DidNotRun."""
     kept = {name: value for name, value in os.environ.items() if name in ("HOME", "PATH", "TMPDIR")}
     compiled = {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(machine.cache / "compiled"), "LANG": "C.UTF-8"}
     try:

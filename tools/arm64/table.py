@@ -11,7 +11,7 @@ from tools.arm64.runs import Run
 
 def of_claims(claims: Iterable[Claim]) -> str:
     rows = [(claim.sentence, claim.found, "yes" if claim.holds else "**no**") for claim in claims]
-    return _table(("what is claimed", "what was found", "holds"), rows)
+    return markdown(("what is claimed", "what was found", "holds"), rows)
 
 
 def of_runs(runs: Iterable[Run]) -> str:
@@ -25,9 +25,10 @@ def of_runs(runs: Iterable[Run]) -> str:
         size = [run.kernels, threads, str(len(times)), f"{times[len(times) // 2]:.3f}", f"{run.wall:.0f}"]
         rows.append((run.machine + board, *versions, *size))
     heads = ("processor", "Python", "numpy", "Pillow", "LiteRT", "kernels", "threads", "images", "s an image", "wall, s")
-    return _table(heads, rows)
+    return markdown(heads, rows)
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown."""
     lines = (heads, ["---"] * len(heads), *rows)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
