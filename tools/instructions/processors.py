@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tools.arm64 import debian
 from tools.arm64.commands import CannotSetUp, call
-from tools.arm64.emulator import BOOKWORM, CPUS, alone, made, own_architecture, set_up
+from tools.arm64.emulator import BOOKWORM, CPUS, alone, made, own_architecture, require_machine, set_up
 from tools.arm64.runs import Machine
 from tools.instructions import counts
 from tools.instructions.work import LIBRARY
@@ -52,6 +52,7 @@ def processors(names: tuple[str, ...], cache: Path) -> list[Processor]:
 
 
 def _avx2(cache: Path) -> Processor:
+    require_machine()
     cache.mkdir(parents=True, exist_ok=True)
     launcher = _written(cache / "python-avx2", VALGRIND.format(valgrind=_program("valgrind"), python=sys.executable))
     return Processor(Machine(AVX2, launcher, cache), lambda text, start: counts.of_cachegrind(text))
