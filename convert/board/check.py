@@ -74,7 +74,8 @@ def check(bundle: Bundle, profile: Profile) -> Checked:
     stages = tuple(_stage(key, found, cost) for key, found in work(bundle.flatbuffer).items())
     ms = None if cost is None else sum(stage.ms for stage in stages if stage.ms is not None)
     verdicts = _verdicts(bundle, profile, footprint, ms)
-    return Checked(profile.name, profile.threads, verdicts, stages, ms, error, footprint, tiles_of(bundle.manifest, profile))
+    filled = tiles_of(bundle.manifest, profile)
+    return Checked(profile.name, profile.threads, verdicts, stages, ms, error, footprint, tiles=filled)
 
 
 def tiles_of(manifest: Manifest, profile: Profile) -> Tiles | None:
