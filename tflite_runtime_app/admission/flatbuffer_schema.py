@@ -104,11 +104,6 @@ class GeluOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class ExpOptions:
-    """Nothing to choose."""
-
-
-@dataclass(frozen=True, slots=True)
 class GatherOptions:
     axis: int = scalar(0, "i")
     batch_dims: int = scalar(1, "i")
@@ -137,7 +132,6 @@ OPTIONS: dict[int, type] = {
     27: ReducerOptions,
     28: SubOptions,
     32: StridedSliceOptions,
-    33: ExpOptions,
     38: DequantizeOptions,
     39: MaximumMinimumOptions,
     40: ArgMaxOptions,
