@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from convert.support.files import write_atomically
-from models.recipe import pack, start
+from models.recipe import pack, plan, start
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation that DINOv2 wants
 EMBEDDINGS, LAYER = "backbone.embeddings.", "backbone.encoder.layer."
@@ -52,7 +52,7 @@ def visual(held: Mapping[str, Tensor], side: int) -> dict[str, Tensor]:
     of_class = next(value for value in unnamed if tuple(value.shape) == (1, 1, width)).reshape(1, width)
     of_patches = next(value for value in unnamed if value.ndim == 3 and value.shape[1] > 1).reshape(-1, width)
     (ours, our_scale), (theirs, their_scale) = (
-        (torch.tensor(m), torch.tensor(s)) for m, s in ((pack.MEAN, pack.DEVIATION), IMAGENET)
+        (torch.tensor(m), torch.tensor(s)) for m, s in ((plan.CLIP_MEAN, plan.CLIP_DEVIATION), IMAGENET)
     )
     shift = (
         torch.einsum("dchw,c->d", kernel, (ours - theirs) / their_scale) + held[EMBEDDINGS + "patch_embeddings.projection.bias"]

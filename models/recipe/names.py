@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from convert.model.labels import text_vectors
+from convert.model.labels import VECTORS, text_vectors
 from models.recipe.losses import Kinds
 from models.recipe.plan import RecipeError, text_lines
+from tflite_runtime_app.bundle.labels import read_labels
 
 FIRST = 0.6  # share of steps in which a class goes by its first name
 
@@ -67,6 +68,17 @@ def bank(model: Any, tokenizer: Any, classes: Classes, templates: Sequence[str])
     flat = [name for names in classes.names for name in names]
     starts = torch.tensor([0, *(len(names) for names in classes.names)]).cumsum(0)
     return Bank(text_vectors(model, tokenizer, flat, templates), starts)
+
+
+def ready(folder: Path) -> tuple[Classes, Bank]:
+    """The labels of a model folder without a text tower, and their vectors. Raises RecipeError for a folder without them."""
+    listed, vectors = folder / "labels.txt", folder / VECTORS
+    if not listed.is_file() or not vectors.is_file():
+        raise RecipeError(f"{folder} has no {listed.name} and {VECTORS}, so --classes has to name what is trained")
+    classes, bank = read(listed), read_labels(vectors)
+    if len(classes.ids) != len(bank.names):
+        raise RecipeError(f"{listed} has {len(classes.ids)} lines, expected {len(bank.names)}, as {VECTORS} has vectors")
+    return classes, Bank(torch.from_numpy(bank.vectors).float(), torch.arange(len(classes.ids) + 1))
 
 
 def kinds_of(model: Any, tokenizer: Any, classes: Classes, above: Classes, templates: Sequence[str]) -> Kinds:

@@ -12,6 +12,8 @@ from typing import Any
 from tflite_runtime_app.errors import LabelError
 from tflite_runtime_app.text.text_lines import read_lines
 
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # OpenAI CLIP's, which open_clip's models share
+CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 START = "start"  # the name of the weights a recipe starts from, beside its phases' names
 
 
@@ -42,8 +44,11 @@ class Phase:
     `rate` is the peak of AdamW's learning rate for the last block; every block before it has `layer_decay` times the next one's.
     With `relative`, parameters that start smaller than weights usually are move by as much less (Adafactor's scale, arXiv 1804.04235): a
     tower cut out of another has its layer scales folded into writers of a hundredth, which AdamW's equal steps would wipe out.
-    `exits` are the weights of the losses of SSA embeddings by blocks done; half of each asks for the right name, half for the answer
-    of the last block (self-distillation). `names`, `answers`, `embedding`, `tokens` weigh the right name, the teacher's distribution
+    `exits` are the weights of the losses of exits by blocks done; half of each asks for the right name, half for the answer of the last
+    block (self-distillation). An exit is read by SSA or, with `readers`, by a linear layer of its own over the mean patch token and the
+    class token, which is thrown away in the end. Without `names` the teacher's answer stands for the right name, and images need none.
+    Parameters of the tower that start with a word of `fixed`, and `logit_scale` where it is one, stay as they are. `sheets` is the share
+    of steps whose images come from sheets, where there are others besides. `names`, `answers`, `embedding`, `tokens` weigh the right name, the teacher's distribution
     over the labels, its embedding (1 - cosine) and its patch tokens behind the last norm (1 - cosine after a linear map); `kinds` weighs
     the names of the kinds of thing that a class is ("fish, animal"), so that words never trained as labels find their place.
     `noise` is the deviation of the noise put on the residual stream behind every block, relative to each token's root mean square:
@@ -73,6 +78,9 @@ class Phase:
     smallest_crop: float = 0.35
     average: float = 0.998
     relative: bool = False
+    readers: bool = False
+    fixed: tuple[str, ...] = ()
+    sheets: float = 0.5
     image_size: int = 0
 
 
@@ -87,7 +95,8 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A model: its open_clip configuration, the folder whose blocks it starts from, its teacher, the phases in order, the shares that
+    """A model: its open_clip configuration, the mean and deviation of its pixels, the side at which training images that are no sheets are
+    stored, which of these are kept from training (each `held`th of a source, from the first; 0: none), the folder whose blocks it starts from, its teacher, the phases in order, the shares that
     what they ended with has in the model (`end`, "start" among them; without it the last one's alone), and what the text tower goes
     through behind them."""
 
@@ -101,6 +110,10 @@ class Recipe:
     teacher: Teacher | None = None
     words: Words | None = None
     end: Mapping[str, float] = field(default_factory=dict)
+    mean: tuple[float, ...] = CLIP_MEAN
+    deviation: tuple[float, ...] = CLIP_DEVIATION
+    stored: int = 64
+    held: int = 0
     seed: int = 0
 
     @property
@@ -124,10 +137,12 @@ def read(path: Path) -> Recipe:
     listed = table.pop("phase", [])
     if not isinstance(listed, list) or not listed:
         raise RecipeError(f"{path} names no [[phase]], so there is nothing to train")
-    phases = tuple(_made(Phase, {**phase, "exits": _by_block(phase.get("exits", {}))}, path) for phase in listed)
+    phases = tuple(_made(Phase, _phase(phase), path) for phase in listed)
     for key, kind in (("teacher", Teacher), ("words", Words)):
         table[key] = _made(kind, table[key], path) if key in table else None
     known: Recipe = _made(Recipe, {**table, "phases": phases}, path)
+    if known.teacher is None and (lost := [phase.name for phase in phases if not phase.names]):
+        raise RecipeError(f"{path}: phase {lost[0]} asks for no names, so it needs a [teacher]")
     there = [START, *(phase.name for phase in phases)]
     if unknown := sorted(set(known.end) - set(there)):
         raise RecipeError(f"{path}: end names {unknown[0]}, expected of {', '.join(there)}")
@@ -136,8 +151,9 @@ def read(path: Path) -> Recipe:
     return known
 
 
-def _by_block(table: Mapping[str, float]) -> dict[int, float]:
-    return {int(block): float(weight) for block, weight in table.items()}
+def _phase(table: Mapping[str, Any]) -> dict[str, Any]:
+    exits = {int(block): float(weight) for block, weight in table.get("exits", {}).items()}
+    return {**table, "exits": exits, "fixed": tuple(table.get("fixed", ()))}
 
 
 def _made(kind: Any, table: Mapping[str, Any], path: Path) -> Any:

@@ -30,7 +30,6 @@ from tflite_runtime_app.bundle.manifest import Preprocessing
 
 JUDGED = 1010  # the first images of the validation tar: the others are left for reports
 LOG = "log.jsonl"  # in the work folder
-STORED = 64  # side of the stored training images
 FITTED = 1000  # images that a narrower tower is fitted to
 HYPERNYMS = Path(__file__).parent / "hypernyms.tsv"
 EXITS = (2, 4, 6, 8, 10, 12)
@@ -42,7 +41,7 @@ class Places:
 
     train: tuple[Path, ...]
     validation: Path
-    classes: Path
+    classes: Path | None  # without it the start's own labels, whose vectors lie ready
     start: Path
     work: Path
     out: Path
@@ -59,18 +58,24 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
         raise RecipeError(f"{recipe.name}'s text tower is distilled over words; give --nouns FILE, one a line")
     places.work.mkdir(parents=True, exist_ok=True)
     log = places.work / LOG
-    classes = names.read(places.classes)
-    given = start.weights(places.start)
-    seen = images.read(places.train, classes.ids, STORED, places.work)
-    state = _begun(recipe, places, given, seen)
-    templates = parse_templates(places.start / TEMPLATES)
-    speaker, tokenizer = start.build(recipe.configuration(), state).eval(), _tokenizer(recipe)
-    bank = names.bank(speaker, tokenizer, classes, templates)
-    kinds = None
-    if any(phase.kinds for phase in recipe.phases):
-        kinds = names.kinds_of(speaker, tokenizer, classes, names.read(HYPERNYMS), templates).to(on)
+    given, ready = start.weights(places.start), None
+    if places.classes is None:
+        classes, ready = names.ready(places.start)
+    else:
+        classes = names.read(places.classes)
+    seen = images.read_sets(
+        places.train, classes.ids, recipe.stored, places.work, others=not any(phase.names for phase in recipe.phases), held=recipe.held
+    )
+    state = _begun(recipe, places, given, seen.photographs)
+    bank, kinds = ready, None
+    if bank is None:
+        templates = parse_templates(places.start / TEMPLATES)
+        speaker, tokenizer = start.build(recipe.configuration(), state).eval(), _tokenizer(recipe)
+        bank = names.bank(speaker, tokenizer, classes, templates)
+        if any(phase.kinds for phase in recipe.phases):
+            kinds = names.kinds_of(speaker, tokenizer, classes, names.read(HYPERNYMS), templates).to(on)
     judge, teach = _judge(recipe, places, classes, bank.first().to(on)), _teacher(recipe, places, on)
-    mean, deviation = torch.tensor(pack.MEAN), torch.tensor(pack.DEVIATION)
+    mean, deviation = torch.tensor(recipe.mean), torch.tensor(recipe.deviation)
     ended, grid = {START: state}, recipe.side // int(recipe.vision["patch_size"])
     for number, phase in enumerate(recipe.phases):
         side = phase.image_size or recipe.side
@@ -108,11 +113,11 @@ def _begun(recipe: Recipe, places: Places, state: dict[str, Tensor], seen: image
     configuration, width = start.configuration(places.start, recipe.side), int(recipe.vision["width"])
     if int(configuration["vision_cfg"]["width"]) == width:
         return state
-    wide = tower_from_open_clip(start.build(configuration, state).visual, pack.MEAN, pack.DEVIATION)
+    wide = tower_from_open_clip(start.build(configuration, state).visual, recipe.mean, recipe.deviation)
     some = np.random.default_rng(recipe.seed).permutation(len(seen))[:FITTED]
     x = torch.from_numpy(seen.pixels[np.sort(some)]).permute(0, 3, 1, 2).float() / 255
     x = nn.functional.interpolate(x, size=(recipe.side, recipe.side), mode="bicubic", antialias=True, align_corners=False)
-    mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) for v in (pack.MEAN, pack.DEVIATION))
+    mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) for v in (recipe.mean, recipe.deviation))
     heads, hidden = width // int(recipe.vision["head_width"]), round(width * float(recipe.vision.get("mlp_ratio", 4.0)))
     small = narrow.narrowed(wide, (x - mean) / deviation, width, heads, hidden)
     text = {name: value for name, value in state.items() if not name.startswith("visual.")}
@@ -153,7 +158,7 @@ def _judge(recipe: Recipe, places: Places, classes: names.Classes, bank: Tensor)
         raise RecipeError(f"{places.validation} holds no image of the classes of {places.classes}")
     of = [place[folder] for folder in shown.folders]
     exits = [done for done in EXITS if done <= int(recipe.vision["layers"])]
-    mean, deviation = torch.tensor(pack.MEAN), torch.tensor(pack.DEVIATION)
+    mean, deviation = torch.tensor(recipe.mean), torch.tensor(recipe.deviation)
     return lambda visual: score.score(visual, score.batches(shown, of, mean, deviation), bank, exits)
 
 
@@ -170,7 +175,7 @@ def _teacher(recipe: Recipe, places: Places, device: torch.device) -> Callable[[
     def teach(x: Tensor) -> Taught:
         if side != x.shape[-1]:
             x = nn.functional.interpolate(x, size=(side, side), mode="bicubic", align_corners=False)
-        with precision.fast(device):
+        with precision.fast(device, len(visual.positional_embedding)):
             seen = tower.run(visual, x, (), torch.Generator()).float()
         return Taught(seen.embedding, seen.tokens)
 

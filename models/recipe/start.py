@@ -17,6 +17,7 @@ from models.recipe.plan import RecipeError
 
 WEIGHTS = "open_clip_model.safetensors"
 POSITIONS = "visual.positional_embedding"
+TEXT = "text_projection"
 
 
 def configuration(folder: Path, side: int = 0) -> dict[str, Any]:
@@ -43,13 +44,16 @@ def weights(folder: Path) -> dict[str, Tensor]:
 def build(configuration: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
     """An open_clip CLIP of that configuration with these weights, the position table stretched where its size differs.
 
+    Weights without a text tower get one as open_clip makes it.
+
     Raises RecipeError naming the first weight whose shape does not fit.
     """
     from convert.model.torchvision_ops import open_clip
 
     model = open_clip.model.CLIP(**configuration)
     own = model.state_dict()
-    fitted = {**state, POSITIONS: stretched(state[POSITIONS], len(own[POSITIONS]))}
+    text = {} if TEXT in state else {name: value for name, value in own.items() if not name.startswith("visual.")}
+    fitted = {**text, **state, POSITIONS: stretched(state[POSITIONS], len(own[POSITIONS]))}
     for name, value in own.items():
         if name not in fitted or fitted[name].shape != value.shape:
             found = tuple(fitted[name].shape) if name in fitted else "none"

@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one pass gives: the embedding [n, E], SSA embeddings by blocks done, patch tokens behind the last norm [n, N, D], and the
+    """What one pass gives: the embedding [n, E], those of the exits by blocks done, patch tokens behind the last norm [n, N, D], and the
     mean over blocks of the logarithm of the strongest channel's share of the stream's power, 0 where all channels are alike."""
 
     embedding: Tensor
@@ -27,9 +28,18 @@ class Seen:
         return Seen(self.embedding.float(), exits, self.tokens.float(), self.outliers.float())
 
 
-def run(visual: Any, x: Tensor, exits: Collection[int], source: Generator, noise: float = 0.0, drop: float = 0.0) -> Seen:
+def run(
+    visual: Any,
+    x: Tensor,
+    exits: Collection[int],
+    source: Generator,
+    noise: float = 0.0,
+    drop: float = 0.0,
+    readers: nn.ModuleDict | None = None,
+) -> Seen:
     """One pass over normalised images [n, 3, side, side]; with `noise` and `drop` 0 the embedding is open_clip's.
 
+    Exits are read by SSA, or by `readers`, see `readers_of`.
     Noise: x <- x + noise rms(x) z behind every block, z standard normal, rms per token: int8 steps on a rotated stream spread like this.
     Drop: each branch is run on a random share 1 - drop of the batch only and its result divided by that share, as DINOv2 does it, so
     that what is dropped costs nothing.
@@ -45,7 +55,7 @@ def run(visual: Any, x: Tensor, exits: Collection[int], source: Generator, noise
         power = x.pow(2).mean((0, 1))
         shares.append((power.amax() / power.mean()).log())
         if done in exits:
-            seen[done] = pooled(visual, x[:, 1:].mean(1))
+            seen[done] = pooled(visual, x[:, 1:].mean(1)) if readers is None else readers[str(done)](_both(x))
     normed = visual.ln_post(x)
     return Seen(normed[:, 0] @ visual.proj, seen, normed[:, 1:], torch.stack(shares).mean())
 
@@ -54,6 +64,17 @@ def pooled(visual: Any, token: Tensor) -> Tensor:
     """The embedding [n, E] of a pooled token [n, D]: P^T LN_post(.), the shared head of SSA."""
     embedding: Tensor = visual.ln_post(token) @ visual.proj
     return embedding
+
+
+def readers_of(exits: Collection[int], width: int, embedding: int) -> nn.ModuleDict:
+    """A linear layer for each exit that reads the mean patch token and the class token, each brought to deviation 1."""
+    return nn.ModuleDict({str(done): nn.Linear(2 * width, embedding) for done in exits})
+
+
+def _both(x: Tensor) -> Tensor:
+    """[n, 2 D] of tokens [n, 1 + N, D]."""
+    both = torch.stack([x[:, 1:].mean(1), x[:, 0]], 1)
+    return F.layer_norm(both, both.shape[-1:]).flatten(1)
 
 
 def _attended(block: Any, x: Tensor) -> Tensor:

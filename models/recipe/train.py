@@ -22,7 +22,7 @@ from convert.heads import augment
 from convert.support import precision
 from convert.support.kept import checkpoint, restored
 from models.recipe import losses, tower
-from models.recipe.images import TrainingImages
+from models.recipe.images import Sets, TrainingImages
 from models.recipe.names import Bank
 from models.recipe.plan import Phase
 
@@ -44,7 +44,7 @@ class Setting:
     deviation: Tensor
     bank: Bank
     kinds: losses.Kinds | None
-    images: TrainingImages
+    images: Sets
     device: torch.device
     teach: Callable[[Tensor], losses.Taught] | None = None
 
@@ -56,11 +56,13 @@ class Setting:
 
 @dataclass(slots=True)
 class State:
-    """What a step changes: the tower, the logarithm of the logits' scale, the linear map to the teacher's tokens, and the averages."""
+    """What a step changes: the tower, the logarithm of the logits' scale, the linear map to the teacher's tokens, the exits' readers, and
+    the averages."""
 
     visual: Any
     scale: nn.Parameter
     bridge: nn.Linear | None
+    readers: nn.ModuleDict | None
     optimizer: torch.optim.Optimizer
     average: dict[str, Tensor]
     step: int = 0
@@ -71,18 +73,26 @@ def prepare(setting: Setting, visual: Any, scale: float, bridge: nn.Linear | Non
     visual.to(setting.device).train()
     blocks, groups = len(visual.transformer.resblocks), []
     for name, parameter in visual.named_parameters():
+        if name.startswith(setting.phase.fixed):
+            continue
         rate = setting.phase.rate * setting.phase.layer_decay ** (blocks + 1 - _depth(name, blocks))
         if setting.phase.relative:
             rate *= min(1.0, float(parameter.detach().pow(2).mean().sqrt()) / USUAL)
         decay = setting.phase.weight_decay if parameter.ndim > 1 and name != "positional_embedding" else 0.0
         groups.append({"params": [parameter], "lr": rate, "peak": rate, "weight_decay": decay})
     logarithm = nn.Parameter(torch.tensor(scale, device=setting.device))
-    groups.append({"params": [logarithm], "lr": 1e-3, "peak": 1e-3, "weight_decay": 0.0})
-    if bridge is not None:
-        bridge.to(setting.device)
-        groups.append({"params": list(bridge.parameters()), "lr": 1e-3, "peak": 1e-3, "weight_decay": 0.0})
+    readers = None
+    if setting.phase.readers:
+        torch.manual_seed(setting.seed)
+        readers = tower.readers_of(setting.phase.exits, *visual.proj.shape)
+    for layer in (bridge, readers):
+        if layer is not None:
+            layer.to(setting.device)
+            groups.append({"params": list(layer.parameters()), "lr": 1e-3, "peak": 1e-3, "weight_decay": 0.0})
+    if "logit_scale" not in setting.phase.fixed:
+        groups.append({"params": [logarithm], "lr": 1e-3, "peak": 1e-3, "weight_decay": 0.0})
     average = {name: value.detach().clone() for name, value in visual.state_dict().items()}
-    return State(visual, logarithm, bridge, torch.optim.AdamW(groups, betas=(0.9, 0.98)), average)
+    return State(visual, logarithm, bridge, readers, torch.optim.AdamW(groups, betas=(0.9, 0.98)), average)
 
 
 def _depth(name: str, blocks: int) -> int:
@@ -118,17 +128,27 @@ def step(setting: Setting, state: State) -> tuple[float, float]:
     """One step; the loss and the share of images whose strongest target the last block answers."""
     phase, source = setting.phase, Generator().manual_seed(_seed(setting, state.step))
     _set_rates(setting, state)
-    chosen = _batch(setting, state.step)
-    pixels = torch.from_numpy(setting.images.pixels[chosen.numpy()])
-    x = augment.views(pixels, (setting.side, setting.side), setting.mean, setting.deviation, phase.smallest_crop, source)
-    targets = losses.right_names(torch.from_numpy(setting.images.classes[chosen.numpy()]), len(setting.bank.starts) - 1)
+    tiles = float(torch.rand(1, generator=source)) < phase.sheets if setting.images.tiles is not None else False
+    images = setting.images.drawn(tiles)
+    chosen = _batch(setting, images, state.step)
+    x = augment.views(
+        torch.from_numpy(images.pixels[chosen.numpy()]),
+        (setting.side, setting.side),
+        setting.mean,
+        setting.deviation,
+        phase.smallest_crop,
+        source,
+    )
+    targets = losses.right_names(torch.from_numpy(images.classes[chosen.numpy()]).clamp_min(0), len(setting.bank.starts) - 1)
     if float(torch.rand(1, generator=source)) < phase.mix:
         x, targets = augment.mixed(x, targets, source)
     bank = setting.bank.drawn(source)
     x, targets, bank = (value.to(setting.device) for value in (x, targets, bank))
     taught = setting.teach(x) if setting.teach is not None else None
-    with precision.fast(setting.device):
-        seen = tower.run(state.visual, x, phase.exits, source, phase.noise, phase.drop).float()
+    if not phase.names and taught is not None:
+        targets = losses.logits(taught.embedding, bank, state.scale.detach().exp()).softmax(-1)
+    with precision.fast(setting.device, len(state.visual.positional_embedding)):
+        seen = tower.run(state.visual, x, phase.exits, source, phase.noise, phase.drop, state.readers).float()
     loss = losses.loss(
         phase, seen, targets, bank, kinds=setting.kinds, scale=state.scale.exp(), taught=taught, bridge=state.bridge
     )
@@ -152,6 +172,7 @@ def save(state: State, path: Path) -> None:
         "average": state.average,
         "scale": state.scale.detach(),
         "bridge": state.bridge.state_dict() if state.bridge is not None else None,
+        "readers": state.readers.state_dict() if state.readers is not None else None,
         "optimizer": state.optimizer.state_dict(),
         "step": state.step,
     }
@@ -168,6 +189,8 @@ def load(state: State, path: Path) -> None:
         state.scale.copy_(kept["scale"])
     if state.bridge is not None:
         state.bridge.load_state_dict(kept["bridge"])
+    if state.readers is not None:
+        state.readers.load_state_dict(kept["readers"])
     state.optimizer.load_state_dict(kept["optimizer"])
     state.step = kept["step"]
 
@@ -180,11 +203,13 @@ def _set_rates(setting: Setting, state: State) -> None:
         group["lr"] = group["peak"] * share
 
 
-def _batch(setting: Setting, step: int) -> Tensor:
-    """The images of a step: every pass goes through all of them once, in an order of its own; what is left at a pass's end is dropped."""
+def _batch(setting: Setting, images: TrainingImages, step: int) -> Tensor:
+    """The images of a step: every pass goes through all of them once, in an order of its own; what is left at a pass's end is dropped.
+
+    Where two sets take turns, each passes over the places of the other's steps."""
     batch = setting.phase.batch
-    a_pass = len(setting.images) // batch
-    order = torch.randperm(len(setting.images), generator=Generator().manual_seed(_seed(setting, -1 - step // a_pass)))
+    a_pass = len(images) // batch
+    order = torch.randperm(len(images), generator=Generator().manual_seed(_seed(setting, -1 - step // a_pass)))
     first = step % a_pass * batch
     return order[first : first + batch]
 

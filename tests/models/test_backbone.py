@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from convert.model.torchvision_ops import open_clip
-from models.recipe import backbone, pack
+from models.recipe import backbone, plan
 
 WIDTH, PATCH, SIDE = 24, 4, 3
 
@@ -81,4 +81,4 @@ def test_the_backbone_is_the_exported_network_on_pictures_normalised_clips_way()
 
     with torch.no_grad():
         wanted = encoder(normalised(*backbone.IMAGENET))[:, 0] @ tower.proj
-        torch.testing.assert_close(tower(normalised(pack.MEAN, pack.DEVIATION)), wanted, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(tower(normalised(plan.CLIP_MEAN, plan.CLIP_DEVIATION)), wanted, atol=2e-5, rtol=1e-4)

@@ -9,8 +9,9 @@ from PIL import Image
 
 from convert.model.torchvision_ops import open_clip
 from models.recipe import __main__ as program
-from models.recipe import pack, plan, soup, start, words
+from models.recipe import images, pack, plan, soup, start, words
 from tests.models.little import CLASSES, RECIPE, model_of, sheets, tar
+from tflite_runtime_app.bundle.labels import LabelBank, labels_to_bytes, unit
 
 
 @pytest.mark.parametrize(
@@ -92,3 +93,47 @@ def test_an_unusable_start_is_told_in_a_line(tmp_path, recipe, monkeypatch, caps
     monkeypatch.setattr("sys.argv", [*words, "--classes", str(tmp_path / "classes.tsv"), "--work", str(tmp_path / "work")])
     assert program.main() == 2
     assert "expected an open_clip model folder" in capsys.readouterr().err
+
+
+def test_photographs_without_names_teach_a_tower_from_a_classifier_what_its_teacher_answers(tmp_path, recipe, monkeypatch):
+    """A start without a text tower, whose label vectors lie ready; the head stays, exits have readers of their own."""
+    begun, classes = tmp_path / "begun", [line.partition(",")[0] for line in CLASSES.splitlines()]
+    known = {name: value for name, value in model_of(recipe).state_dict().items() if name.startswith("visual.")}
+    pack.write_folder(begun, recipe.configuration(), {**known, "logit_scale": torch.tensor(2.0)})
+    (begun / "labels.txt").write_text("\n".join(classes) + "\n")
+    vectors = unit(np.random.default_rng(0).normal(size=(3, 16)).astype(np.float32))
+    (begun / "labels.npz").write_bytes(labels_to_bytes(LabelBank(vectors, ("a", "b", "c"), (), "space")))
+    asked = 'names = 0.0\nanswers = 1.0\nembedding = 1.0\nreaders = true\nfixed = ["ln_post", "proj", "logit_scale"]\nmix'
+    text = RECIPE.replace("mix", asked).replace("drop = 0.25", "drop = 0.0").replace("samples = 96", "samples = 400")
+    text = text.replace("quick_gelu", "stored = 32\nheld = 5\nmean = [0.5, 0.4, 0.3]\ndeviation = [0.2, 0.3, 0.4]\nquick_gelu")
+    (tmp_path / "recipe.toml").write_text(text.replace("[text]", f'[teacher]\nfolder = "{begun}"\nimage_size = 24\n[text]'))
+    said = ["recipe", str(tmp_path / "recipe.toml"), "--train", str(sheets(tmp_path / "sheets"))]
+    said += ["--train", str(tar(tmp_path / "others.tar", 30)), "--validation", str(tar(tmp_path / "val.tar")), "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", [*said, "--start", str(begun), "--work", str(tmp_path / "w"), "--out", str(tmp_path / "made")])
+    assert program.main() == 0
+    rows = [json.loads(line) for line in (tmp_path / "w" / "log.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert losses[-1] < losses[0]
+    made, configuration = start.weights(tmp_path / "made"), json.loads((tmp_path / "made" / pack.CONFIG).read_text())
+    for name, value in known.items():
+        still = name.startswith(("visual.ln_post", "visual.proj"))
+        assert torch.equal(made[name], value.half().float()) is still or name.endswith("class_embedding"), name
+    assert configuration["preprocess_cfg"]["mean"] == [0.5, 0.4, 0.3]
+    assert made["logit_scale"].item() == 2.0
+    assert start.TEXT in made, "a text tower as open_clip makes it"
+
+
+def test_photographs_and_tiles_lie_apart_and_each_fifth_photograph_is_kept(tmp_path):
+    sources = (sheets(tmp_path / "sheets", count=20), tar(tmp_path / "others.tar", 10))
+    seen = images.read_sets(sources, ("n01",), 32, tmp_path, others=True, held=5)
+    assert seen.photographs.pixels.shape == (24, 32, 32, 3) and seen.tiles.pixels.shape == (60, 64, 64, 3)
+    assert set(seen.photographs.classes) == {0, -1}
+    assert len(seen.drawn(True)) == 60 and len(seen.drawn(False)) == 24
+    together = images.read_sets(sources, ("n01",), 64, tmp_path, others=False)
+    assert together.tiles is None and len(together.photographs) == 20 + 10
+
+
+def test_a_phase_without_names_needs_a_teacher(tmp_path):
+    (tmp_path / "recipe.toml").write_text(RECIPE + "names = 0.0\n")
+    with pytest.raises(plan.RecipeError, match=r"first asks for no names, so it needs a \[teacher\]"):
+        plan.read(tmp_path / "recipe.toml")

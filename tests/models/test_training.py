@@ -124,7 +124,7 @@ def test_training_ends_at_the_deadline_and_is_saved(recipe, tmp_path):
 
 def test_every_pass_shows_every_picture_once_in_an_order_of_its_own(recipe):
     setting = setting_of(recipe)
-    passes = [torch.cat([train._batch(setting, 3 * p + k) for k in range(3)]) for p in range(2)]
+    passes = [torch.cat([train._batch(setting, setting.images.photographs, 3 * p + k) for k in range(3)]) for p in range(2)]
     assert all(sorted(order.tolist()) == list(range(24)) for order in passes)
     assert passes[0].tolist() != passes[1].tolist()
 
