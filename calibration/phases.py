@@ -16,6 +16,7 @@ from calibration.gates import Gate
 from calibration.probabilities import any_in_two_terms
 from calibration.ranges import Grid
 from tflite_runtime_app.bundle.calibration_outputs import Remembered
+from tflite_runtime_app.inference.background import NO_MARGIN
 
 Channels = Mapping[str, NDArray[np.float32]]  # role -> a number per channel
 
@@ -71,6 +72,7 @@ class ExitCalibration:
     parameters: dict[str, float] = field(default_factory=dict)
     risk: dict[str, float] = field(default_factory=dict)  # what the bound found
     none_threshold: float = -1.0  # the cosine below which an answer is none of the labels
+    none_margin: float = NO_MARGIN  # what a background name's cosine has to be more than the best label's
     labels: str = ""  # identifies the labels that all of this holds for
     evidence: dict[str, Any] = field(default_factory=dict)  # what it was chosen by
     remembered: Remembered | None = None  # the outputs of some images

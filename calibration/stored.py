@@ -21,6 +21,7 @@ from calibration.phases import Calibrated, ExitCalibration, Origin, RangeCalibra
 from calibration.ranges import Grid
 from tflite_runtime_app.bundle.calibration_outputs import Remembered
 from tflite_runtime_app.bundle.manifest import FORMER_POLICIES
+from tflite_runtime_app.inference.background import NO_MARGIN
 
 FORMAT = 2
 PRESET = 1  # of lzma: higher ones take minutes and save a tenth
@@ -129,6 +130,7 @@ def _exits(facts: dict[str, Any], arrays: Any) -> ExitCalibration:
         parameters=facts["parameters"],
         risk=facts["risk"],
         none_threshold=facts["none_threshold"],
+        none_margin=facts.get("none_margin", NO_MARGIN),
         labels=facts.get("labels", ""),
         evidence=_renamed(facts["evidence"]),
         remembered=Remembered(arrays["embeddings"], arrays["variances"]) if "embeddings" in arrays else None,

@@ -14,14 +14,16 @@ from convert.calibrate.calibration import calibration_of
 from convert.emit.finished import Finished, finish
 from convert.emit.graph import make_graph
 from convert.measure.evidence import Evidence, measure_build
+from convert.model.background import background_of
 from convert.model.labels import embed_labels
 from convert.report.build_report import BuildReport, build_report
 from convert.request import Request
 from convert.support.progress import Progress
 from tflite_runtime_app.bundle import calibration_outputs
-from tflite_runtime_app.bundle.file import LABELS, REMEMBERED, REPORT, pack
+from tflite_runtime_app.bundle.file import BACKGROUND, LABELS, REMEMBERED, REPORT, pack
 from tflite_runtime_app.bundle.labels import LabelBank, labels_to_bytes
 from tflite_runtime_app.bundle.manifest import Manifest
+from tflite_runtime_app.inference.background import NO_MARGIN
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +34,7 @@ class Build:
     float_file: bytes  # the same network in float32, with the same stages
     manifest: Manifest
     bank: LabelBank
+    background: LabelBank | None  # names of other things
     calibrated: Calibrated
     report: BuildReport
 
@@ -56,7 +59,8 @@ def build(request: Request, progress: Progress) -> Build:
     finished = _with_limits(finished, calibrated, evidence)
     seconds = time.monotonic() - start
     report = build_report(request, graph, finished, calibrated, evidence, images, seconds)
-    return Build(finished.flatbuffer, graph.float_file, finished.manifest, bank, calibrated, report)
+    background = background_of(request.model) if calibrated.exits.none_margin < NO_MARGIN else None
+    return Build(finished.flatbuffer, graph.float_file, finished.manifest, bank, background, calibrated, report)
 
 
 def _with_figures(calibrated: Calibrated, evidence: Evidence) -> Calibrated:
@@ -79,6 +83,8 @@ def _with_limits(finished: Finished, calibrated: Calibrated, evidence: Evidence)
 def bundle_bytes(result: Build) -> tuple[bytes, Manifest]:
     """The bundle as it is written, and its manifest with all digests."""
     members = {LABELS: labels_to_bytes(result.bank), REPORT: json.dumps(result.report.to_dict()).encode()}
+    if result.background is not None:
+        members[BACKGROUND] = labels_to_bytes(result.background)
     remembered = result.calibrated.exits.remembered
     if remembered is not None:
         members[REMEMBERED] = calibration_outputs.to_bytes(remembered)

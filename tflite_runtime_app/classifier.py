@@ -16,6 +16,7 @@ from tflite_runtime_app.bundle.labels import LabelBank, check_space
 from tflite_runtime_app.errors import InferenceError, SourceError
 from tflite_runtime_app.exits.label_match import for_labels, labels_match
 from tflite_runtime_app.inference.answer import answer
+from tflite_runtime_app.inference.background import beside
 from tflite_runtime_app.inference.cascade import Cascade, load_cascade
 from tflite_runtime_app.inference.preprocess import image_to_tensor
 from tflite_runtime_app.inference.smaller import least_side
@@ -63,11 +64,17 @@ class Classifier:
         self.notice = notice or fewer
         self._cascade = load_cascade(bundle, threads, policy=Never())
         self._bank: LabelBank | None = None
+        self._background: LabelBank | None = None
 
     @property
     def cascade(self) -> Cascade:
         """The cascade for the labels in use."""
         return self._cascade
+
+    @property
+    def background(self) -> LabelBank | None:
+        """The names of other things beside the labels in use; None where the bundle has none, or the labels say it all."""
+        return self._background
 
     @property
     def bank(self) -> LabelBank:
@@ -91,7 +98,8 @@ class Classifier:
 
             manifest, notice = for_other_labels(plain, self.bundle.manifest, self.bundle.remembered, bank)
         policy = Never() if self._full_depth else policy_from_manifest(manifest)
-        self._bank, self._cascade = bank, Cascade(plain.engine, manifest, policy)
+        self._bank, self._background = bank, beside(bank, self.bundle.background)
+        self._cascade = Cascade(plain.engine, manifest, policy)
         return notice
 
     def classify(self, frame: Frame) -> Result:
@@ -124,7 +132,7 @@ class Classifier:
         return Result(
             source=frame.source,
             frame=frame.index,
-            answer=answer(embedding, bank, self._cascade.manifest, self.top),
+            answer=answer(embedding, bank, self._cascade.manifest, self.top, self._background),
             exit=embedding.stage,
             block=embedding.blocks_done,
             blocks=self._cascade.manifest.stages[-1].blocks_done,

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from calibration import inr
 from calibration.phases import Calibrated, ExitCalibration
-from convert.calibrate.gates_and_policy import Part, fit_gates, fit_policy, gate_report, none_threshold, part_of
+from convert.calibrate.gates_and_policy import Part, fit_gates, fit_policy, gate_report, none_margin, none_threshold, part_of
 from convert.calibrate.images import Shares
 from convert.emit.gates import add_gates
 from convert.emit.graph import Graph
 from convert.emit.integer import IntegerFile
 from convert.emit.manifest import bare_cascade, cascade_of, describe
+from convert.model.background import background_of
 from convert.request import Request
 from convert.stages.float_replay import float_replay
 from convert.support.progress import Progress
@@ -49,6 +50,7 @@ def fit_exits(
     learned, held = (observe(part.answers, cascade, manifest, len(bank.names), part.wanted) for part in parts)
     ratios = inr.information_to_noise(floats[0].embeddings, parts[0].found.embeddings, bank.vectors)
     offsets, choice, noise = fit_policy(learned, held, ratios[:-1], request.policy, request.aim)
+    left = held.leaves(choice.policy)
     spec, thresholds = spec_of(choice.policy, len(gates), offsets)
     progress.step(
         f"policy {spec.name}: {choice.share * 100:.1f} % of the MACs, {choice.loss * 100:+.2f} points lost on {choice.images} images"
@@ -59,7 +61,8 @@ def fit_exits(
         policy=spec.name,
         parameters=spec.parameters,
         risk=facts(choice.bound, parts[1].wanted is None) if choice.bound else {},
-        none_threshold=none_threshold(parts[1], held.leaves(choice.policy)),
+        none_threshold=none_threshold(parts[1], left),
+        none_margin=none_margin(parts[1], left, bank, background_of(request.model)),
         evidence={"gates": {**compared, "exits": gate_report(gates, parts[1], held, thresholds)}, "lct": noise},
         remembered=remember(parts[1].found, manifest),
     )

@@ -20,8 +20,9 @@ from calibration.gates import Gate, fit_gate, log_odds
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.exits.observed import Observed
 from tflite_runtime_app.exits.replay import Answers, Replay, answers
+from tflite_runtime_app.inference.background import NO_MARGIN, beside, likeness
 
-NONE_QUANTILE = 0.02  # share of good answers that "none of these" may wrongly take
+NONE_QUANTILE = 0.02  # share of good answers that each of the two tests for "none of these" may wrongly take
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,3 +108,15 @@ def none_threshold(part: Part, left: NDArray[np.int64]) -> float:
     place = np.arange(len(left))
     good, cosine = part.good[place, left], part.answers.cosine[place, left]
     return float(np.quantile(cosine[good], NONE_QUANTILE)) if good.any() else -1.0
+
+
+def none_margin(part: Part, left: NDArray[np.int64], labels: LabelBank, background: LabelBank | None) -> float:
+    """How much better than the best label a background name has to fit for an answer to count as none of the labels: `NONE_QUANTILE` of
+    the good answers lie above it. Nothing is turned away where there is no background beside the labels, or no good answer."""
+    others, place = beside(labels, background), np.arange(len(left))
+    good = part.good[place, left]
+    if others is None or not good.any():
+        return NO_MARGIN
+    embeddings = part.found.embeddings[place, left][good]
+    ahead = [likeness(e, others).cosine for e in embeddings] - part.answers.cosine[place, left][good]
+    return float(np.quantile(ahead, 1 - NONE_QUANTILE))

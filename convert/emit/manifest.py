@@ -61,6 +61,7 @@ def describe(
         embedding_size=stages[-1].tower.embedding_size,
         logit_scale=model.logit_scale,
         none_threshold=exits.none_threshold,
+        none_margin=exits.none_margin,
         stages=stage_specs,
         gates=gates,
         policy=PolicySpec(exits.policy, exits.parameters),

@@ -72,7 +72,7 @@ def test_json_has_exactly_the_promised_keys(bundle_path, picture, capsys):
     out, err = capsys.readouterr()
     assert err == "" or "XNNPACK" in err
     first, second = (json.loads(line) for line in out.splitlines())
-    assert list(first) == ["source", "frame", "top", "none", "exit", "block", "macs", "ms", "stages_ms"]
+    assert list(first) == ["source", "frame", "top", "none", "like", "sure", "exit", "block", "macs", "ms", "stages_ms"]
     assert (first["source"], first["frame"], first["none"]) == (str(picture), 0, False)
     assert (first["exit"], first["block"], first["macs"]) == (2, 6, 6033)
     assert [list(match) for match in first["top"]] == [["label", "score", "cosine"]] * 2

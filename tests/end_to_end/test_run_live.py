@@ -60,7 +60,7 @@ def test_json_lines_of_a_camera(bundle_path, capfd):
     assert main(words(bundle_path, CAMERA, "--json", "--frames", 5, "--smooth", "2/3")) == 0
     records = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [list(record) for record in records] == [
-        ["source", "frame", "top", "none", "exit", "block", "macs", "ms", "stages_ms", "taken", "steady"]
+        ["source", "frame", "top", "none", "like", "sure", "exit", "block", "macs", "ms", "stages_ms", "taken", "steady"]
     ] * 5
     assert [record["source"] for record in records] == [CAMERA] * 5
     assert abs(records[-1]["taken"] - time.time()) < 60

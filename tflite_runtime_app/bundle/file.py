@@ -18,8 +18,8 @@ from tflite_runtime_app.bundle.structure import check_structure
 from tflite_runtime_app.errors import BundleCorrupt, BundleIncompatible
 from tflite_runtime_app.files import open_regular, write_atomically
 
-MANIFEST, LABELS, REPORT, REMEMBERED = "manifest.json", "labels.npz", "report.json", "remembered.npz"
-_EXTRA_MEMBERS = frozenset({LABELS, REPORT, REMEMBERED})
+MANIFEST, LABELS, BACKGROUND, REPORT, REMEMBERED = "manifest.json", "labels.npz", "background.npz", "report.json", "remembered.npz"
+_EXTRA_MEMBERS = frozenset({LABELS, BACKGROUND, REPORT, REMEMBERED})
 _AGAIN = "copy it again, or build it again with: convert build"
 
 
@@ -27,7 +27,8 @@ _AGAIN = "copy it again, or build it again with: convert build"
 class Bundle:
     """A bundle whose every byte was checked. `labels` is None when it was built without any, `report` then may be {}.
 
-    `remembered` are the outputs of calibration images, None in a bundle that was calibrated on none. `notice` is a sentence for the user
+    `background` are names of other things, beside which an image may turn out to be none of the labels; None without any. `remembered` are
+    the outputs of calibration images, None in a bundle that was calibrated on none. `notice` is a sentence for the user
     on how this file came to be opened, empty where there is nothing to say.
     """
 
@@ -37,6 +38,7 @@ class Bundle:
     labels: LabelBank | None
     report: dict[str, Any]
     remembered: Remembered | None = None
+    background: LabelBank | None = None
     notice: str = ""
 
 
@@ -49,7 +51,7 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     path = Path(path)
     try:
         with open_regular(path) as file:
-            parts = detached(file, path, (MANIFEST, LABELS, REPORT, REMEMBERED), _AGAIN)
+            parts = detached(file, path, (MANIFEST, *sorted(_EXTRA_MEMBERS)), _AGAIN)
     except FileNotFoundError:
         raise BundleCorrupt(f"{path}: no such file; build a bundle with: convert build") from None
     except OSError as error:
@@ -58,17 +60,15 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     manifest = _read_manifest(members, path)
     _check_members(parts, manifest, path)
     check_structure(manifest)
-    labels = read_labels(members[LABELS]) if LABELS in members else None
-    if labels is not None:
-        check_space(labels, manifest)
+    labels, background = (_read_bank(members, name, manifest) for name in (LABELS, BACKGROUND))
     remembered = from_bytes(members[REMEMBERED], manifest) if REMEMBERED in members else None
-    return Bundle(path, parts.flatbuffer, manifest, labels, _read_report(members, path), remembered)
+    return Bundle(path, parts.flatbuffer, manifest, labels, _read_report(members, path), remembered, background)
 
 
 def write_bundle(path: str | os.PathLike[str], flatbuffer: bytes, manifest: Manifest, members: Mapping[str, bytes]) -> Manifest:
     """The file at `path` is a bundle of these parts, whole or not at all; returns its manifest, digests filled in.
 
-    `members` may hold labels.npz, report.json and remembered.npz. The same parts give the same bytes on every machine. Raises
+    `members` may hold labels.npz, background.npz, report.json and remembered.npz. The same parts give the same bytes on every machine. Raises
     BundleIncompatible for parts that no bundle can hold, OSError when the file cannot be written.
     """
     data, manifest = pack(flatbuffer, manifest, members)
@@ -93,6 +93,14 @@ def _read_manifest(members: dict[str, bytes], path: Path) -> Manifest:
     if MANIFEST not in members:
         raise BundleCorrupt(f"{path}: expected a {MANIFEST}, found {', '.join(members) or 'nothing'}; {_AGAIN}")
     return from_json(members[MANIFEST])
+
+
+def _read_bank(members: dict[str, bytes], name: str, manifest: Manifest) -> LabelBank | None:
+    if name not in members:
+        return None
+    bank = read_labels(members[name], f"the bundle's {name}")
+    check_space(bank, manifest)
+    return bank
 
 
 def _check_members(parts: Parts, manifest: Manifest, path: Path) -> None:

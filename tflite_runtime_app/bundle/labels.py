@@ -36,12 +36,12 @@ class LabelBank:
     space_id: str
 
 
-def read_labels(source: bytes | str | os.PathLike[str]) -> LabelBank:
-    """The label matrix in an npz file, given as its path or its bytes; rows are normalised again after float16.
+def read_labels(source: bytes | str | os.PathLike[str], where: str = "the bundle's labels.npz") -> LabelBank:
+    """The label matrix in an npz file, given as its path or its bytes, which messages call `where`; rows are normalised again after float16.
 
     Raises LabelError when the file is missing, is no label matrix, or holds rows that are not finite unit vectors.
     """
-    where = "the bundle's labels.npz" if isinstance(source, bytes) else os.fspath(source)
+    where = where if isinstance(source, bytes) else os.fspath(source)
     try:
         found = read_npz(source if isinstance(source, bytes) else read_regular(source), _KEYS)
     except FileNotFoundError:

@@ -98,7 +98,11 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything the board must know of a bundle besides the flatbuffer and the label matrix."""
+    """Everything the board must know of a bundle besides the flatbuffer and the label matrix.
+
+    An answer is none of the labels where the best cosine is below `none_threshold`, which holds for the labels that it was fitted on, or
+    where a background name's is higher by more than `none_margin`, whatever the labels; 2 turns nothing away.
+    """
 
     name: str
     target: str
@@ -113,6 +117,7 @@ class Manifest:
     policy: PolicySpec
     calibration: Calibration
     flatbuffer_sha256: str
+    none_margin: float = 2.0
     stream: str = "int8"
     ladder: tuple[str, ...] = ()
     limits: dict[str, float] = field(default_factory=dict)

@@ -60,6 +60,7 @@ _BUNDLE = {
     "manifest.embedding_size": Range(1, 65536),
     "manifest.logit_scale": Range(1e-3, 1e4),
     "manifest.none_threshold": Range(-1, 1),
+    "manifest.none_margin": Range(-2, 2),
     "manifest.stages": Range(0, 256),  # none at all has a message of its own
     "manifest.stages[].blocks_done": Range(0, 1000),
     "manifest.stages[].macs": MACS,

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     tell(classifier.notice)
     tell(classifier.use(LabelSource(bundle, arguments.labels, threads=threads).read()))
     tensor = image_to_tensor(image, bundle.manifest.preprocessing)
-    views = stages_of(classifier.cascade, classifier.bank, tensor, arguments.top)
+    views = stages_of(classifier.cascade, classifier.bank, tensor, arguments.top, classifier.background)
     for line in words(views, classifier.cascade.manifest.policy.name):
         print(escaped(line))
     if arguments.out:
@@ -71,6 +71,8 @@ def words(views: list[StageView], policy: str) -> list[str]:
         lines.append("    " + ", ".join(f"{m.label} {m.probability:.1%} (cosine {m.cosine:.3f})" for m in view.top))
         if view.cosine_none:
             lines.append("    too far from every label: none of these")
+        if view.like:
+            lines.append(f"    fits {view.like} better than every label: none of these")
         if view.features is not None:
             lines.append(
                 "    " + ", ".join(f"{name} {value:.3f}" for name, value in zip(FEATURES_IN_WORDS, view.features, strict=True))

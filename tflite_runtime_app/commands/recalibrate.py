@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.admission.threads import valid_threads
 from tflite_runtime_app.bundle import calibration_outputs
-from tflite_runtime_app.bundle.file import LABELS, REMEMBERED, REPORT, write_bundle
+from tflite_runtime_app.bundle.file import BACKGROUND, LABELS, REMEMBERED, REPORT, write_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.bundle.manifest import Preprocessing
 from tflite_runtime_app.commands.edge import writing
@@ -80,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         REPORT: json.dumps(bundle.report).encode(),
         REMEMBERED: calibration_outputs.to_bytes(remember(found, manifest)),
     }
+    if bundle.background is not None:
+        members[BACKGROUND] = labels_to_bytes(bundle.background)
     calibration = dataclasses.replace(manifest.calibration, images=len(found.ms))
     with writing("--out", arguments.out):
         write_bundle(arguments.out, bundle.flatbuffer, dataclasses.replace(manifest, calibration=calibration), members)

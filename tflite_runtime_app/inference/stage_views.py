@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tflite_runtime_app.bundle.labels import LabelBank
 from tflite_runtime_app.bundle.manifest import GateSpec
-from tflite_runtime_app.inference.answer import Match, matches
+from tflite_runtime_app.inference.answer import Match, like_of, matches
 from tflite_runtime_app.inference.cascade import Cascade
 from tflite_runtime_app.inference.features import gate_features, score
 
@@ -21,6 +21,7 @@ class StageView:
     block: int
     top: tuple[Match, ...]
     cosine_none: bool
+    like: str
     features: tuple[float, float, float] | None
     score: int | None
     threshold: int | None
@@ -31,7 +32,9 @@ class StageView:
     macs: int
 
 
-def stages_of(cascade: Cascade, bank: LabelBank, tensor: npt.NDArray[np.int8], top: int) -> list[StageView]:
+def stages_of(
+    cascade: Cascade, bank: LabelBank, tensor: npt.NDArray[np.int8], top: int, background: LabelBank | None = None
+) -> list[StageView]:
     """Every stage's view of the image tensor [1, H, W, 3], those after the stop too."""
     manifest = cascade.manifest
     found: list[StageView] = []
@@ -40,6 +43,7 @@ def stages_of(cascade: Cascade, bank: LabelBank, tensor: npt.NDArray[np.int8], t
     for number, output in enumerate(cascade.stage_outputs(tensor)):
         scores = score(output.embedding, bank, manifest.logit_scale)
         best = matches(scores, bank, top)
+        like = like_of(output.embedding, best[0], manifest, background)
         last = number == len(manifest.stages) - 1
         features = None if last or output.variance is None else gate_features(scores.probability, output.variance)
         gate = manifest.gates[number] if not last and number < len(manifest.gates) else None
@@ -59,6 +63,7 @@ def stages_of(cascade: Cascade, bank: LabelBank, tensor: npt.NDArray[np.int8], t
                 block=manifest.stages[number].blocks_done,
                 top=best,
                 cosine_none=best[0].cosine < manifest.none_threshold,
+                like=like,
                 features=None if features is None else (float(features[0]), float(features[1]), float(features[2])),
                 score=gate_score,
                 threshold=None if gate is None else gate.threshold,

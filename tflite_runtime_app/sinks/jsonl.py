@@ -26,6 +26,8 @@ class JsonLinesSink(Sink):
                 for match in result.answer.top
             ],
             "none": result.answer.none,
+            "like": result.answer.like,
+            "sure": result.answer.sure,
             "exit": result.exit,
             "block": result.block,
             "macs": result.macs,

@@ -47,9 +47,13 @@ class LineSink(Sink):
 
 
 def answer_words(answer: Answer) -> str:
-    """The labels with their probabilities, best first; the best only as "closest" when it is not to be believed."""
+    """The labels with their probabilities, best first; the best only as "closest" when it is not to be believed, after "not sure" when it
+    is less likely than all the others together."""
     labels = ", ".join(f"{match.label} {match.probability:.1%}" for match in answer.top)
-    return f"none of these (closest: {labels})" if answer.none else labels
+    if answer.none:
+        looks = f"; looks like {answer.like}" if answer.like else ""
+        return f"none of these{looks} (closest: {labels})"
+    return labels if answer.sure else f"not sure: {labels}"
 
 
 def exit_words(result: Result) -> str:

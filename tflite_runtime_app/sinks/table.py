@@ -10,7 +10,7 @@ from tflite_runtime_app.escaping.spreadsheet import cell
 from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.sinks.base import Failure, Result, Sink
 
-COLUMNS = ("source", "frame", "taken", "label", "score", "cosine", "none", "steady", "exit", "block", "macs", "ms", "error")
+COLUMNS = ("source", "frame", "taken", "label", "score", "cosine", "none", "like", "steady", "exit", "block", "macs", "ms", "error")
 
 
 class CsvSink(Sink):
@@ -35,6 +35,7 @@ class CsvSink(Sink):
             score=f"{best.probability:.6f}",
             cosine=f"{best.cosine:.6f}",
             none=int(result.answer.none),
+            like=cell(result.answer.like),
             steady=cell(result.steady or ""),
             exit=result.exit,
             block=result.block,

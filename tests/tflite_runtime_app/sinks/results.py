@@ -8,13 +8,24 @@ from tflite_runtime_app.sources.feed import Health
 
 
 def result(
-    label="cat", score=0.8, none=False, frame=0, exit=1, block=4, ms=12.5, steady=None, image=None, taken=None, others=("dog",)
+    label="cat",
+    score=0.8,
+    none=False,
+    frame=0,
+    exit=1,
+    block=4,
+    ms=12.5,
+    steady=None,
+    image=None,
+    taken=None,
+    others=("dog",),
+    like="",
 ):
     matches = (Match(label, score, 0.3), *(Match(other, (1 - score) / max(len(others), 1), 0.2) for other in others))
     return Result(
         "camera",
         frame,
-        Answer(matches, none),
+        Answer(matches, none, like),
         exit,
         block,
         6,

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import stat
 import sys
@@ -13,6 +14,8 @@ from tests.tflite_runtime_app.sinks.results import picture, result, status
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.sinks.base import Failure
 from tflite_runtime_app.sinks.commands import CommandSink, Rule, parse_rule
+from tflite_runtime_app.sinks.jsonl import JsonLinesSink
+from tflite_runtime_app.sinks.line import LineSink
 from tflite_runtime_app.sinks.snapshots import SnapshotSink, parse_budget
 from tflite_runtime_app.sinks.stats import StatsSink
 from tflite_runtime_app.sinks.table import COLUMNS, CsvSink
@@ -40,6 +43,26 @@ def test_csv_reads_back_as_it_was_said():
     assert rows[0]["taken"] == "1970-01-01T00:00:00.000+00:00"
     assert rows[1]["label"] == "'=1+1", "a spreadsheet would compute it"
     assert (rows[2]["source"], rows[2]["frame"], rows[2]["error"]) == ("x.png", "7", "broken, it is")
+
+
+def test_what_it_looks_like_and_doubt_are_said_in_every_output():
+    """A line for people, JSON, CSV; MQTT and the page carry the same two fields."""
+    other, unsure = result("cat", score=0.4, none=True, like="fountain"), result("cat", score=0.4, others=("dog", "owl"))
+    lines, rows, table = io.StringIO(), io.StringIO(), io.StringIO()
+    for sink in (LineSink(lines, lines), JsonLinesSink(rows), CsvSink(table)):
+        for one in (other, unsure, result("cat")):
+            sink.result(one)
+    said = [line.split("  ")[1] for line in lines.getvalue().splitlines()]
+    assert said[0] == "none of these; looks like fountain (closest: cat 40.0%, dog 60.0%)"
+    assert said[1] == "not sure: cat 40.0%, dog 30.0%, owl 30.0%"
+    assert said[2] == "cat 80.0%, dog 20.0%"
+    told = [json.loads(row) for row in rows.getvalue().splitlines()]
+    assert [(row["none"], row["like"], row["sure"]) for row in told] == [
+        (True, "fountain", False),
+        (False, "", False),
+        (False, "", True),
+    ]
+    assert [row["like"] for row in csv.DictReader(io.StringIO(table.getvalue()))] == ["fountain", "", ""]
 
 
 # Programs. ---------------------------------------------------------------------------------------------------------------------------

@@ -79,6 +79,8 @@ class MqttSink(Sink):
                 "label": label,
                 "score": round(best.probability, 4),
                 "none": result.answer.none,
+                "like": result.answer.like,
+                "sure": result.answer.sure,
                 "block": result.block,
                 "ms": round(result.ms, 1),
                 "source": result.source,

@@ -114,6 +114,8 @@ def _answer(result: Result, ago: float) -> dict[str, Any]:
             for match in result.answer.top
         ],
         "none": result.answer.none,
+        "like": result.answer.like,
+        "sure": result.answer.sure,
         "steady": result.steady,
         "exit": result.exit,
         "block": result.block,

@@ -147,6 +147,10 @@ def test_waiting_stalled_none_and_unsettled_are_said_in_words(browser):
         browser.wait("document.getElementById('headline').textContent === 'none of these'")
         assert text(browser, "#headline-note") == "cat is closest, and too far away to be believed"
         assert browser.look("document.querySelector('#bars .now') === null")
+        fill(page.sink, none=True, like="fountain")
+        browser.wait("document.getElementById('headline-note').textContent.startsWith('looks like fountain')")
+        fill(page.sink, score=0.4, others=("dog", "owl"))
+        browser.wait("document.getElementById('headline-note').textContent.startsWith('not sure')")
         fill(page.sink, steady="")
         browser.wait("document.getElementById('headline').textContent === 'not settled yet'")
         fill(page.sink, steady="dog")

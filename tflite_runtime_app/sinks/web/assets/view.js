@@ -54,7 +54,8 @@ function drawAnswer(answer) {
   setText(headline, none ? "none of these" : unsettled ? "not settled yet" : settled ? best.label : answer.steady);
   headline.parentElement.classList.toggle("unsure", none || unsettled);
   const kind = settled ? "this image" : "over the last images; the bars are this image’s";
-  const note = answer.none ? `${best.label} is closest, and too far away to be believed` : kind;
+  const doubt = answer.like ? `looks like ${answer.like}; ${best.label} is closest of the labels` : `${best.label} is closest, and too far away to be believed`;
+  const note = answer.none ? doubt : settled && !answer.sure ? `not sure: less likely than all the others together; ${kind}` : kind;
   setText(element("headline-note"), answer.ago > STALE_SECONDS ? `${seconds(answer.ago)} ago: ${note}` : note);
   drawBars(element("bars"), answer.top.map((match, index) => ({
     name: match.label,

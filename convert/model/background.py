@@ -1,0 +1,38 @@
+"""Names of other things for a bundle, beside which an image may turn out to be none of the labels (`inference/background.py`)."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.model.labels import VECTORS, read_templates, text_vectors
+from convert.model.load import ClipModel
+from tflite_runtime_app.bundle.labels import LabelBank, read_labels
+
+FILE = "background.npz"  # in a model folder
+
+
+def background_of(model: ClipModel) -> LabelBank | None:
+    """What lies ready in the model's folder, else the vectors of a classifier's own classes, else those of ImageNet's thousand names by
+    the text tower, in the first of the model's templates; None for an image tower alone.
+    """
+    ready = [model.folder / name for name in ((FILE,) if model.text else (FILE, VECTORS))] if model.folder is not None else []
+    for path in ready:
+        if path.is_file():
+            bank = read_labels(path)
+            return bank if bank.space_id == model.space_id else None
+    if not model.text:
+        return None
+    from convert.model.torchvision_ops import open_clip
+
+    names, templates = tuple(dict.fromkeys(open_clip.IMAGENET_CLASSNAMES)), read_templates(model)[:1]
+    return LabelBank(_embedded(model.module, model.tokenizer, names, templates), names, templates, model.space_id)
+
+
+@functools.lru_cache(maxsize=1)  # the calibration compares with them, then the bundle holds them
+def _embedded(module: Any, tokenizer: Any, names: tuple[str, ...], templates: tuple[str, ...]) -> NDArray[np.float32]:
+    vectors: NDArray[np.float32] = text_vectors(module, tokenizer, names, templates).numpy()
+    return vectors
