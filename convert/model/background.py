@@ -1,4 +1,4 @@
-"""Names of other things for a bundle, beside which an image may turn out to be none of the labels (`inference/background.py`)."""
+"""Names of other things, beside which an image may turn out to be none of the labels: a model's own, or ImageNet's thousand."""
 
 from __future__ import annotations
 

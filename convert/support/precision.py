@@ -8,7 +8,6 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-
 PLAIN = 64
 
 

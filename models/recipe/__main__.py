@@ -27,7 +27,9 @@ def main() -> int:
     parser.add_argument(
         "--validation", type=Path, required=True, help="a tar or folders of WNID/image; its first 1,010 judge the phases"
     )
-    parser.add_argument("--classes", type=Path, help="lines WNID<tab>names; default: the start's own labels, whose vectors lie ready")
+    parser.add_argument(
+        "--classes", type=Path, help="lines WNID<tab>names; default: the start's own labels, whose vectors lie ready"
+    )
     parser.add_argument("--nouns", type=Path, help="words, one a line, over which the text tower is distilled")
     parser.add_argument("--start", type=Path, help="the folder to start from instead of the recipe's")
     parser.add_argument("--work", type=Path, help="for checkpoints and the log; default: build/NAME")

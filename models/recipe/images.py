@@ -48,17 +48,22 @@ class Sets:
 
 
 def read_sets(sources: Sequence[Path], ids: Sequence[str], side: int, cache: Path, others: bool, held: int = 0) -> Sets:
-    """The images of all sources, but each `held`th of one that is no sheets. Sheets and the others lie apart where `side` is not that of the tiles."""
-    sheets = [source for source in sources if side != TILE and source.is_dir() and any(path.is_file() for path in source.iterdir())]
+    """The images of all sources, but each `held`th of one that is no sheets. Sheets and the others lie apart where `side` is not that of
+    the tiles."""
+    sheets = [
+        source for source in sources if side != TILE and source.is_dir() and any(path.is_file() for path in source.iterdir())
+    ]
     rest = [source for source in sources if source not in sheets]
     if not rest:
         return Sets(read(sheets, ids, TILE, cache, others))
     return Sets(read(rest, ids, side, cache, others, held), read(sheets, ids, TILE, cache, others) if sheets else None)
 
 
-def read(sources: Sequence[Path], ids: Sequence[str], side: int, cache: Path, others: bool = False, held: int = 0) -> TrainingImages:
-    """All images of the classes named, with `others` of all, but each `held`th, in the sources' order; kept under `cache`, so that a second call takes no
-    time.
+def read(
+    sources: Sequence[Path], ids: Sequence[str], side: int, cache: Path, others: bool = False, held: int = 0
+) -> TrainingImages:
+    """All images of the classes named, with `others` of all, but each `held`th, in the sources' order; kept under `cache`, so that a
+    second call takes no time.
 
     Raises RecipeError for a source that holds none of them.
     """

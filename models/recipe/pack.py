@@ -15,7 +15,6 @@ from models.recipe.plan import CLIP_DEVIATION, CLIP_MEAN, Recipe
 from models.recipe.start import WEIGHTS
 
 
-
 def write(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> None:
     """The recipe's folder with these weights."""
     write_folder(folder, recipe.configuration(), state, recipe.mean, recipe.deviation)
@@ -31,7 +30,12 @@ def write_folder(
     """A folder of this model_cfg and these weights; files are replaced whole."""
     from safetensors.torch import save
 
-    preprocess: dict[str, Any] = {"mean": list(mean), "std": list(deviation), "interpolation": "bicubic", "resize_mode": "shortest"}
+    preprocess: dict[str, Any] = {
+        "mean": list(mean),
+        "std": list(deviation),
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+    }
     configuration = {"model_cfg": model, "preprocess_cfg": preprocess}
     write_atomically(folder / CONFIG, (json.dumps(configuration, indent=2) + "\n").encode())
     write_atomically(folder / WEIGHTS, bytes(save({name: value.half().contiguous() for name, value in state.items()})))

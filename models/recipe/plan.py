@@ -41,21 +41,22 @@ class Teacher:
 class Phase:
     """One run of the cosine schedule over `samples` images.
 
-    `rate` is the peak of AdamW's learning rate for the last block; every block before it has `layer_decay` times the next one's.
-    With `relative`, parameters that start smaller than weights usually are move by as much less (Adafactor's scale, arXiv 1804.04235): a
-    tower cut out of another has its layer scales folded into writers of a hundredth, which AdamW's equal steps would wipe out.
-    `exits` are the weights of the losses of exits by blocks done; half of each asks for the right name, half for the answer of the last
-    block (self-distillation). An exit is read by SSA or, with `readers`, by a linear layer of its own over the mean patch token and the
-    class token, which is thrown away in the end. Without `names` the teacher's answer stands for the right name, and images need none.
+    `rate` is the peak of AdamW's learning rate for the last block; every block before it has `layer_decay` times the next one's. With
+    `relative`, parameters that start smaller than weights usually are move by as much less (Adafactor's scale, arXiv 1804.04235): a tower
+    cut out of another has its layer scales folded into writers of a hundredth, which AdamW's equal steps would wipe out. `exits` are the
+    weights of the losses of exits by blocks done; half of each asks for the right name, half for the answer of the last block
+    (self-distillation). An exit is read by SSA or, with `readers`, by a linear layer of its own over the mean patch token and the class
+    token, which is thrown away in the end. Without `names` the teacher's answer stands for the right name, and images need none.
     Parameters of the tower that start with a word of `fixed`, and `logit_scale` where it is one, stay as they are. `sheets` is the share
-    of steps whose images come from sheets, where there are others besides. `names`, `answers`, `embedding`, `tokens` weigh the right name, the teacher's distribution
-    over the labels, its embedding (1 - cosine) and its patch tokens behind the last norm (1 - cosine after a linear map); `kinds` weighs
-    the names of the kinds of thing that a class is ("fish, animal"), so that words never trained as labels find their place.
-    `noise` is the deviation of the noise put on the residual stream behind every block, relative to each token's root mean square:
-    what int8 will do. `outliers` weighs the logarithm of the strongest channel's share of the stream's power. `drop` is the share of
-    a batch that passes by each branch (stochastic depth); `mix` the share of batches whose images are mixed in pairs. `image_size`
-    is the side of the images in this phase, 0 for the model's own: training on smaller ones than are looked at later costs less and
-    loses little (FixRes, arXiv 1906.06423). `average` is the decay of the weights' running average, which is what counts at the end.
+    of steps whose images come from sheets, where there are others besides. `names`, `answers`, `embedding`, `tokens` weigh the right
+    name, the teacher's distribution over the labels, its embedding (1 - cosine) and its patch tokens behind the last norm (1 - cosine
+    after a linear map); `kinds` weighs the names of the kinds of thing that a class is ("fish, animal"), so that words never trained as
+    labels find their place. `noise` is the deviation of the noise put on the residual stream behind every block, relative to each token's
+    root mean square: what int8 will do. `outliers` weighs the logarithm of the strongest channel's share of the stream's power. `drop` is
+    the share of a batch that passes by each branch (stochastic depth); `mix` the share of batches whose images are mixed in pairs.
+    `image_size` is the side of the images in this phase, 0 for the model's own: training on smaller ones than are looked at later costs
+    less and loses little (FixRes, arXiv 1906.06423). `average` is the decay of the weights' running average, which is what counts at the
+    end.
     """
 
     name: str
@@ -95,10 +96,11 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A model: its open_clip configuration, the mean and deviation of its pixels, the side at which training images that are no sheets are
-    stored, which of these are kept from training (each `held`th of a source, from the first; 0: none), the folder whose blocks it starts from, its teacher, the phases in order, the shares that
-    what they ended with has in the model (`end`, "start" among them; without it the last one's alone), and what the text tower goes
-    through behind them."""
+    """A model: its open_clip configuration, the mean and deviation of its pixels, the side at which training images that are no sheets
+    are stored, which of these are kept from training (each `held`th of a source, from the first; 0: none), the folder whose blocks it
+    starts from, its teacher, the phases in order, the shares that what they ended with has in the model (`end`, "start" among them;
+    without it the last one's alone), and what the text tower goes through behind them.
+    """
 
     name: str
     vision: Mapping[str, Any]

@@ -64,7 +64,12 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
     else:
         classes = names.read(places.classes)
     seen = images.read_sets(
-        places.train, classes.ids, recipe.stored, places.work, others=not any(phase.names for phase in recipe.phases), held=recipe.held
+        places.train,
+        classes.ids,
+        recipe.stored,
+        places.work,
+        others=not any(phase.names for phase in recipe.phases),
+        held=recipe.held,
     )
     state = _begun(recipe, places, given, seen.photographs)
     bank, kinds = ready, None

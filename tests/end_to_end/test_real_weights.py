@@ -136,7 +136,9 @@ def test_its_culprits_its_ladder_and_its_report(model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "cosine", "points"), [("outlier channels", 0.99, 0.02), ("high-norm tokens", 0.975, 0.04)], ids=["channels", "tokens"]
+    ("kind", "cosine", "points"),
+    [("outlier channels", 0.99, 0.02), ("high-norm tokens", 0.975, 0.04)],
+    ids=["channels", "tokens"],
 )
 def test_it_under_stress(model, kind, cosine, points, capsys):
     """A planted channel or token as large CLIP towers grow them, on real weights: naive collapses, the ladder takes nearly all of it back.

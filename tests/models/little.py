@@ -88,5 +88,14 @@ def setting_of(recipe, phase=None, count=24):
     bank = names.Bank(vectors, torch.tensor([0, 2, 3, 5]))
     ours = phase or recipe.phases[0]
     return train.Setting(
-        ours, 0, 7, 16, torch.tensor(plan.CLIP_MEAN), torch.tensor(plan.CLIP_DEVIATION), bank, None, images.Sets(shown), torch.device("cpu")
+        ours,
+        0,
+        7,
+        16,
+        torch.tensor(plan.CLIP_MEAN),
+        torch.tensor(plan.CLIP_DEVIATION),
+        bank,
+        None,
+        images.Sets(shown),
+        torch.device("cpu"),
     )

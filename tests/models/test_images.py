@@ -16,7 +16,12 @@ def test_crops_are_the_same_for_the_same_seed_and_others_for_another():
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), np.uint8))
     one, same, other = (
         augment.views(
-            pixels, (32, 32), torch.tensor(plan.CLIP_MEAN), torch.tensor(plan.CLIP_DEVIATION), 0.35, torch.Generator().manual_seed(seed)
+            pixels,
+            (32, 32),
+            torch.tensor(plan.CLIP_MEAN),
+            torch.tensor(plan.CLIP_DEVIATION),
+            0.35,
+            torch.Generator().manual_seed(seed),
         )
         for seed in (1, 1, 2)
     )

@@ -109,7 +109,9 @@ def test_photographs_without_names_teach_a_tower_from_a_classifier_what_its_teac
     (tmp_path / "recipe.toml").write_text(text.replace("[text]", f'[teacher]\nfolder = "{begun}"\nimage_size = 24\n[text]'))
     said = ["recipe", str(tmp_path / "recipe.toml"), "--train", str(sheets(tmp_path / "sheets"))]
     said += ["--train", str(tar(tmp_path / "others.tar", 30)), "--validation", str(tar(tmp_path / "val.tar")), "--device", "cpu"]
-    monkeypatch.setattr("sys.argv", [*said, "--start", str(begun), "--work", str(tmp_path / "w"), "--out", str(tmp_path / "made")])
+    monkeypatch.setattr(
+        "sys.argv", [*said, "--start", str(begun), "--work", str(tmp_path / "w"), "--out", str(tmp_path / "made")]
+    )
     assert program.main() == 0
     rows = [json.loads(line) for line in (tmp_path / "w" / "log.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in rows if "loss" in row]

@@ -18,7 +18,13 @@ from tflite_runtime_app.bundle.structure import check_structure
 from tflite_runtime_app.errors import BundleCorrupt, BundleIncompatible
 from tflite_runtime_app.files import open_regular, write_atomically
 
-MANIFEST, LABELS, BACKGROUND, REPORT, REMEMBERED = "manifest.json", "labels.npz", "background.npz", "report.json", "remembered.npz"
+MANIFEST, LABELS, BACKGROUND, REPORT, REMEMBERED = (
+    "manifest.json",
+    "labels.npz",
+    "background.npz",
+    "report.json",
+    "remembered.npz",
+)
 _EXTRA_MEMBERS = frozenset({LABELS, BACKGROUND, REPORT, REMEMBERED})
 _AGAIN = "copy it again, or build it again with: convert build"
 
@@ -68,9 +74,8 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
 def write_bundle(path: str | os.PathLike[str], flatbuffer: bytes, manifest: Manifest, members: Mapping[str, bytes]) -> Manifest:
     """The file at `path` is a bundle of these parts, whole or not at all; returns its manifest, digests filled in.
 
-    `members` may hold labels.npz, background.npz, report.json and remembered.npz. The same parts give the same bytes on every machine. Raises
-    BundleIncompatible for parts that no bundle can hold, OSError when the file cannot be written.
-    """
+    `members` may hold labels.npz, background.npz, report.json and remembered.npz. The same parts give the same bytes on every machine.
+    Raises BundleIncompatible for parts that no bundle can hold, OSError when the file cannot be written."""
     data, manifest = pack(flatbuffer, manifest, members)
     write_atomically(path, data)
     return manifest

@@ -37,7 +37,8 @@ class LabelBank:
 
 
 def read_labels(source: bytes | str | os.PathLike[str], where: str = "the bundle's labels.npz") -> LabelBank:
-    """The label matrix in an npz file, given as its path or its bytes, which messages call `where`; rows are normalised again after float16.
+    """The label matrix in an npz file, given as its path or its bytes, which messages call `where`; rows are normalised again after
+    float16.
 
     Raises LabelError when the file is missing, is no label matrix, or holds rows that are not finite unit vectors.
     """

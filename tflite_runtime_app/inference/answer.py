@@ -13,7 +13,6 @@ from tflite_runtime_app.inference.background import likeness
 from tflite_runtime_app.inference.cascade import Embedding
 from tflite_runtime_app.inference.features import Scores
 
-
 SURE = 0.5
 
 

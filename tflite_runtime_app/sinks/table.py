@@ -10,7 +10,22 @@ from tflite_runtime_app.escaping.spreadsheet import cell
 from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.sinks.base import Failure, Result, Sink
 
-COLUMNS = ("source", "frame", "taken", "label", "score", "cosine", "none", "like", "steady", "exit", "block", "macs", "ms", "error")
+COLUMNS = (
+    "source",
+    "frame",
+    "taken",
+    "label",
+    "score",
+    "cosine",
+    "none",
+    "like",
+    "steady",
+    "exit",
+    "block",
+    "macs",
+    "ms",
+    "error",
+)
 
 
 class CsvSink(Sink):
