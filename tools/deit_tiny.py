@@ -11,7 +11,7 @@ W and b are centred over the classes first. Then, with f the normed class token:
     embedding     (f, 1, 0)
 
 `--ids` names a file with the WordNet ids in the order of the classes; without it, labels have no ids. The logit scale is M times the
-length of (f, 1), for which the root of the width + 1 stands. Needs the workshop's environment.
+mean length of (f, 1) over the repository's photographs. Needs the workshop's environment.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from calibration.samples import load, pixels, samples
 from convert.model.load import load_model
 from tflite_runtime_app.bundle.labels import LabelBank, labels_to_bytes
 
 SIZE, PATCH, WIDTH, BLOCKS, HEADS, EPS = 224, 16, 192, 12, 3, 1e-6
 EMBEDDING = WIDTH + 2
+PHOTOGRAPHS = Path(__file__).resolve().parents[1] / "models" / "photographs"
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IN_BLOCK = {
     "norm1": "ln_1",
@@ -79,15 +81,23 @@ def make(theirs: Mapping[str, Tensor], folder: Path, ids: Sequence[str] = ()) ->
     vectors, length = class_vectors(theirs["head.weight"], theirs["head.bias"])
     visual = {f"visual.{name}": value.contiguous() for name, value in tower(theirs).items()}
     (folder / "open_clip_config.json").write_text(json.dumps(CONFIG, indent=1))
-    save_file(
-        {**visual, "logit_scale": torch.tensor(math.log(length * math.sqrt(WIDTH + 1)))}, folder / "open_clip_model.safetensors"
-    )
+    weights = folder / "open_clip_model.safetensors"
+    save_file({**visual, "logit_scale": torch.tensor(0.0)}, weights)
+    save_file({**visual, "logit_scale": torch.tensor(math.log(length * mean_length(folder)))}, weights)
     names = distinct(open_clip.IMAGENET_CLASSNAMES)
     (folder / "labels.txt").write_text(
         "".join(f"{line}\n" for line in (map("\t".join, zip(ids, names, strict=True)) if ids else names))
     )
     space = load_model(str(folder), None, None).space_id
     (folder / "labels.npz").write_bytes(labels_to_bytes(LabelBank(vectors.numpy(), names, (), space)))
+
+
+def mean_length(folder: Path) -> float:
+    """Of the embeddings of the repository's photographs."""
+    model = load_model(str(folder), None, None)
+    shown = load(samples([PHOTOGRAPHS]), model.preprocessing)
+    with torch.no_grad():
+        return float(model.encode(torch.from_numpy(pixels(shown.images))).norm(dim=1).mean())
 
 
 def class_vectors(weight: Tensor, bias: Tensor) -> tuple[Tensor, float]:
