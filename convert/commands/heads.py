@@ -12,7 +12,7 @@ from rich.table import Table
 
 from convert.heads import ridge
 from convert.heads.attending import embed, embed_tokens
-from convert.heads.patch_tokens import BATCH, mean_tokens, normed, reader
+from convert.heads.tokens import BATCH, Place, mean_tokens, normed, of_place, reader
 from convert.heads.training import Schedule, train
 from convert.heads.training_set import Names, TrainingSet
 from convert.model import head_files as files
@@ -32,6 +32,7 @@ from tflite_runtime_app.bundle.labels import LabelBank
 HELD = 10  # every tenth image is kept apart
 LEAST = 500
 HEADS = ("fitted", "trained")
+COLUMNS = ("fitted", "trained", "class token too")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,9 @@ class HeadOptions:
 def heads(images: tuple[Path, ...], model: ModelOptions, labels: tuple[str, ...], options: HeadOptions) -> None:
     """The model folder's heads.safetensors has a head of that kind for each of the blocks; a table compares them with other kinds.
 
-    Heads are trained by every list of labels and judged by the first. What training has done so far is kept beside the file after every
-    view, and a second call goes on from there.
+    A trained head reads the patch tokens or, where the tower's embedding is read off it, the class token too, whichever is right more
+    often on the images kept apart. Heads are trained by every list of labels and judged by the first. What training has done so far is
+    kept beside the file after every view, and a second call goes on from there.
     """
     kind, seed = options.kind, options.seed
     if kind not in HEADS:
@@ -84,9 +86,13 @@ def heads(images: tuple[Path, ...], model: ModelOptions, labels: tuple[str, ...]
     if kind == "trained":
         lists_of_names = tuple(Names(one.vectors, right[rest]) for one, right in zip(banks, rights, strict=True))
         examples = TrainingSet(samples.images, rest, lists_of_names, loaded.logit_scale)
-        found = train(tower, chosen, examples, Schedule(views=options.views), seed, progress, kept)
-        for row, embedded in zip(scores, _of_tokens(found, tower, samples.images[held], progress), strict=True):
-            row.append(_share_right(embedded, bank, target[held]))
+        places = [Place(block, class_token) for block in chosen for class_token in _class_tokens(tower)]
+        trained = train(tower, places, examples, Schedule(views=options.views), seed, progress, kept)
+        seen = _of_tokens(trained, tower, samples.images[held], progress)
+        shares = {place: _share_right(value, bank, target[held]) for place, value in zip(places, seen, strict=True)}
+        for row, block in zip(scores, chosen, strict=True):
+            row += [shares[place] for place in places if place.block == block]
+            found[block] = trained[max((place for place in places if place.block == block), key=lambda place: shares[place])]
     path = loaded.folder / files.FILE
     write_atomically(path, files.to_bytes(found))
     kept.unlink(missing_ok=True)
@@ -99,9 +105,9 @@ def heads(images: tuple[Path, ...], model: ModelOptions, labels: tuple[str, ...]
 
 
 def _table(scores: dict[int, list[float]], what: str) -> Table:
-    """The share of right answers by block and head: the tower's own, the fitted one, and the trained one where there is one."""
+    """The share of right answers by block and head: the tower's own, the fitted one, and the trained ones where there are some."""
     table = Table(box=box.SIMPLE_HEAD, caption=what)
-    columns = ("block", "shared", *HEADS)
+    columns = ("block", "shared", *COLUMNS)
     for column in columns[: 1 + max(map(len, scores.values()))]:
         table.add_column(column, justify="right")
     for done, row in scores.items():
@@ -109,12 +115,23 @@ def _table(scores: dict[int, list[float]], what: str) -> Table:
     return table
 
 
-def _of_tokens(heads: dict[int, Head], tower: Tower, images: NDArray[np.int8], progress: Progress) -> list[NDArray[np.float32]]:
+def _class_tokens(tower: Tower) -> tuple[bool, ...]:
+    """Whether a head reads the class token too: both are tried where the tower's own embedding is read off it."""
+    return (False, True) if tower.pooling == "class_token" else (False,)
+
+
+def _of_tokens(heads: dict[Place, Head], tower: Tower, images: NDArray[np.int8], progress: Progress) -> list[NDArray[np.float32]]:
     """The embeddings [n, E] of every head that pools by attention, of images [n, H, W, 3]."""
-    read, found = reader(tower, tuple(heads)), []
+    blocks, found = tuple(sorted({place.block for place in heads})), []
+    read = reader(tower, blocks)
     for batch in batches(images, progress, "heads on the images kept apart", BATCH):
         tokens = normed(read(batch)[0], tower.norm_post)
-        found.append([embed_tokens(head, tokens[:, k], tower.activation) for k, head in enumerate(heads.values())])
+        found.append(
+            [
+                embed_tokens(head, of_place(tokens[:, blocks.index(place.block)], place.class_token), tower.activation)
+                for place, head in heads.items()
+            ]
+        )
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 

@@ -15,10 +15,14 @@ QUERIES, VALUES, HIDDEN = 16, 96, 512
 
 
 class Attending(nn.Module):
-    """Q queries and V values of the normed patch tokens [n, N, D], the Q means side by side, two layers: [n, E]."""
+    """Q queries and V values of the normed tokens [n, N, D], the Q means side by side, two layers: [n, E].
 
-    def __init__(self, width: int, embedding: int, activation: Activation, dropout: float) -> None:
+    The tokens are the patches', with `class_token` that one in front of them.
+    """
+
+    def __init__(self, width: int, embedding: int, activation: Activation, dropout: float, class_token: bool = False) -> None:
         super().__init__()
+        self.class_token = class_token
         self.queries = nn.Linear(width, QUERIES, bias=False)  # softmax would not see one
         self.values = nn.Linear(width, VALUES)
         self.first, self.second = nn.Linear(QUERIES * VALUES, HIDDEN), nn.Linear(HIDDEN, embedding)
@@ -34,7 +38,8 @@ class Attending(nn.Module):
         values, first, second = (
             Linear(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in (self.values, self.first, self.second)
         )
-        return Head((first, second), Attention(Linear(self.queries.weight.detach().clone(), torch.zeros(QUERIES)), values))
+        queries = Linear(self.queries.weight.detach().clone(), torch.zeros(QUERIES))
+        return Head((first, second), Attention(queries, values, self.class_token))
 
 
 def pooled(scores: Tensor, values: Tensor) -> Tensor:
@@ -43,7 +48,7 @@ def pooled(scores: Tensor, values: Tensor) -> Tensor:
 
 
 def embed_tokens(head: Head, tokens: Tensor, activation: Activation) -> NDArray[np.float32]:
-    """The embeddings [n, E] that a head which pools by attention gives of normed patch tokens [n, N, D]."""
+    """The embeddings [n, E] that a head which pools by attention gives of the normed tokens [n, N, D] that it reads."""
     if head.attention is None:
         raise ValueError("this head reads the mean patch token: use `embed`")
     queries, values = head.attention.queries, head.attention.values

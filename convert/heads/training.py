@@ -1,7 +1,7 @@
-"""Heads trained on images: attention over the patch tokens and two layers, towards the right names and the whole tower's answers.
+"""Heads trained on images: attention over tokens and two layers, towards the right names and the whole tower's answers.
 
 The tower stays as it is, so what it makes of an image is computed once and read several times: every round takes a fresh view of every
-image (a crop, mirrored or not, other colours; half of them mixed in pairs) and goes over its patch tokens a few times. The loss is the
+image (a crop, mirrored or not, other colours; half of them mixed in pairs) and goes over its tokens a few times. The loss is the
 mean of two cross entropies over the labels, one with the right name, one with the distribution that the final embedding gives of the same
 view (distillation: Hinton et al., arXiv 1503.02531), summed over all lists of names, and the distance to that embedding: a head speaks the
 tower's language, so its embedding is compared with the same label vectors, and with those of names that it was not trained on. Views count
@@ -22,14 +22,14 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from convert.heads.attending import HIDDEN, QUERIES, VALUES, Attending
-from convert.heads.patch_tokens import normed, reader
+from convert.heads.tokens import Place, normed, of_place, reader
 from convert.heads.training_set import Seen, TrainingSet, view
 from convert.model.tower import Head, Tower
 from convert.support.kept import checkpoint, restored
 from convert.support.precision import fast
 from convert.support.progress import Progress
 
-ROOM = 2 << 30  # bytes of patch tokens at a time
+ROOM = 2 << 30  # bytes of tokens at a time
 CHUNK = 1024  # images hashed at a time
 
 
@@ -54,38 +54,41 @@ class Schedule:
 
 def train(
     tower: Tower,
-    blocks: Sequence[int],
+    places: Sequence[Place],
     examples: TrainingSet,
     plan: Schedule,
     seed: int,
     progress: Progress,
     kept: Path | None = None,
-) -> dict[int, Head]:
-    """A head for each of the blocks, of a tower that no rewrite has touched.
+) -> dict[Place, Head]:
+    """A head for each of the places, of a tower that no rewrite has touched.
 
     After every round the state is kept at `kept`; a call that finds one there of the same tower, images, plan and seed goes on with it,
     and gives what it would have given without a break.
     """
     torch.manual_seed(seed)
-    heads = nn.ModuleList(Attending(tower.width, tower.embedding_size, tower.activation, plan.dropout) for _ in blocks)
+    blocks = tuple(sorted({place.block for place in places}))
+    heads = nn.ModuleList(
+        Attending(tower.width, tower.embedding_size, tower.activation, plan.dropout, place.class_token) for place in places
+    )
     optimizer = torch.optim.AdamW(heads.parameters(), lr=plan.rate, weight_decay=plan.decay)
-    parts = _parts(len(examples.rows), 2 * len(blocks) * (tower.tokens - 1) * tower.width)
+    parts = _parts(len(examples.rows), 2 * len(blocks) * tower.tokens * tower.width)
     steps = plan.views * sum(_steps(size, plan) for size in parts)
     course = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.rate, total_steps=steps)
-    learner, key = _Learner(heads, optimizer, course), _key(tower, blocks, examples, plan, seed)
+    learner, key = _Learner(heads, optimizer, course), _key(tower, places, examples, plan, seed)
     read, first = reader(tower, blocks, quick=True), learner.resume(kept, key, progress)
     for number in range(first, plan.views):
         source = Generator().manual_seed((seed << 16) + number)
         torch.manual_seed((seed << 16) + number)  # of the dropout
         for part in torch.split(torch.randperm(len(examples.rows), generator=source), list(parts)):
             what = f"view {number + 1} of {plan.views}"
-            watch = partial(_watched, progress, f"{what}: patch tokens")
+            watch = partial(_watched, progress, f"{what}: tokens")
             seen = view(tower, read, examples, part, plan.smallest_crop, source, watch)
             for chosen in progress.over(_batches(len(part), plan, source), _steps(len(part), plan), f"{what}: heads"):
-                learner.step(_loss(heads, tower, seen, chosen, examples, plan))
+                learner.step(_loss(heads, places, tower, seen, chosen, examples, plan))
             del seen  # before the next part is read
         learner.keep(kept, key, number + 1)
-    return {block: head.head() for block, head in zip(blocks, learner.trained(), strict=True)}
+    return {place: head.head() for place, head in zip(places, learner.trained(), strict=True)}
 
 
 def _watched(progress: Progress, what: str, items: Sequence[Tensor]) -> Iterator[Tensor]:
@@ -132,13 +135,23 @@ class _Learner:
         return int(state["rounds"])
 
 
-def _loss(heads: nn.ModuleList, tower: Tower, seen: Seen, chosen: Tensor, examples: TrainingSet, plan: Schedule) -> Tensor:
-    """The sum of what each of the heads loses on the images chosen, by each of the lists of names."""
+def _loss(
+    heads: nn.ModuleList,
+    places: Sequence[Place],
+    tower: Tower,
+    seen: Seen,
+    chosen: Tensor,
+    examples: TrainingSet,
+    plan: Schedule,
+) -> Tensor:
+    """The sum of what each of the heads, which read at `places`, loses on the images chosen, by each of the lists of names."""
     final, total = seen.final[chosen], torch.zeros(())
     rights = torch.split(seen.right[chosen], [len(names.vectors) for names in examples.lists], 1)
-    for head, tokens in zip(heads, seen.tokens[chosen].float().unbind(1), strict=True):
+    blocks = sorted({place.block for place in places})
+    behind = dict(zip(blocks, normed(seen.tokens[chosen].float(), tower.norm_post).unbind(1), strict=True))
+    for head, place in zip(heads, places, strict=True):
         with fast(torch.device("cpu")):
-            found = head(normed(tokens, tower.norm_post))
+            found = head(of_place(behind[place.block], place.class_token))
         found = F.normalize(found.float(), dim=1)
         total = total + plan.closeness * (1 - (found * final).sum(1).mean())
         for names, right in zip(examples.lists, rights, strict=True):
@@ -166,9 +179,9 @@ def _parts(count: int, size: int) -> tuple[int, ...]:
     return tuple(len(part) for part in np.array_split(np.arange(count), -(-count * size // ROOM)))
 
 
-def _key(tower: Tower, blocks: Sequence[int], examples: TrainingSet, plan: Schedule, seed: int) -> str:
+def _key(tower: Tower, places: Sequence[Place], examples: TrainingSet, plan: Schedule, seed: int) -> str:
     """What a kept state belongs to."""
-    found = hashlib.sha256(repr((tuple(blocks), QUERIES, VALUES, HIDDEN, plan, seed, examples.logit_scale)).encode())
+    found = hashlib.sha256(repr((tuple(places), QUERIES, VALUES, HIDDEN, plan, seed, examples.logit_scale)).encode())
     weights = (layer.weight for block in tower.blocks for layer in (block.query, block.value, block.fc_1, block.fc_2))
     for tensor in (tower.patch.weight, *weights, tower.projection.weight):
         found.update(tensor.numpy().tobytes())

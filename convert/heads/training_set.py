@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from convert.heads import augment
-from convert.heads.patch_tokens import BATCH, Reader
+from convert.heads.tokens import BATCH, Reader
 from convert.model.tower import Tower
 
 Watch = Callable[[Sequence[Tensor]], Iterable[Tensor]]  # the items as they are, shown while they are gone through
@@ -41,7 +41,7 @@ class TrainingSet:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Patch tokens [n, blocks, N, D] in float16, the whole tower's unit embeddings [n, E], and what is right.
+    """Tokens [n, blocks, 1 + N, D] in float16, the class token first, the whole tower's unit embeddings [n, E], and what is right.
 
     `right` [n, labels of all lists side by side] holds the shares of the right names: a one, two shares where two images are mixed, zeros
     where a list names nothing of it.
@@ -57,7 +57,7 @@ def view(
 ) -> Seen:
     """One view of the images numbered `part`: crops of at least `smallest` of their area, every other batch mixed in pairs.
 
-    `tower` is one that no rewrite has touched, `read` gives its patch tokens, `watch` shows how far the batches are.
+    `tower` is one that no rewrite has touched, `read` gives its tokens, `watch` shows how far the batches are.
     """
     mean, deviation = (torch.tensor(values) for values in (tower.pixel_mean, tower.pixel_deviation))
     seen: Seen | None = None

@@ -1,6 +1,7 @@
 """`heads.safetensors` of a model folder: the weights of every exit's own head, `06.fc_1.weight`, `06.fc_1.bias`, `06.embedding.weight`, …
 
-Two layers are called fc_1 and embedding, a single one embedding; with attention, its queries are called scores and its values value.
+Two layers are called fc_1 and embedding, a single one embedding; with attention, its queries are called scores and its values value, and
+where it reads the class token too there is a `06.scores.class_token`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def to_bytes(heads: Mapping[int, Head]) -> bytes:
         for name, layer in head.linear.items():
             arrays[f"{done:02d}.{name}.weight"] = layer.weight.half().contiguous()
             arrays[f"{done:02d}.{name}.bias"] = layer.bias.half().contiguous()
+        if head.attention is not None and head.attention.class_token:
+            arrays[f"{done:02d}.scores.class_token"] = torch.ones(1, dtype=torch.float16)
     return bytes(save(arrays))
 
 
@@ -61,7 +64,8 @@ def digest(heads: Mapping[int, Head]) -> str:
 def _head(arrays: Mapping[str, torch.Tensor], done: int) -> Head:
     names = {name.split(".")[1] for name in arrays if name.startswith(f"{done:02d}.")}
     layers = {name: Linear(arrays[f"{done:02d}.{name}.weight"], arrays[f"{done:02d}.{name}.bias"]) for name in names}
-    attention = Attention(layers.pop("scores"), layers.pop("value")) if "scores" in layers else None
+    everywhere = f"{done:02d}.scores.class_token" in arrays
+    attention = Attention(layers.pop("scores"), layers.pop("value"), everywhere) if "scores" in layers else None
     if "embedding" not in layers:
         raise ValueError(f"block {done} has no layer called embedding")
     last = layers.pop("embedding")

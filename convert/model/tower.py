@@ -60,13 +60,15 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """How a head pools patch tokens n_t: query q takes the mean of the values W n_t + b [V], weighted by softmax over t of w_q n_t + c_q.
+    """How a head pools tokens n_t: query q takes the mean of the values W n_t + b [V], weighted by softmax over t of w_q n_t + c_q.
 
-    `queries` holds w [Q, D] and c [Q], `values` W [V, D] and b [V]; the Q means stand side by side, [Q V].
+    `queries` holds w [Q, D] and c [Q], `values` W [V, D] and b [V]; the Q means stand side by side, [Q V]. The tokens are the patches',
+    with `class_token` that one too: in some towers it says more from some block on (DeiT), in others little before the end (the paper).
     """
 
     queries: Linear
     values: Linear
+    class_token: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Head:
     """What an exit has of its own in the projection's place: one linear layer, or two with the tower's GELU between.
 
     It gives an embedding in the projection's space. Without `attention` it reads what the projection reads, norm_post of the mean patch
-    token; with it, what that pools of the patch tokens behind norm_post.
+    token; with it, what that pools of the tokens behind norm_post.
     """
 
     layers: tuple[Linear, ...]
@@ -92,12 +94,15 @@ class Head:
         if self.attention is None:
             return layers
         (queries, width), values = self.attention.queries.weight.shape, len(self.attention.values.weight)
-        return layers + tokens * (queries * width + values * width + queries * values)
+        read = tokens + self.attention.class_token
+        return layers + read * (queries * width + values * width + queries * values)
 
     def mapped(self, change: Callable[[str, Linear], Linear]) -> Head:
         """The head with each of its linear layers changed, by the kind of what it gives."""
         new = {name: change(name, layer) for name, layer in self.linear.items()}
-        attention = None if self.attention is None else Attention(new.pop("scores"), new.pop("value"))
+        attention = self.attention
+        if attention is not None:
+            attention = Attention(new.pop("scores"), new.pop("value"), attention.class_token)
         return Head(tuple(new.values()), attention)
 
     def with_readers_of_norm_post(self, change: Callable[[Linear], Linear]) -> Head:

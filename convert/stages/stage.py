@@ -196,7 +196,8 @@ class Stage(nn.Module):
         return self._linear(normed.flatten(1), self.tower.projection, f"{role}/embedding")
 
     def _own_head(self, patches: Tensor, normed: Tensor, head: Head) -> Tensor:
-        """An exit's own head of the patch tokens [B, N, D], as they are and behind the plain norm; its roles are a block's, `head_06`."""
+        """An exit's own head of the patch tokens [B, N, D] as they are, and of those that it reads behind the plain norm; its roles are a
+        block's, `head_06`."""
         role = head_role(self.part.blocks_done)
         if head.attention is None:
             x = self._norm(self._pooled(patches), self.tower.norm_post, f"{role}/norm_post").flatten(1)
@@ -207,7 +208,7 @@ class Stage(nn.Module):
         return self._linear(x, head.layers[-1], f"{role}/embedding")
 
     def _attending(self, normed: Tensor, attention: Attention, role: str) -> Tensor:
-        """Every query's mean of the values, side by side [B, Q V], of the patch tokens [B, N, D] behind the plain norm."""
+        """Every query's mean of the values, side by side [B, Q V], of tokens [B, N, D] behind the plain norm."""
         batch, tokens, width = normed.shape
         x = self._affine(normed, self.tower.norm_post, f"{role}/norm_post").reshape(batch * tokens, 1, width)
         scores = self._linear(x, attention.queries, f"{role}/scores").reshape(batch, tokens, -1)
@@ -225,11 +226,15 @@ class Stage(nn.Module):
         self._tap(stream_role(self.part.blocks_done), h)
         patches = self._tap(stream_role(self.part.blocks_done), h[:, 1:])
         plain = Norm(None, None, tower.norm_post.eps, tower.norm_post.centred, tower.norm_post.unit)
-        rows = patches.reshape(batch * (tower.tokens - 1), 1, tower.width)
         own = tower.exit_heads.get(self.part.blocks_done)
-        behind = f"{role}/spread" if own is None or own.attention is None else f"{head_role(self.part.blocks_done)}/norm_post"
-        normed = self._norm(rows, plain, behind).reshape(batch, tower.tokens - 1, tower.width)
+        attention = None if own is None else own.attention
+        everywhere = attention is not None and attention.class_token
+        rows = (h if everywhere else patches).reshape(-1, 1, tower.width)
+        behind = f"{role}/spread" if attention is None else f"{head_role(self.part.blocks_done)}/norm_post"
+        normed = self._norm(rows, plain, behind).reshape(batch, -1, tower.width)
         embedding = self._head(self._pooled(patches), role) if own is None else self._own_head(patches, normed, own)
+        if everywhere:
+            normed = self._tap(f"{behind}/normed", normed[:, 1:])
         mean = self._tap(f"{role}/spread/token_mean", normed.mean(1, keepdim=True))
         if plain.unit:
             power = self._tap(f"{role}/spread/power", _energy(mean))

@@ -97,12 +97,12 @@ def with_probabilities(conversion: Conversion) -> Conversion:
 
 
 def rotated() -> Conversion:
-    """Exact GELU, ln_pre, class token, two exits, one with a head of its own that pools by attention, the whole ladder."""
+    """Exact GELU, ln_pre, class token, two exits, one with a head of its own that pools all tokens by attention, the whole ladder."""
     visual = vit(0)
-    return convert(visual, (1, 2), heads={2: random_head(tower_of(visual), 40, queries=3)})
+    return convert(visual, (1, 2), heads={2: random_head(tower_of(visual), 40, queries=3, class_token=True)})
 
 
-def random_head(tower: Tower, hidden: int, queries: int = 0) -> Head:
+def random_head(tower: Tower, hidden: int, queries: int = 0, class_token: bool = False) -> Head:
     """A head of two layers with random weights, pooling by that many queries or, with none, by the mean."""
     random = torch.Generator().manual_seed(7)
 
@@ -112,7 +112,7 @@ def random_head(tower: Tower, hidden: int, queries: int = 0) -> Head:
     values = 8
     sizes = (queries * values or tower.width, hidden, tower.embedding_size)
     layers = tuple(layer(a, b) for a, b in itertools.pairwise(sizes))
-    return Head(layers, Attention(layer(tower.width, queries), layer(tower.width, values)) if queries else None)
+    return Head(layers, Attention(layer(tower.width, queries), layer(tower.width, values), class_token) if queries else None)
 
 
 def plain() -> Conversion:

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from calibration.samples import pixels
 from convert.heads import ridge, training
 from convert.heads.attending import embed, embed_tokens
-from convert.heads.patch_tokens import mean_tokens, normed, reader
+from convert.heads.tokens import Place, mean_tokens, normed, of_place, reader
 from convert.heads.training import Schedule, train
 from convert.heads.training_set import Names, TrainingSet, view
 from convert.model import head_files as files
@@ -45,17 +45,18 @@ def test_a_head_reads_the_mean_patch_token_behind_the_norm_under_the_whole_ladde
         np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max() * 10)
 
 
+@pytest.mark.parametrize("class_token", [False, True], ids=["patches", "class token too"])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_head_that_attends_is_pytorchs_attention_under_the_whole_ladder(name):
+def test_a_head_that_attends_is_pytorchs_attention_under_the_whole_ladder(name, class_token):
     """Queries are constants, keys the normed patch tokens, values a linear map of them: torch's own attention, one head of it a query."""
     visual = vit(**VARIANTS[name])
     plain = tower_of(visual)
-    head = random_head(plain, 40, queries=3)
+    head = random_head(plain, 40, queries=3, class_token=class_token)
     pixels = pictures(visual, 3)
     states, _ = hidden_states(visual, pixels)
     queries, values = head.attention.queries, head.attention.values
     with torch.no_grad():
-        tokens = visual.ln_post(states[1][:, 1:])
+        tokens = visual.ln_post(states[1][:, 0 if class_token else 1 :])
         mixed = torch.nn.functional.scaled_dot_product_attention(
             queries.weight.expand(3, -1, -1), tokens, torch.nn.functional.linear(tokens, values.weight, values.bias), scale=1.0
         )
@@ -85,7 +86,7 @@ def test_what_the_heads_see_is_what_they_read():
     with torch.no_grad():
         for k in range(2):
             np.testing.assert_allclose(pooled[:, k], visual.ln_post(states[k][:, 1:].mean(1)).numpy(), atol=1e-4)
-            np.testing.assert_allclose(normed(tokens[:, k], tower.norm_post), visual.ln_post(states[k][:, 1:]).numpy(), atol=1e-4)
+            np.testing.assert_allclose(normed(tokens[:, k], tower.norm_post), visual.ln_post(states[k]).numpy(), atol=1e-4)
     np.testing.assert_allclose(embeddings, final.numpy(), atol=1e-4)
     np.testing.assert_allclose(final_too, final.numpy(), atol=1e-4)
 
@@ -126,9 +127,16 @@ def _pixels(examples):
     return torch.from_numpy(pixels(examples.images))
 
 
+BOTH = (Place(1), Place(2, class_token=True))
+
+
+def _embedded(head, tower, tokens):
+    return embed_tokens(head, of_place(normed(tokens, tower.norm_post), head.attention.class_token), tower.activation)
+
+
 def _answers(head, tower, examples, block):
     tokens, _ = reader(tower, (block,))(_pixels(examples))
-    return (embed_tokens(head, normed(tokens[:, 0], tower.norm_post), tower.activation) @ examples.lists[0].vectors.T).argmax(1)
+    return (_embedded(head, tower, tokens[:, 0]) @ examples.lists[0].vectors.T).argmax(1)
 
 
 def _better_than_the_commonest(found, wanted):
@@ -139,9 +147,11 @@ def _better_than_the_commonest(found, wanted):
 
 def test_training_learns_right_names(examples):
     tower, labelled = examples
-    found = train(tower, (1, 2), labelled, dataclasses.replace(LEARNED, lean=0.0, closeness=0.0), 0, Silent())
-    for block in (1, 2):
-        assert _better_than_the_commonest(_answers(found[block], tower, labelled, block), labelled.lists[0].right) > 0.9
+    found = train(tower, BOTH, labelled, dataclasses.replace(LEARNED, lean=0.0, closeness=0.0), 0, Silent())
+    assert tuple(found) == BOTH
+    for place, head in found.items():
+        assert head.attention.class_token is place.class_token
+        assert _better_than_the_commonest(_answers(head, tower, labelled, place.block), labelled.lists[0].right) > 0.9
 
 
 def test_without_right_names_training_learns_the_towers_answers(examples):
@@ -151,8 +161,8 @@ def test_without_right_names_training_learns_the_towers_answers(examples):
     unknown = dataclasses.replace(labelled, lists=(Names(names.vectors, np.full_like(names.right, -1)),))
     plan = dataclasses.replace(LEARNED, smallest_crop=1.0, passes=12, closeness=0.0)
     answers = (final.numpy() @ names.vectors.T).argmax(1)
-    found = train(tower, (2,), unknown, plan, 0, Silent())
-    assert _better_than_the_commonest(_answers(found[2], tower, labelled, 2), answers) > 0.4
+    found = train(tower, (Place(2),), unknown, plan, 0, Silent())
+    assert _better_than_the_commonest(_answers(found[Place(2)], tower, labelled, 2), answers) > 0.4
 
 
 def test_training_comes_close_to_the_towers_embedding_whatever_the_names(examples):
@@ -162,8 +172,8 @@ def test_training_comes_close_to_the_towers_embedding_whatever_the_names(example
     plan = dataclasses.replace(LEARNED, smallest_crop=1.0, passes=12)
 
     def closeness(plan):
-        head = train(tower, (2,), labelled, plan, 0, Silent())[2]
-        found = torch.from_numpy(embed_tokens(head, normed(tokens[:, 0], tower.norm_post), tower.activation))
+        head = train(tower, (Place(2),), labelled, plan, 0, Silent())[Place(2)]
+        found = torch.from_numpy(_embedded(head, tower, tokens[:, 0]))
         return float(torch.cosine_similarity(found - found.mean(0), final).mean())
 
     assert closeness(plan) > closeness(dataclasses.replace(plan, closeness=0.0)) + 0.1
@@ -171,9 +181,9 @@ def test_training_comes_close_to_the_towers_embedding_whatever_the_names(example
 
 def test_training_goes_on_where_it_was_broken_off_as_if_it_had_not_been(examples, tmp_path, monkeypatch):
     tower, labelled = examples
-    monkeypatch.setattr(training, "ROOM", 100 * 2 * 2 * 16 * 64)  # a hundred images at a time
+    monkeypatch.setattr(training, "ROOM", 100 * 2 * 2 * 17 * 64)  # a hundred images at a time
     plan, kept = dataclasses.replace(LEARNED, passes=1), tmp_path / "heads.state"
-    whole = train(tower, (1, 2), labelled, plan, 0, Silent())
+    whole = train(tower, BOTH, labelled, plan, 0, Silent())
 
     class Broken(Silent):
         def over(self, items, total, what):
@@ -182,7 +192,7 @@ def test_training_goes_on_where_it_was_broken_off_as_if_it_had_not_been(examples
             yield from items
 
     with pytest.raises(KeyboardInterrupt):
-        train(tower, (1, 2), labelled, plan, 0, Broken(), kept)
+        train(tower, BOTH, labelled, plan, 0, Broken(), kept)
     assert kept.is_file()
     told = []
 
@@ -190,7 +200,7 @@ def test_training_goes_on_where_it_was_broken_off_as_if_it_had_not_been(examples
         def step(self, what):
             told.append(what)
 
-    again = train(tower, (1, 2), labelled, plan, 0, Telling(), kept)
+    again = train(tower, BOTH, labelled, plan, 0, Telling(), kept)
     assert told and "going on after view 2" in told[0]
     for done, head in whole.items():
         for name, layer in head.linear.items():
@@ -201,12 +211,12 @@ def test_training_goes_on_where_it_was_broken_off_as_if_it_had_not_been(examples
     ):
         kept.unlink()
         with pytest.raises(KeyboardInterrupt):
-            train(tower, (1, 2), labelled, plan, 0, Broken(), kept)
+            train(tower, BOTH, labelled, plan, 0, Broken(), kept)
         told.clear()
-        train(tower, (1, 2), other, plan, 0, Telling(), kept)
+        train(tower, BOTH, other, plan, 0, Telling(), kept)
         assert not told, "another training set starts anew"
     kept.write_bytes(b"garbage")
-    train(tower, (1, 2), labelled, plan, 0, Telling(), kept)
+    train(tower, BOTH, labelled, plan, 0, Telling(), kept)
     assert told == [f"{kept} cannot be read: training starts anew"]
 
 
@@ -218,7 +228,7 @@ def test_a_view_is_one_of_the_same_images_and_half_of_them_are_mixed(examples):
         return view(tower, read, labelled, part, 0.5, torch.Generator().manual_seed(seed), list)
 
     one, same, other = seen(1), seen(1), seen(2)
-    assert one.tokens.shape == (128, 2, 16, 64)
+    assert one.tokens.shape == (128, 2, 17, 64)
     assert torch.equal(one.tokens, same.tokens)
     assert not torch.equal(one.tokens, other.tokens)
     torch.testing.assert_close(one.right.sum(1), torch.ones(128))
@@ -239,11 +249,13 @@ def test_heads_come_back_from_their_file(tmp_path):
         RANDOM.normal(size=(20, tower.embedding_size)).astype(np.float32),
     )
     heads = {4: random_head(tower, 32), 6: random_head(tower, 32, queries=2), 11: linear}
+    heads[8] = random_head(tower, 32, queries=2, class_token=True)
     (tmp_path / files.FILE).write_bytes(files.to_bytes(heads))
     found = files.read(tmp_path, tower.width, tower.embedding_size)
     assert set(found) == set(heads)
     for done, head in heads.items():
         assert list(head.linear) == list(found[done].linear)
+        assert found[done].attention is None or found[done].attention.class_token is (done == 8)
         for name, layer in head.linear.items():
             assert torch.equal(layer.weight.half().float(), found[done].linear[name].weight)
             assert torch.equal(layer.bias.half().float(), found[done].linear[name].bias)

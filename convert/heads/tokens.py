@@ -1,9 +1,10 @@
-"""What exits' heads read: the patch tokens after a block, from the float tower, and what comes of them behind norm_post."""
+"""What exits' heads read: the tokens after a block, from the float tower, and what comes of them behind norm_post."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,8 +25,22 @@ BATCH = 64  # images at a time in training too
 Reader = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a head reads: after so many blocks, the patch tokens, with `class_token` that one too."""
+
+    block: int
+    class_token: bool = False
+
+
+def of_place(tokens: Tensor, class_token: bool) -> Tensor:
+    """Of tokens [n, 1 + N, D] those that a head reads."""
+    return tokens if class_token else tokens[:, 1:]
+
+
 def reader(tower: Tower, blocks: Sequence[int], quick: bool = False) -> Reader:
-    """What gives, of pixels [n, H, W, 3] in 0..1, the patch tokens [n, blocks, N, D] after each block and the embeddings [n, E].
+    """What gives, of pixels [n, H, W, 3] in 0..1, the tokens [n, blocks, 1 + N, D] after each block, the class token first, and the
+    embeddings [n, E].
 
     `quick`: products in bfloat16 where the machine has units for them.
     """
@@ -35,7 +50,7 @@ def reader(tower: Tower, blocks: Sequence[int], quick: bool = False) -> Reader:
     def read(batch: Tensor) -> tuple[Tensor, Tensor]:
         with fast(torch.device("cpu")) if quick else nullcontext():
             *exits, final = walk(stages, batch)
-        return torch.stack([outputs["hidden"][:, 1:].float() for outputs in exits], 1), final["embedding"].float()
+        return torch.stack([outputs["hidden"].float() for outputs in exits], 1), final["embedding"].float()
 
     return read
 
@@ -52,6 +67,6 @@ def mean_tokens(
     read, means, embeddings = reader(tower, blocks), [], []
     for batch in batches(images, progress, "what the exits see", BATCH):
         tokens, final = read(batch)
-        means.append(normed(tokens.mean(2), tower.norm_post).numpy())
+        means.append(normed(tokens[:, :, 1:].mean(2), tower.norm_post).numpy())
         embeddings.append(final.numpy())
     return np.concatenate(means), np.concatenate(embeddings)
