@@ -1,0 +1,76 @@
+"""The nouns of WordNet 3.0, from its own `data.noun` (format: wndb(5WN)): the words of a thing, what lies above it and below."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from models.recipe.plan import RecipeError
+
+FILE = "data.noun"
+ABOVE = ("@", "@i")  # is a kind of, is an instance of
+
+
+@dataclass(frozen=True)
+class WordNet:
+    """By WordNet id, as `n02084071`: `words`, the commonest first, and the ids right above. A thing may have several above it."""
+
+    words: Mapping[str, tuple[str, ...]]
+    above: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def below(self) -> Mapping[str, tuple[str, ...]]:
+        """The ids right below each."""
+        found: dict[str, list[str]] = {}
+        for wnid, ones in self.above.items():
+            for one in ones:
+                found.setdefault(one, []).append(wnid)
+        return {wnid: tuple(ones) for wnid, ones in found.items()}
+
+    def ancestors(self, wnid: str) -> list[str]:
+        """All that lie above, the nearest first. Raises RecipeError for an id that is none of WordNet's nouns."""
+        return self._reached(wnid, self.above)
+
+    def descendants(self, wnid: str) -> list[str]:
+        """All that lie below, the nearest first. Raises as `ancestors`."""
+        return self._reached(wnid, self.below)
+
+    def depth(self, wnid: str) -> int:
+        """Steps to the top, the shortest way."""
+        above = self.above[wnid]
+        return 1 + min(self.depth(one) for one in above) if above else 0
+
+    def _reached(self, wnid: str, ways: Mapping[str, tuple[str, ...]]) -> list[str]:
+        if wnid not in self.words:
+            raise RecipeError(f"{wnid} is no noun of WordNet 3.0; expected an id as n02084071")
+        found: dict[str, None] = {}
+        waiting = deque(ways.get(wnid, ()))
+        while waiting:
+            one = waiting.popleft()
+            if one not in found:
+                found[one] = None
+                waiting.extend(ways.get(one, ()))
+        return list(found)
+
+
+def read(folder: Path) -> WordNet:
+    """The nouns in a folder's data.noun (Debian: wordnet-base has it in /usr/share/wordnet). Raises RecipeError where there is none."""
+    path = folder / FILE
+    try:
+        lines = path.read_text("latin-1").splitlines()
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read as WordNet's nouns: {error.strerror}") from error
+    words, above = {}, {}
+    for line in lines:
+        if line.startswith("  "):
+            continue  # the licence at the top
+        parts = line.split()
+        count = int(parts[3], 16)
+        pointers = 4 + 2 * count
+        words[f"n{parts[0]}"] = tuple(parts[4 + 2 * k].replace("_", " ") for k in range(count))
+        entries = (parts[pointers + 1 + 4 * k : pointers + 5 + 4 * k] for k in range(int(parts[pointers])))
+        above[f"n{parts[0]}"] = tuple(f"n{offset}" for symbol, offset, kind, _ in entries if symbol in ABOVE and kind == "n")
+    return WordNet(words, above)
