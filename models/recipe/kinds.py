@@ -32,7 +32,8 @@ class Teaching:
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Of the classes [n, classes]."""
-        return self.scale * embeddings @ self.classes.T
+        found: Tensor = self.scale * embeddings @ self.classes.T
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def least_squares(teaching: Teaching, kinds: Sequence[Sequence[int]]) -> Tensor:
     e, logits = teaching.embeddings.double(), teaching.logits(teaching.embeddings).double()
     wanted = torch.stack([torch.logsumexp(logits[:, list(members)], 1) for members in kinds], 1)
     square = e.T @ e + RIDGE * torch.eye(e.shape[1], dtype=torch.float64)
-    found = (torch.linalg.solve(square, e.T @ wanted).T / teaching.scale).float()
+    found: Tensor = (torch.linalg.solve(square, e.T @ wanted).T / teaching.scale).float()
     for number, members in enumerate(kinds):
         if len(members) == 1:
             found[number] = teaching.classes[members[0]]
