@@ -1,4 +1,4 @@
-"""The nouns of WordNet 3.0, from its own `data.noun` (format: wndb(5WN)): the words of a thing, what lies above it and below."""
+"""The nouns of WordNet 3.0, from its own files (format: wndb(5WN)): the words of a thing, what lies above it and below, a word's senses."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from pathlib import Path
 
 from models.recipe.plan import RecipeError
 
-FILE = "data.noun"
+FILE, INDEX = "data.noun", "index.noun"
 ABOVE = ("@", "@i")  # is a kind of, is an instance of
 
 
 @dataclass(frozen=True)
 class WordNet:
-    """By WordNet id, as `n02084071`: `words`, the commonest first, and the ids right above. A thing may have several above it."""
+    """By WordNet id, as `n02084071`: `words`, the commonest first, and the ids right above. A thing may have several above it.
+
+    `senses`, by word in small letters: the ids of what it may mean, the most frequent first.
+    """
 
     words: Mapping[str, tuple[str, ...]]
     above: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    senses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def below(self) -> Mapping[str, tuple[str, ...]]:
@@ -57,20 +61,25 @@ class WordNet:
 
 
 def read(folder: Path) -> WordNet:
-    """The nouns in a folder's data.noun (Debian: wordnet-base has it in /usr/share/wordnet). Raises RecipeError where there is none."""
-    path = folder / FILE
-    try:
-        lines = path.read_text("latin-1").splitlines()
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read as WordNet's nouns: {error.strerror}") from error
+    """The nouns in a folder's data.noun and index.noun (Debian: wordnet-base has them in /usr/share/wordnet).
+
+    Raises RecipeError where one is missing.
+    """
     words, above = {}, {}
-    for line in lines:
-        if line.startswith("  "):
-            continue  # the licence at the top
-        parts = line.split()
+    for parts in _entries(folder / FILE):
         count = int(parts[3], 16)
         pointers = 4 + 2 * count
         words[f"n{parts[0]}"] = tuple(parts[4 + 2 * k].replace("_", " ") for k in range(count))
         entries = (parts[pointers + 1 + 4 * k : pointers + 5 + 4 * k] for k in range(int(parts[pointers])))
         above[f"n{parts[0]}"] = tuple(f"n{offset}" for symbol, offset, kind, _ in entries if symbol in ABOVE and kind == "n")
-    return WordNet(words, above)
+    senses = {parts[0].replace("_", " "): tuple(f"n{o}" for o in parts[-int(parts[2]) :]) for parts in _entries(folder / INDEX)}
+    return WordNet(words, above, senses)
+
+
+def _entries(path: Path) -> list[list[str]]:
+    """The words of every line but those of the licence at the top."""
+    try:
+        lines = path.read_text("latin-1").splitlines()
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read as WordNet's nouns: {error.strerror}") from error
+    return [line.split() for line in lines if not line.startswith("  ")]

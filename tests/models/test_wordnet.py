@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.recipe.plan import RecipeError
-from models.recipe.wordnet import FILE, read
+from models.recipe.wordnet import FILE, INDEX, read
 
 # Lines as data.noun has them: offset, file, n, count of words (hexadecimal), words, count of pointers, pointers, | gloss.
 LINES = """  1 This line stands for the licence.
@@ -18,9 +18,17 @@ LINES = """  1 This line stands for the licence.
 """
 
 
+# And of index.noun: word, n, count of senses, count of pointers, pointers, count of senses, those tagged, offsets.
+SENSES = """  1 This line stands for the licence.
+dog n 2 3 @ ~ + 2 1 00000004 00000006
+domestic_dog n 1 2 @ ~ 1 0 00000004
+"""
+
+
 @pytest.fixture
 def tree(tmp_path):
     (tmp_path / FILE).write_text(LINES, "latin-1")
+    (tmp_path / INDEX).write_text(SENSES, "latin-1")
     return read(tmp_path)
 
 
@@ -29,6 +37,7 @@ def test_words_and_what_lies_above_and_below(tree):
     assert len(tree.words["n00000005"]) == 10, "the count is hexadecimal"
     assert tree.ancestors("n00000005") == ["n00000004", "n00000002", "n00000003", "n00000001"]
     assert tree.descendants("n00000002") == ["n00000004", "n00000005", "n00000006"], "instances too, the verb not"
+    assert tree.senses == {"dog": ("n00000004", "n00000006"), "domestic dog": ("n00000004",)}
     assert [tree.depth(f"n0000000{k}") for k in (1, 2, 4, 6)] == [0, 1, 2, 3]
 
 
