@@ -149,7 +149,7 @@ def test_waiting_stalled_none_and_unsettled_are_said_in_words(browser):
         assert browser.look("document.querySelector('#bars .now') === null")
         fill(page.sink, none=True, like="fountain")
         browser.wait("document.getElementById('headline-note').textContent.startsWith('looks like fountain')")
-        fill(page.sink, score=0.4, others=("dog", "owl"))
+        fill(page.sink, best=0.4)
         browser.wait("document.getElementById('headline-note').textContent.startsWith('not sure')")
         fill(page.sink, steady="")
         browser.wait("document.getElementById('headline').textContent === 'not settled yet'")

@@ -28,10 +28,20 @@ class Clock:
         return self.now
 
 
-def result(frame: int = 0, exit: int = 0, names=NAMES, ms: float = 12.5, image=None, steady=None, none: bool = False) -> Result:
-    scores = [0.5**place for place in range(1, len(names) + 1)]
+def result(
+    frame: int = 0,
+    exit: int = 0,
+    names=NAMES,
+    ms: float = 12.5,
+    image=None,
+    steady=None,
+    none: bool = False,
+    like: str = "",
+    best: float = 0.5,
+) -> Result:
+    scores = [best**place for place in range(1, len(names) + 1)]
     top = tuple(Match(name, score, 0.3 * score) for name, score in zip(names, scores, strict=True))
-    return Result("cam", frame, Answer(top, none), exit, BLOCKS[exit], BLOCKS[-1], 1000, ms, (ms,), image, None, steady)
+    return Result("cam", frame, Answer(top, none, like), exit, BLOCKS[exit], BLOCKS[-1], 1000, ms, (ms,), image, None, steady)
 
 
 def status(state: str = "live", celsius=None, age=0.1, **changes) -> Status:
