@@ -79,5 +79,6 @@ def _parts(
         found = replay(cascade, progress.over(share.images, len(share), "integer file"))
         floats.append(float_replay(graph.stages, share.images, progress))
         labels = request.labels.indices(share.folders)
-        parts.append(part_of(found, bank, request.model.logit_scale, floats[-1].embeddings[:, -1], labels))
+        shown = [request.labels.place.get(folder, -1) for folder in share.folders]
+        parts.append(part_of(found, bank, request.model.logit_scale, floats[-1].embeddings[:, -1], labels, shown))
     return parts, floats

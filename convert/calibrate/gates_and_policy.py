@@ -22,6 +22,7 @@ from tflite_runtime_app.exits.observed import Observed
 from tflite_runtime_app.exits.replay import Answers, Replay, answers
 from tflite_runtime_app.inference.background import NO_MARGIN, beside, likeness
 
+LEAST_LISTED = 20
 NONE_QUANTILE = 0.02  # share of good answers that each of the two tests for "none of these" may wrongly take
 
 
@@ -29,13 +30,24 @@ NONE_QUANTILE = 0.02  # share of good answers that each of the two tests for "no
 class Part:
     """Images at full depth through the integer file: what came out, what the labels make of it, the right labels where they are known.
 
-    `float_top1` [n] are the float tower's own answers at full depth.
+    `float_top1` [n] are the float tower's own answers at full depth. `shown` [n] are the labels of those images whose folder is one's id,
+    -1 for the others: where most images show what no label names, nothing is `wanted`, and what the few show is known all the same.
     """
 
     found: Replay
     answers: Answers
     wanted: NDArray[np.int64] | None
     float_top1: NDArray[np.int64]
+    shown: NDArray[np.int64]
+
+    def believed(self, left: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which answers [n], each where its image left, "none of these" should not take: right ones to images of listed things, where
+        there are `LEAST_LISTED` of these, else all good ones."""
+        place, listed = np.arange(len(left)), self.shown >= 0
+        right: NDArray[np.bool_] = self.good[place, left]
+        if listed.sum() >= LEAST_LISTED:
+            right = listed & (self.answers.top1[place, left] == self.shown)
+        return right
 
     @property
     def good(self) -> NDArray[np.bool_]:
@@ -51,11 +63,17 @@ class Part:
 
 
 def part_of(
-    found: Replay, bank: LabelBank, logit_scale: float, reference: NDArray[np.float32], labels: Sequence[int] | None
+    found: Replay,
+    bank: LabelBank,
+    logit_scale: float,
+    reference: NDArray[np.float32],
+    labels: Sequence[int] | None,
+    shown: Sequence[int],
 ) -> Part:
-    """A replay with the float tower's embeddings [n, E] of the same images, and their labels where they are known."""
+    """A replay with the float tower's embeddings [n, E] of the same images, their labels where they are known, and what each shows."""
     wanted = None if labels is None else np.asarray(labels, np.int64)
-    return Part(found, answers(found, bank, logit_scale), wanted, (reference @ bank.vectors.T).argmax(1))
+    top1 = (reference @ bank.vectors.T).argmax(1)
+    return Part(found, answers(found, bank, logit_scale), wanted, top1, np.asarray(shown, np.int64))
 
 
 def fit_gates(part: Part, kind: str | None, seed: int) -> tuple[tuple[Gate, ...], dict[str, Any]]:
@@ -105,8 +123,7 @@ def gate_report(gates: tuple[Gate, ...], part: Part, seen: Observed, thresholds:
 
 def none_threshold(part: Part, left: NDArray[np.int64]) -> float:
     """The cosine below which an answer counts as none of the labels: `NONE_QUANTILE` of the good answers lie below it."""
-    place = np.arange(len(left))
-    good, cosine = part.good[place, left], part.answers.cosine[place, left]
+    good, cosine = part.believed(left), part.answers.cosine[np.arange(len(left)), left]
     return float(np.quantile(cosine[good], NONE_QUANTILE)) if good.any() else -1.0
 
 
@@ -114,7 +131,7 @@ def none_margin(part: Part, left: NDArray[np.int64], labels: LabelBank, backgrou
     """How much better than the best label a background name has to fit for an answer to count as none of the labels: `NONE_QUANTILE` of
     the good answers lie above it. Nothing is turned away where there is no background beside the labels, or no good answer."""
     others, place = beside(labels, background), np.arange(len(left))
-    good = part.good[place, left]
+    good = part.believed(left)
     if others is None or not good.any():
         return NO_MARGIN
     embeddings = part.found.embeddings[place, left][good]
