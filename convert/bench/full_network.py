@@ -58,10 +58,8 @@ class Shape:
     def in_a_block(self, product: Product) -> bool:
         """Whether the product is one of a block's or of the embedding, for however many rows."""
         if isinstance(product, Attention):
-            tokens, size = (
-                self.patches + 1,
-                self.width // self.heads,
-            )  # an exit's head may attend to as many tokens, to other widths
+            # An exit's head may attend to as many tokens, but in one matrix, and its values have a width of their own.
+            tokens, size = self.patches + 1, self.width // self.heads
             probabilities, mixed = product.result[-1] == tokens, product.depth == tokens and product.result[-1] == size
             return product.batch == self.heads and (probabilities or mixed)
         inside = {(self.width, self.width), (self.width, self.mlp), (self.mlp, self.width), (self.patch, self.width)}

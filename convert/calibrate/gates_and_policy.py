@@ -129,11 +129,12 @@ def none_threshold(part: Part, left: NDArray[np.int64]) -> float:
 
 def none_margin(part: Part, left: NDArray[np.int64], labels: LabelBank, background: LabelBank | None) -> float:
     """How much better than the best label a background name has to fit for an answer to count as none of the labels: `NONE_QUANTILE` of
-    the good answers lie above it. Nothing is turned away where there is no background beside the labels, or no good answer."""
+    the good answers lie above it. Never less than 0, or what fits a label best would be called something else. Nothing is turned away
+    where there is no background beside the labels, or no good answer."""
     others, place = beside(labels, background), np.arange(len(left))
     good = part.believed(left)
     if others is None or not good.any():
         return NO_MARGIN
     embeddings = part.found.embeddings[place, left][good]
     ahead = [likeness(e, others).cosine for e in embeddings] - part.answers.cosine[place, left][good]
-    return float(np.quantile(ahead, 1 - NONE_QUANTILE))
+    return max(0.0, float(np.quantile(ahead, 1 - NONE_QUANTILE)))
