@@ -6,7 +6,6 @@ exits they belong to, and the figures measured on held-apart images.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import lzma
@@ -16,37 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.gates import Gate, Layer
-from calibration.phases import Calibrated, ExitCalibration, Origin, RangeCalibration, RewriteInputs, WeightCalibration
+from calibration.phases import Calibrated, RangeCalibration, RewriteInputs, WeightCalibration
 from calibration.ranges import Grid
+from calibration.stored_exits import StoredError, exits_of, facts_of, origin_of
 from tflite_runtime_app.bundle.calibration_outputs import Remembered
-from tflite_runtime_app.bundle.manifest import FORMER_POLICIES
-from tflite_runtime_app.inference.background import NO_MARGIN
 
 FORMAT = 2
 PRESET = 1  # of lzma: higher ones take minutes and save a tenth
 _SEED, _LARGEST = "rotation/seed", "/largest"  # among the arrays `mean:…`, which began as means alone
 
 
-class StoredError(ValueError):
-    """The file is no calibration of this format."""
-
-
 def to_bytes(calibrated: Calibrated) -> bytes:
     """The calibration as the bytes of an npz file."""
     ranges, weights, exits = calibrated.ranges, calibrated.weights, calibrated.exits
-    facts = {
-        "format": FORMAT,
-        **dataclasses.asdict(calibrated.origin),
-        **{
-            field.name: getattr(exits, field.name)
-            for field in dataclasses.fields(exits)
-            if field.name not in ("gates", "remembered")
-        },
-        "gates": [dataclasses.asdict(gate) for gate in exits.gates],
-        "observers": ranges.observers,
-        "measured": calibrated.measured,
-    }
+    facts = {"format": FORMAT, **facts_of(calibrated), "observers": ranges.observers}
     roles = sorted(ranges.grids)
     arrays: dict[str, NDArray[Any]] = {f"mean:{role}": value for role, value in _channels(calibrated.rewrites).items()}
     arrays |= {f"correction:{role}": value for role, value in weights.corrections.items()}
@@ -77,12 +59,13 @@ def from_bytes(content: bytes) -> Calibrated:
             facts = json.loads(str(arrays["facts"]))
             if facts["format"] != FORMAT:
                 raise StoredError(f"calibration has format {facts['format']}, this program reads {FORMAT}")
+            remembered = Remembered(arrays["embeddings"], arrays["variances"]) if "embeddings" in arrays else None
             return Calibrated(
-                _origin(facts),
+                origin_of(facts),
                 _rewrite_inputs(_named("mean", arrays)),
                 _ranges(facts, arrays),
                 _weights(arrays),
-                _exits(facts, arrays),
+                exits_of(facts, remembered),
                 facts["measured"],
             )
     except Exception as error:  # damaged zips, array headers and JSON fail in a dozen ways; none is a calibration
@@ -102,11 +85,6 @@ def _rewrite_inputs(arrays: dict[str, NDArray[Any]]) -> RewriteInputs:
     return RewriteInputs(arrays, maxima, seed)
 
 
-def _origin(facts: dict[str, Any]) -> Origin:
-    known: dict[str, Any] = {field.name: facts[field.name] for field in dataclasses.fields(Origin)}
-    return Origin(**{**known, "exits": tuple(known["exits"]), "ladder": tuple(known["ladder"])})
-
-
 def _ranges(facts: dict[str, Any], arrays: Any) -> RangeCalibration:
     grids = zip(arrays["roles"], arrays["scales"], arrays["zero_points"], strict=True)
     largest = zip(arrays["largest_roles"], arrays["largest"], strict=True)
@@ -122,21 +100,6 @@ def _weights(arrays: Any) -> WeightCalibration:
     return WeightCalibration(rounding, _named("correction", arrays))
 
 
-def _exits(facts: dict[str, Any], arrays: Any) -> ExitCalibration:
-    return ExitCalibration(
-        gates=tuple(_gate(entry) for entry in facts["gates"]),
-        thresholds=tuple(facts["thresholds"]),
-        policy=FORMER_POLICIES.get(facts["policy"], facts["policy"]),
-        parameters=facts["parameters"],
-        risk=facts["risk"],
-        none_threshold=facts["none_threshold"],
-        none_margin=facts.get("none_margin", NO_MARGIN),
-        labels=facts.get("labels", ""),
-        evidence=_renamed(facts["evidence"]),
-        remembered=Remembered(arrays["embeddings"], arrays["variances"]) if "embeddings" in arrays else None,
-    )
-
-
 def _require_whole(content: bytes, archive: zipfile.ZipFile) -> None:
     """Every member is as it was written, and as many are listed as the zip's last record states; else StoredError.
 
@@ -147,15 +110,6 @@ def _require_whole(content: bytes, archive: zipfile.ZipFile) -> None:
         raise StoredError(f"{stated} arrays are expected, {found} are listed; the file is damaged")
     if (damaged := archive.testzip()) is not None:
         raise StoredError(f"{damaged} is damaged")
-
-
-def _renamed(value: Any) -> Any:
-    """The evidence with former policies' names, as keys and as values, replaced by today's."""
-    if isinstance(value, dict):
-        return {FORMER_POLICIES.get(key, key): _renamed(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_renamed(inner) for inner in value]
-    return FORMER_POLICIES.get(value, value) if isinstance(value, str) else value
 
 
 def _named(prefix: str, arrays: Any) -> dict[str, NDArray[Any]]:
@@ -174,14 +128,3 @@ def _rounding(packed: bytes, shapes: dict[str, NDArray[Any]]) -> dict[str, NDArr
         found[layer] = steps[start : start + size].reshape([int(n) for n in shapes[layer]])
         start += size
     return found
-
-
-def _gate(entry: dict[str, Any]) -> Gate:
-    return Gate(
-        mean=tuple(entry["mean"]),
-        deviation=tuple(entry["deviation"]),
-        layers=tuple(Layer(tuple(map(tuple, layer["weights"])), tuple(layer["bias"])) for layer in entry["layers"]),
-        features=Grid(**entry["features"]),
-        hidden=Grid(**entry["hidden"]) if entry["hidden"] else None,
-        score=Grid(**entry["score"]),
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from calibration.phases import Calibrated, ExitCalibration, Origin, RangeCalibration, RewriteInputs, WeightCalibration
 from calibration.probabilities import any_in_two_terms
 from calibration.samples import SampleSet
-from calibration.stored import StoredError, from_bytes
+from calibration.stored import from_bytes
+from calibration.stored_exits import StoredError, from_json
 from convert.calibrate.exits import Splits
 from convert.emit.graph import Graph, integer_file
 from convert.emit.integer import IntegerFile
@@ -23,8 +25,10 @@ from convert.support.errors import CalibrationError
 from convert.support.images import load_images
 from convert.support.progress import Progress
 from tflite_runtime_app.bundle.labels import LabelBank
+from tflite_runtime_app.exits.label_match import labels_digest
 
 FILE = "calibration.npz"
+EXITS = "exits-{}.json"  # for the list of that name
 
 
 def stored_calibration(request: Request) -> Calibrated:
@@ -49,6 +53,22 @@ def stored_calibration(request: Request) -> Calibrated:
             raise CalibrationError(
                 f"{path} was made for {what} {theirs!s:.60}, not {mine!s:.60}; calibrate again: --images FOLDER|ARCHIVE"
             )
+    return _for_labels(stored, path.parent, labels_digest(request.labels.names))
+
+
+def _for_labels(stored: Calibrated, folder: Path, labels: str) -> Calibrated:
+    """With the exits that the folder holds for these labels, else as it is."""
+    if stored.exits.labels == labels:
+        return stored
+    for path in sorted(folder.glob(EXITS.format("*"))):
+        try:
+            other = from_json(path.read_bytes(), stored)
+        except StoredError as error:
+            raise CalibrationError(
+                f"{path}: {error}; calibrate again: convert calibrate --labels {path.stem.partition('-')[2]} --images FOLDER|ARCHIVE"
+            ) from error
+        if other.exits.labels == labels:
+            return other
     return stored
 
 

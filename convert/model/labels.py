@@ -17,6 +17,7 @@ from tflite_runtime_app.text.label_list import LabelList
 from tflite_runtime_app.text.text_lines import read_lines
 
 BATCH = 256
+OWN = "everyday"  # the name of a model folder's labels.txt
 TEMPLATES = "templates.txt"  # in a model folder
 VECTORS = "labels.npz"  # in a model folder without a text tower
 
@@ -55,12 +56,22 @@ def read_ids(path: Path) -> list[str]:
 
 
 def read_label_list(option: str | None, model: ClipModel) -> LabelList:
-    """The labels that --labels means: a file, or names separated by commas; without it the model folder's labels.txt."""
+    """The labels that --labels means: a list of the model's folder by its name, a file, or names separated by commas; without it the
+    model folder's labels.txt."""
     if option is not None:
-        return labels_of_option(option)
+        path = named_list(option, model.folder) if model.folder is not None else None
+        return labels_of_option(option) if path is None else read_labels_of(path)
     if model.folder is None or not (model.folder / "labels.txt").is_file():
         raise UsageError(f"{model.name} has no labels.txt of its own; give --labels FILE or --labels 'a, b, c'")
     return read_labels_of(model.folder / "labels.txt")
+
+
+def named_list(name: str, folder: Path) -> Path | None:
+    """The list of that name in a model folder: labels.txt is `everyday`, labels-NAME.txt any other; None where there is none."""
+    if not name.isidentifier():
+        return None
+    path = folder / ("labels.txt" if name == OWN else f"labels-{name}.txt")
+    return path if path.is_file() else None
 
 
 def read_templates(model: ClipModel) -> tuple[str, ...]:

@@ -22,6 +22,13 @@ def array(path: Path, values: NDArray[np.generic]) -> None:
     write_atomically(path, content.getvalue())
 
 
+def arrays(path: Path, values: Mapping[str, NDArray[np.generic]]) -> None:
+    """Several by name at `path`, as np.load reads them."""
+    content = io.BytesIO()
+    np.savez(content, **values)
+    write_atomically(path, content.getvalue())
+
+
 def checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Tensors, numbers and dictionaries of them at `path`, as `restored` reads them; never twice in memory."""
     part = path.with_suffix(".part")

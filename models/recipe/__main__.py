@@ -31,6 +31,9 @@ def main() -> int:
         "--classes", type=Path, help="lines WNID<tab>names; default: the start's own labels, whose vectors lie ready"
     )
     parser.add_argument("--nouns", type=Path, help="words, one a line, over which the text tower is distilled")
+    parser.add_argument(
+        "--wordnet", type=Path, help="the folder of WordNet's data.noun, where a classifier's names have their places"
+    )
     parser.add_argument("--start", type=Path, help="the folder to start from instead of the recipe's")
     parser.add_argument("--work", type=Path, help="for checkpoints and the log; default: build/NAME")
     parser.add_argument("--out", type=Path, help="the model folder; default: beside the recipe")
@@ -51,6 +54,7 @@ def main() -> int:
             out=given.out or given.recipe.resolve().parent,
             clone=CLONE,
             nouns=given.nouns,
+            wordnet=given.wordnet,
         )
         done = carry_out(recipe, places, time.monotonic() + 60 * given.minutes, given.device, given.threads)
     except RecipeError as error:

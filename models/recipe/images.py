@@ -50,13 +50,16 @@ class Sets:
 def read_sets(sources: Sequence[Path], ids: Sequence[str], side: int, cache: Path, others: bool, held: int = 0) -> Sets:
     """The images of all sources, but each `held`th of one that is no sheets. Sheets and the others lie apart where `side` is not that of
     the tiles."""
-    sheets = [
-        source for source in sources if side != TILE and source.is_dir() and any(path.is_file() for path in source.iterdir())
-    ]
+    sheets = [source for source in sources if side != TILE and is_sheets(source)]
     rest = [source for source in sources if source not in sheets]
     if not rest:
         return Sets(read(sheets, ids, TILE, cache, others))
     return Sets(read(rest, ids, side, cache, others, held), read(sheets, ids, TILE, cache, others) if sheets else None)
+
+
+def is_sheets(source: Path) -> bool:
+    """Whether a source is a folder of sheets."""
+    return source.is_dir() and any(path.is_file() for path in source.iterdir())
 
 
 def read(

@@ -38,12 +38,16 @@ class Teaching:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long `distilled` learns, and how much it is held to where it began: `anchor` times the squared distance of a vector."""
+    """How long `distilled` learns, and how much it is held to where it began: `anchor` times the squared distance of a vector.
+
+    `told` is the share of the target that the name of a picture has, where it is known; the classes' answers have the rest.
+    """
 
     steps: int = 500
     batch: int = 768
     rate: float = 1.5e-3
     anchor: float = 5.0
+    told: float = 0.65
 
 
 def least_squares(teaching: Teaching, kinds: Sequence[Sequence[int]]) -> Tensor:
@@ -63,32 +67,48 @@ def least_squares(teaching: Teaching, kinds: Sequence[Sequence[int]]) -> Tensor:
     return found
 
 
-def distilled(teaching: Teaching, kinds: Sequence[Sequence[int]], plan: Schedule | None = None, seed: int = 0) -> Tensor:
+def distilled(
+    teaching: Teaching,
+    kinds: Sequence[Sequence[int]],
+    plan: Schedule | None = None,
+    seed: int = 0,
+    shown: Tensor | None = None,
+) -> Tensor:
     """Vectors [kinds, E] from `least_squares`, trained beside one another and beside the classes that are of no kind.
 
-    The target is what the classes' softmax says: the sum over a kind's classes; a class of several kinds counts for each.
+    The target is what the classes' softmax says: the sum over a kind's classes; a class of several kinds counts for each. `shown` [n]
+    is the kind on each picture, -1 where it is not known. A kind of one class keeps that class's vector; one of none is learned from
+    pictures of it alone. Raises ValueError for a kind of neither.
     """
-    plan, begun = plan or Schedule(), least_squares(teaching, kinds)
-    count = len(teaching.classes)
+    plan, count = plan or Schedule(), len(teaching.classes)
+    right = torch.full((len(teaching.embeddings),), -1) if shown is None else shown
+    without = {k for k, members in enumerate(kinds) if not members}
+    if lost := sorted(without - set(right.tolist())):
+        raise ValueError(f"kind {lost[0]} has no class and no picture, so nothing is known of it")
+    begun = torch.zeros(len(kinds), teaching.classes.shape[1])
+    with_classes = [k for k in range(len(kinds)) if k not in without]
+    begun[with_classes] = least_squares(teaching, [kinds[k] for k in with_classes])
+    free = torch.tensor([[float(len(members) != 1)] for members in kinds])
     of = torch.zeros(count, len(kinds))
     for number, members in enumerate(kinds):
         of[list(members), number] = 1
     lone = (of.sum(1) == 0).nonzero().flatten()
     of = torch.cat([of, F.one_hot(lone, count).float().T], 1)
-    vectors = begun.clone().requires_grad_(True)
-    optimizer, source = torch.optim.Adam([vectors], lr=plan.rate), Generator().manual_seed(seed)
+    moved = torch.zeros_like(begun).requires_grad_(True)
+    optimizer, source = torch.optim.Adam([moved], lr=plan.rate), Generator().manual_seed(seed)
     for _ in range(plan.steps):
         chosen = torch.randint(len(teaching.embeddings), (plan.batch,), generator=source)
-        e = teaching.embeddings[chosen]
+        e, name = teaching.embeddings[chosen], right[chosen]
         e = F.normalize(e + NOISE * torch.randn(e.shape, generator=source), dim=1)
-        shares = teaching.logits(e).softmax(1) @ of
-        logits = teaching.scale * e @ torch.cat([vectors, teaching.classes[lone]]).T
-        loss = F.cross_entropy(logits, shares / shares.sum(1, keepdim=True))
-        loss = loss + plan.anchor * (vectors - begun).square().sum(1).mean()
+        shares = F.normalize(teaching.logits(e).softmax(1) @ of, p=1, dim=1)
+        told = plan.told * (name >= 0).float()[:, None]
+        shares = (1 - told) * shares + told * F.one_hot(name.clamp_min(0), of.shape[1])
+        logits = teaching.scale * e @ torch.cat([begun + free * moved, teaching.classes[lone]]).T
+        loss = F.cross_entropy(logits, shares) + plan.anchor * moved.square().sum(1).mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    return vectors.detach()
+    return (begun + free * moved).detach()
 
 
 def on_sphere(vectors: Tensor) -> tuple[Tensor, float]:

@@ -87,9 +87,13 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """How the text tower is distilled: over so many texts, AdamW's peak rate, and the batch that is told apart."""
+    """How the text tower is distilled: over so many texts, AdamW's peak rate, and the batch that is told apart.
+
+    `names`: where the start is a classifier, the file of the names that people use, lines of ids, a tab and a name.
+    """
 
     samples: int
+    names: str = ""
     rate: float = 1e-3
     batch: int = 256
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,12 +22,14 @@ from convert.model.torchvision_ops import open_clip
 from convert.model.tower import tower_from_open_clip
 from convert.support import precision
 from convert.support.progress import OnTerminal
-from models.recipe import images, names, narrow, pack, score, start, text, tower, train
+from models.recipe import images, lexicon, names, narrow, pack, score, seen, start, text, tower, train, wordnet
+from models.recipe.kinds import Teaching
 from models.recipe.losses import Taught
 from models.recipe.plan import START, Phase, Recipe, RecipeError
 from models.recipe.soup import soup
-from models.recipe.vocabulary import vocabulary
+from models.recipe.vocabulary import Vocabulary, of_classifier, vocabulary
 from tflite_runtime_app.bundle.manifest import Preprocessing
+from tflite_runtime_app.text.label_list import read_label_file
 
 JUDGED = 1010  # the first images of the validation tar: the others are left for reports
 LOG = "log.jsonl"  # in the work folder
@@ -47,6 +50,7 @@ class Places:
     out: Path
     clone: Path
     nouns: Path | None = None
+    wordnet: Path | None = None
 
 
 def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | None, threads: int) -> bool:
@@ -56,6 +60,8 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
     on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if recipe.words is not None and places.nouns is None:
         raise RecipeError(f"{recipe.name}'s text tower is distilled over words; give --nouns FILE, one a line")
+    if recipe.words is not None and recipe.words.names and places.wordnet is None:
+        raise RecipeError(f"{recipe.name}'s names have their places in WordNet; give --wordnet FOLDER, that of data.noun")
     places.work.mkdir(parents=True, exist_ok=True)
     log = places.work / LOG
     given, ready = start.weights(places.start), None
@@ -63,7 +69,7 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
         classes, ready = names.ready(places.start)
     else:
         classes = names.read(places.classes)
-    seen = images.read_sets(
+    shown = images.read_sets(
         places.train,
         classes.ids,
         recipe.stored,
@@ -71,7 +77,7 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
         others=not any(phase.names for phase in recipe.phases),
         held=recipe.held,
     )
-    state = _begun(recipe, places, given, seen.photographs)
+    state = _begun(recipe, places, given, shown.photographs)
     bank, kinds = ready, None
     if bank is None:
         templates = parse_templates(places.start / TEMPLATES)
@@ -86,7 +92,7 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
         side = phase.image_size or recipe.side
         model = start.build(recipe.configuration(side), state)
         setting = train.Setting(
-            phase, number, recipe.seed, side, mean, deviation, bank=bank, kinds=kinds, images=seen, device=on, teach=teach
+            phase, number, recipe.seed, side, mean, deviation, bank=bank, kinds=kinds, images=shown, device=on, teach=teach
         )
         checkpoint = places.work / f"{number}-{phase.name}.pt"
         going = train.prepare(setting, model.visual, float(model.logit_scale.detach()), _bridge(recipe, phase, places))
@@ -133,16 +139,30 @@ def _distilled(recipe: Recipe, places: Places, model: Any, classes: names.Classe
     """True when the text tower, in place, follows the sentence encoder as far as the recipe asks; before and after are told."""
     assert recipe.words is not None and places.nouns is not None
     tokenizer, plan = _tokenizer(recipe), recipe.words
-    own = [name for listed in classes.names for name in listed]
-    known = vocabulary(model, tokenizer, own, bank.vectors, places.nouns, places.work)
+    if plan.names:
+        known = _classifiers(model, recipe, places, classes, bank.vectors)
+    else:
+        own = [name for listed in classes.names for name in listed]
+        known = vocabulary(model, tokenizer, own, bank.vectors, places.nouns, places.work)
     _tell(places.work / LOG, "text tower as it was", known.agreement(model, tokenizer))
     shown = _shown(f"text tower, steps of {plan.batch} texts")
     if not text.distil(
         model, tokenizer, known.examples, plan, seed=recipe.seed, kept=places.work / "text.pt", deadline=deadline, wrap=shown
     ):
         return False
+    model.logit_scale.data.add_(math.log(known.longer))
     _tell(places.work / LOG, "text tower, distilled", known.agreement(model, tokenizer))
     return True
+
+
+def _classifiers(model: Any, recipe: Recipe, places: Places, classes: names.Classes, vectors: Tensor) -> Vocabulary:
+    """What the text tower is taught where the classes' vectors are a classifier's."""
+    assert recipe.words is not None and places.nouns is not None and places.wordnet is not None
+    embeddings, ids = seen.embedded(model.visual, recipe, places.train, places.work)
+    teaching = Teaching(embeddings, vectors, float(model.logit_scale.detach().exp()))
+    everyday = read_label_file(places.clone / recipe.words.names)
+    known = lexicon.Known(classes, wordnet.read(places.wordnet), everyday, teaching, ids)
+    return of_classifier(known, places.nouns, places.work)
 
 
 def _shown(what: str) -> Callable[[range], Iterable[int]]:

@@ -44,13 +44,15 @@ def weights(folder: Path) -> dict[str, Tensor]:
 def build(configuration: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
     """An open_clip CLIP of that configuration with these weights, the position table stretched where its size differs.
 
-    Weights without a text tower get one as open_clip makes it.
+    Weights without a text tower get one as open_clip makes it, always the same.
 
     Raises RecipeError naming the first weight whose shape does not fit.
     """
     from convert.model.torchvision_ops import open_clip
 
-    model = open_clip.model.CLIP(**configuration)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        model = open_clip.model.CLIP(**configuration)
     own = model.state_dict()
     text = {} if TEXT in state else {name: value for name, value in own.items() if not name.startswith("visual.")}
     fitted = {**text, **state, POSITIONS: stretched(state[POSITIONS], len(own[POSITIONS]))}

@@ -23,7 +23,9 @@ from models.recipe.plan import Words
 TEMPLATES = (
     "{}", "{}", "a photo of a {}.", "a photo of the {}.", "a picture of a {}.", "a blurry photo of a {}.", "a close-up photo of a {}.",
     "a small {}.", "a large {}.", "a drawing of a {}.", "a photo of my {}.", "a cropped photo of a {}.", "a bright photo of a {}.",
-    "a dark photo of a {}.", "a low resolution photo of a {}.", "many {}.", "the {}.",
+    "a dark photo of a {}.", "a low resolution photo of a {}.", "many {}.", "the {}.", "a {}",
+    "my {}", "an old {}", "a red {}", "a blue {}",
+    "a {} on the table", "a photo of a {} outdoors.", "there is a {} in the picture",
 )  # fmt: skip
 HELD = 3000  # words kept from training, to be scored on
 SAVED_EVERY = 300  # seconds
@@ -82,6 +84,8 @@ def distil(
 ) -> bool:
     """Trains the text tower in place: 1 - cosine, and a cross entropy that tells the texts of a batch apart.
 
+    Both are seen in relation to the vectors' spread, 1 - |mean|^2: in a classifier's space all vectors have much in common.
+
     True when all steps are done, False when `deadline` (time.monotonic) came first; saved in both cases.
     """
     named = [(name, p) for name, p in model.named_parameters() if not name.startswith("visual.") and name != "logit_scale"]
@@ -89,6 +93,7 @@ def distil(
         {"params": [p for _, p in named if p.ndim > 1], "weight_decay": 0.01},
         {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
     ]
+    spread = 1 - float(examples.vectors.mean(0).square().sum())
     optimizer, steps = torch.optim.AdamW(groups, betas=(0.9, 0.98)), plan.samples // plan.batch
     step, saved = _load(kept, model, optimizer), time.monotonic()
     for number in wrap(range(step, steps)):
@@ -99,7 +104,8 @@ def distil(
         templates = torch.randint(len(TEMPLATES), (plan.batch,), generator=source).tolist()
         texts = [TEMPLATES[t].format(examples.texts[i]) for t, i in zip(templates, chosen.tolist(), strict=True)]
         made, wanted = encode(model, tokenizer(texts)), examples.vectors[chosen]
-        loss = 1 - (made * wanted).sum(1).mean() + 0.1 * F.cross_entropy(20 * made @ wanted.T, torch.arange(plan.batch))
+        apart = F.cross_entropy(20 / spread * made @ wanted.T, torch.arange(plan.batch))
+        loss = (1 - (made * wanted).sum(1).mean()) / spread + 0.1 * apart
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_([p for _, p in named], 1.0)

@@ -11,16 +11,18 @@ import torch
 from torch import Tensor
 
 from models.recipe import text, words
+from models.recipe.lexicon import Known, lexicon
 from models.recipe.text import Agreement, TrainingTexts
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The examples, and words never taught with the unit vectors [n, E] that the encoder gives them in the model's space."""
+    """The examples, words never taught with the unit vectors [n, E] that they should have, and by how much the logits' scale grows."""
 
     examples: TrainingTexts
     unseen: Sequence[str]
     vectors: Tensor
+    longer: float = 1.0
 
     def agreement(self, model: Any, tokenizer: Any) -> Agreement:
         """How far a text tower follows the encoder on the words never taught."""
@@ -39,3 +41,17 @@ def vocabulary(model: Any, tokenizer: Any, names: Sequence[str], vectors: Tensor
     space = words.space(encoded[~held], text.embedded(model, tokenizer, taught))
     examples = TrainingTexts([*names, *taught], torch.cat([vectors, space.of(encoded[~held])]), often=len(names))
     return Vocabulary(examples, unseen, space.of(encoded[held]))
+
+
+def of_classifier(known: Known, listed: Path, cache: Path) -> Vocabulary:
+    """From a list of words in a classifier's space; those that name none of its classes and no everyday thing may be kept to judge by."""
+    nouns = words.read_words(listed)
+    encoded, names = words.encoded(nouns, cache), words.encoded(known.classes.first, cache)
+    made = lexicon(known, nouns, encoded, names)
+    held = {noun for noun, out in zip(nouns, text.held_out(len(nouns)).tolist(), strict=True) if out} - set(
+        made.texts[: made.sure]
+    )
+    taught = [k for k, word in enumerate(made.texts) if word not in held]
+    unseen = [k for k, word in enumerate(made.texts) if word in held]
+    examples = TrainingTexts([made.texts[k] for k in taught], made.vectors[taught], often=made.sure)
+    return Vocabulary(examples, [made.texts[k] for k in unseen], made.vectors[unseen], made.longer)

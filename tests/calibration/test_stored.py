@@ -18,7 +18,8 @@ from calibration.phases import (
     WeightCalibration,
 )
 from calibration.ranges import Grid
-from calibration.stored import FORMAT, StoredError, from_bytes, to_bytes
+from calibration.stored import FORMAT, from_bytes, to_bytes
+from calibration.stored_exits import EXITS_FORMAT, StoredError, from_json, to_json
 from tflite_runtime_app.bundle.calibration_outputs import Remembered
 
 RANDOM = np.random.default_rng(0)
@@ -227,3 +228,25 @@ def test_facts_of_another_shape():
 def test_scales_and_roles_must_be_as_many():
     with pytest.raises(StoredError):
         from_bytes(rewritten(scales=np.zeros(2)))
+
+
+def test_exits_for_another_list_come_back_beside_their_calibration():
+    base, other = calibrated(), dataclasses.replace(calibrated().exits, gates=(GATE,), thresholds=(90,), labels="12" * 32)
+    whole = dataclasses.replace(base, exits=other, measured={"top1": 0.7})
+    found = from_json(to_json(whole), base)
+    assert found.exits.gates == (GATE,) and found.exits.thresholds == (90,) and found.exits.labels == "12" * 32
+    assert found.exits.remembered is base.exits.remembered, "outputs know of no label"
+    assert found.measured == {"top1": 0.7} and found.ranges is base.ranges
+
+
+def test_exits_of_another_calibration_and_what_is_none_are_refused():
+    base = calibrated()
+    other = dataclasses.replace(base, origin=dataclasses.replace(base.origin, digest="00" * 32))
+    with pytest.raises(StoredError, match="another calibration"):
+        from_json(to_json(other), base)
+    facts = json.loads(to_json(base))
+    for content in (b"", b"[]", b"{}", json.dumps({**facts, "gates": 3}).encode(), to_json(base)[:-20]):
+        with pytest.raises(StoredError, match="no exits"):
+            from_json(content, base)
+    with pytest.raises(StoredError, match=f"reads {EXITS_FORMAT}"):
+        from_json(json.dumps({**facts, "format": EXITS_FORMAT + 1}).encode(), base)

@@ -151,3 +151,13 @@ def test_templates_that_are_none_are_a_usage_error_of_one_line(tmp_path, content
     with pytest.raises(UsageError, match=words) as refusal:
         parse_templates(path)
     assert str(refusal.value).isprintable()
+
+
+def test_a_list_of_the_models_folder_goes_by_its_name(tmp_path, pocket):
+    (tmp_path / "labels.txt").write_text("cat\n")
+    (tmp_path / "labels-birds.txt").write_text("owl\njay\n")
+    there = dataclasses.replace(pocket, folder=tmp_path)
+    assert read_label_list("birds", there).names == ("owl", "jay")
+    assert read_label_list("everyday", there).names == ("cat",)
+    assert read_label_list("owls", there).names == ("owls",), "no list of that name, so it is a label"
+    assert read_label_list("birds", dataclasses.replace(pocket, folder=None)).names == ("birds",)
