@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from convert.model.supported import Activation
 from convert.model.tower import Attention, Head, Linear
 
-QUERIES, VALUES, HIDDEN = 16, 96, 512
+
+def sizes(width: int) -> tuple[int, int, int]:
+    """Queries, values and hidden units of a head in a tower so wide: small beside its blocks, 16, 96 and 512 at 384 channels."""
+    return max(1, width // 24), max(1, width // 4), max(1, 4 * width // 3)
 
 
 class Attending(nn.Module):
@@ -22,10 +25,11 @@ class Attending(nn.Module):
 
     def __init__(self, width: int, embedding: int, activation: Activation, dropout: float, class_token: bool = False) -> None:
         super().__init__()
+        queries, values, hidden = sizes(width)
         self.class_token = class_token
-        self.queries = nn.Linear(width, QUERIES, bias=False)  # softmax would not see one
-        self.values = nn.Linear(width, VALUES)
-        self.first, self.second = nn.Linear(QUERIES * VALUES, HIDDEN), nn.Linear(HIDDEN, embedding)
+        self.queries = nn.Linear(width, queries, bias=False)  # softmax would not see one
+        self.values = nn.Linear(width, values)
+        self.first, self.second = nn.Linear(queries * values, hidden), nn.Linear(hidden, embedding)
         self.activation, self.dropout = activation, dropout
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -38,7 +42,7 @@ class Attending(nn.Module):
         values, first, second = (
             Linear(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in (self.values, self.first, self.second)
         )
-        queries = Linear(self.queries.weight.detach().clone(), torch.zeros(QUERIES))
+        queries = Linear(self.queries.weight.detach().clone(), torch.zeros(len(self.queries.weight)))
         return Head((first, second), Attention(queries, values, self.class_token))
 
 

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from convert.heads.attending import HIDDEN, QUERIES, VALUES, Attending
+from convert.heads.attending import Attending, sizes
 from convert.heads.tokens import Place, normed, of_place, reader
 from convert.heads.training_set import Seen, TrainingSet, view
 from convert.model.tower import Head, Tower
@@ -181,7 +181,7 @@ def _parts(count: int, size: int) -> tuple[int, ...]:
 
 def _key(tower: Tower, places: Sequence[Place], examples: TrainingSet, plan: Schedule, seed: int) -> str:
     """What a kept state belongs to."""
-    found = hashlib.sha256(repr((tuple(places), QUERIES, VALUES, HIDDEN, plan, seed, examples.logit_scale)).encode())
+    found = hashlib.sha256(repr((tuple(places), sizes(tower.width), plan, seed, examples.logit_scale)).encode())
     weights = (layer.weight for block in tower.blocks for layer in (block.query, block.value, block.fc_1, block.fc_2))
     for tensor in (tower.patch.weight, *weights, tower.projection.weight):
         found.update(tensor.numpy().tobytes())
