@@ -11,6 +11,7 @@ INSTALLED := $(VENV)/.installed
 
 BUNDLE := demo/pocket-rpi.tflite
 REPORT := demo/report
+SHEET := demo/contact-sheet.png
 BUILT := demo/.built
 SOURCES := $(shell find convert calibration targets tflite_runtime_app -type f -not -path "*/__pycache__/*")
 MODEL := $(filter-out %/README.md,$(wildcard models/pocket/*))
@@ -38,8 +39,8 @@ $(BUILT): $(INSTALLED) $(SOURCES) $(MODEL) $(MISSING)
 	@touch $@
 
 demo: $(BUILT)  ## build the pocket model (when something changed), classify the photographs, print where the results lie
-	@$(BIN)/classify $(BUNDLE) models/photographs
-	@printf '%s\n' "$(CURDIR)/$(BUNDLE)" "$(CURDIR)/$(REPORT)/index.html"
+	@$(BIN)/classify $(BUNDLE) models/photographs --sheet $(SHEET)
+	@printf '%s\n' "$(CURDIR)/$(BUNDLE)" "$(CURDIR)/$(REPORT)/index.html" "$(CURDIR)/$(SHEET)"
 
 test: $(INSTALLED)  ## the tests, without the slow ones
 	$(BIN)/pytest

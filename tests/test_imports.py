@@ -92,6 +92,7 @@ ORDER = {
         "inr": "information and noise of an exit's logits",
         "families": "members of each family of exit policies",
         "choose": "which policy of a family a build takes",
+        "stored_exits": "exits as JSON, also for a further list of labels",
         "stored": "`calibration.npz`",
     },
     "targets": {

@@ -7,9 +7,12 @@ import os
 import re
 import stat
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from tflite_runtime_app.errors import UsageError
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -166,3 +169,14 @@ def is_file(word: str) -> bool:
         return Path(word).is_file()
     except (OSError, ValueError):  # longer than a file name may be, or with a zero byte in it
         return False
+
+
+@contextmanager
+def writing(option: str, path: str | os.PathLike[str]) -> Iterator[None]:
+    """Within, what the system refuses to write is a UsageError that names the option."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{option} {os.fspath(path)} cannot be written: {error.strerror or error}; name another file, or make room"
+        ) from error

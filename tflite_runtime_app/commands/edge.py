@@ -10,9 +10,6 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Iterator
-
-from tflite_runtime_app.errors import UsageError
 
 _NO_PROCESS = (
     "no further process or thread may be started here (ulimit -u, TasksMax), or there is no memory for one; "
@@ -118,14 +115,3 @@ def refused_by_the_system(error: BaseException) -> str:
     if error.errno == errno.ENOENT:
         return "the working folder is gone; change into one that exists"
     return reason
-
-
-@contextlib.contextmanager
-def writing(option: str, path: str | os.PathLike[str]) -> Iterator[None]:
-    """Within, what the system refuses to write is a UsageError that names the option."""
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(
-            f"{option} {os.fspath(path)} cannot be written: {error.strerror or error}; name another file, or make room"
-        ) from error

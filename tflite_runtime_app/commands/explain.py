@@ -8,13 +8,12 @@ from pathlib import Path
 
 from tflite_runtime_app.admission.open import accepted_bundle
 from tflite_runtime_app.classifier import Classifier
-from tflite_runtime_app.commands.edge import writing
 from tflite_runtime_app.commands.options import add_threads, positive, threads_of
 from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import UsageError
 from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.exits.thresholds import NEVER
-from tflite_runtime_app.files import check_target
+from tflite_runtime_app.files import check_target, writing
 from tflite_runtime_app.inference.preprocess import image_to_tensor, load_image
 from tflite_runtime_app.inference.stage_views import StageView, stages_of
 from tflite_runtime_app.sources import refuse_addresses

@@ -96,6 +96,7 @@ def _outputs(group: Any) -> None:
     group.add_argument(
         "--snapshot-budget", default="200M", metavar="SIZE", help="the oldest go when DIR has more (default: %(default)s)"
     )
+    group.add_argument("--sheet", metavar="PNG", help="the images with their answers as one picture, written at the end")
     group.add_argument("--mqtt", metavar="URL", help="mqtt://[USER:PASSWORD@]HOST[:PORT][/PREFIX]; Home Assistant finds it")
 
 

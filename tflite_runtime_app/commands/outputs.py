@@ -28,6 +28,10 @@ def sinks_of(arguments: argparse.Namespace, classifier: Classifier, change_label
 
             budget = parse_budget(arguments.snapshot_budget)
             sinks.append(SnapshotSink(arguments.snapshots, tuple(arguments.snapshot_label), budget))
+        if arguments.sheet:
+            from tflite_runtime_app.sinks.sheet import SheetSink
+
+            sinks.append(SheetSink(arguments.sheet))
         blocks = tuple(stage.blocks_done for stage in classifier.bundle.manifest.stages)
         if arguments.mqtt:
             from tflite_runtime_app.sinks.mqtt import MqttSink, parse_broker
@@ -62,7 +66,7 @@ def sinks_of(arguments: argparse.Namespace, classifier: Classifier, change_label
 
 def wants_images(arguments: argparse.Namespace) -> bool:
     """Whether one of the sinks shows or keeps the images themselves."""
-    return bool(arguments.snapshots) or arguments.serve is not None
+    return bool(arguments.snapshots) or bool(arguments.sheet) or arguments.serve is not None
 
 
 def _text(arguments: argparse.Namespace) -> Sink:

@@ -19,7 +19,6 @@ from tflite_runtime_app.bundle import calibration_outputs
 from tflite_runtime_app.bundle.file import BACKGROUND, LABELS, REMEMBERED, REPORT, write_bundle
 from tflite_runtime_app.bundle.labels import labels_to_bytes
 from tflite_runtime_app.bundle.manifest import Preprocessing
-from tflite_runtime_app.commands.edge import writing
 from tflite_runtime_app.commands.options import add_threads, positive, threads_of
 from tflite_runtime_app.commands.tell import tell
 from tflite_runtime_app.errors import InferenceError, SourceError, UsageError
@@ -27,7 +26,7 @@ from tflite_runtime_app.escaping.terminal import escaped
 from tflite_runtime_app.exits.refit import refit
 from tflite_runtime_app.exits.replay import remember, replay
 from tflite_runtime_app.exits.risk import ALPHA, DELTA, least_images
-from tflite_runtime_app.files import check_target
+from tflite_runtime_app.files import check_target, writing
 from tflite_runtime_app.inference.cascade import load_cascade
 from tflite_runtime_app.inference.preprocess import image_to_tensor
 from tflite_runtime_app.policies import Never

@@ -28,6 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     smooth = parse_smooth(arguments.smooth) if arguments.smooth else None
     if not live and (smooth or arguments.serve is not None):
         raise UsageError("--smooth and --serve are for one live source: rpi, usb, a stream, a video, or a folder with --watch")
+    if live and arguments.sheet:
+        raise UsageError("--sheet is for images that lie there: a live source has no end; --snapshots keeps its images")
     if live and arguments.jobs > 1:
         raise UsageError("--jobs is for images that lie there: a live source is looked at by one process")
     setup = Setup(arguments, Notifier())
