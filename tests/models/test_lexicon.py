@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from models.recipe.kinds import Schedule, Teaching, on_sphere
 from models.recipe.lexicon import Known, Lexicon, everyday, lexicon, owners
 from models.recipe.names import Classes
+from models.recipe.photographs import right_names, share_right
 from models.recipe.vocabulary import of_classifier
 from models.recipe.wordnet import WordNet
 from tests.models.test_placing import TREE
@@ -111,3 +112,14 @@ def test_a_word_with_several_senses_stands_at_the_first_that_stands_anywhere():
     known = members(tree, CLASSES.ids)
     assert _kind(tree, "Buck", known, 4) == "ungulate"
     assert _kind(tree, "freedom", known, 4) is None
+
+
+def test_a_name_above_or_below_the_image_is_right_and_another_of_the_same_kind_is_not():
+    listed = LabelList(("animal", "poodle", "sheep", "sky"), ("animal", "poodle", "sheep", "x_sky"))
+    assert right_names(TREE, listed, "dog") == {0, 1}
+    assert right_names(TREE, listed, "poodle") == {0, 1}
+    assert right_names(TREE, listed, "cow") == {0}
+    assert right_names(TREE, listed, "chair") == frozenset()
+    assert right_names(TREE, listed, "x_sky") == {3}
+    found = share_right(torch.eye(4)[[0, 2, 3, 3]], [right_names(TREE, listed, one) for one in ("cow", "dog", "chair", "x_sky")])
+    assert (found.right, found.of) == (2, 3), "no name of the list is right for a chair, so it is left aside"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from convert.calibrate.gates_and_policy import NONE_QUANTILE, Part, none_margin
-from convert.model.background import FILE, background_of
+from convert.model.background import FILE, FURTHER, background_of
 from convert.model.load import load_model
 from convert.model.torchvision_ops import open_clip
 from tests.clone import ROOT
@@ -24,7 +24,7 @@ def pico():
 
 def test_a_text_tower_gives_imagenets_thousand_names(pico):
     found = background_of(pico)
-    assert set(found.names) == set(open_clip.IMAGENET_CLASSNAMES) and len(set(found.names)) == len(found.names)
+    assert set(found.names) == {*open_clip.IMAGENET_CLASSNAMES, *FURTHER} and len(set(found.names)) == len(found.names)
     assert found.vectors.shape == (len(found.names), 256) and found.space_id == pico.space_id
     assert np.allclose(np.linalg.norm(found.vectors, axis=1), 1, atol=1e-5)
 
