@@ -4,12 +4,8 @@ common things that ImageNet has no class for."""
 from __future__ import annotations
 
 import functools
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from convert.model.labels import VECTORS, read_templates, text_vectors
+from convert.model.labels import VECTORS, bank_of, read_templates
 from convert.model.load import ClipModel
 from tflite_runtime_app.bundle.labels import LabelBank, read_labels
 
@@ -35,11 +31,22 @@ def background_of(model: ClipModel) -> LabelBank | None:
         return None
     from convert.model.torchvision_ops import open_clip
 
-    names, templates = tuple(dict.fromkeys((*open_clip.IMAGENET_CLASSNAMES, *FURTHER))), read_templates(model)[:1]
-    return LabelBank(_embedded(model.module, model.tokenizer, names, templates), names, templates, model.space_id)
+    return _embedded(_Once(model), tuple(dict.fromkeys((*open_clip.IMAGENET_CLASSNAMES, *FURTHER))))
+
+
+class _Once:
+    """A model that equals those of the same space in the same folder: what is made of one is remembered for the others."""
+
+    def __init__(self, model: ClipModel) -> None:
+        self.model = model
+
+    def __hash__(self) -> int:
+        return hash(self.model.space_id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Once) and (self.model.space_id, self.model.folder) == (other.model.space_id, other.model.folder)
 
 
 @functools.lru_cache(maxsize=1)  # the calibration compares with them, then the bundle holds them
-def _embedded(module: Any, tokenizer: Any, names: tuple[str, ...], templates: tuple[str, ...]) -> NDArray[np.float32]:
-    vectors: NDArray[np.float32] = text_vectors(module, tokenizer, names, templates).numpy()
-    return vectors
+def _embedded(of: _Once, names: tuple[str, ...]) -> LabelBank:
+    return bank_of(names, of.model, read_templates(of.model)[:1])

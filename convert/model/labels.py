@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from convert.model.load import ClipModel
@@ -14,12 +15,13 @@ from convert.support.label_option import as_usage_error, labels_of_option, read_
 from convert.support.progress import Progress
 from tflite_runtime_app.bundle.labels import LabelBank, read_labels, unprintable
 from tflite_runtime_app.text.label_list import LabelList
+from tflite_runtime_app.text.ready import Ready
 from tflite_runtime_app.text.text_lines import read_lines
 
 BATCH = 256
 OWN = "everyday"  # the name of a model folder's labels.txt
 TEMPLATES = "templates.txt"  # in a model folder
-VECTORS = "labels.npz"  # in a model folder without a text tower
+VECTORS = "labels.npz"  # in a model folder: vectors of names that stand for themselves
 
 
 def named_places(labels: LabelList, folders: Sequence[str], progress: Progress) -> list[int]:
@@ -98,31 +100,48 @@ def parse_templates(path: Path) -> tuple[str, ...]:
 
 
 def embed_labels(labels: LabelList, model: ClipModel) -> LabelBank:
-    """The label matrix, in the model's own templates; for a model without a text tower's weights, from its folder's labels.npz.
+    """The label matrix, in the model's own templates: what its folder's labels.npz knows as it stands there, other names by the text tower.
 
-    Raises ModelError where there is neither, UsageError for a label that the folder has no vector for.
+    Raises ModelError where there is neither, UsageError for a label that the folder has no vector for where there is no text tower.
     """
-    if not model.text and model.folder is not None and (model.folder / VECTORS).is_file():
-        return _known_vectors(labels, model.folder / VECTORS, model.space_id)
-    refuse_without_text(model)
-    templates = read_templates(model)
-    vectors = text_vectors(model.module, model.tokenizer, labels.names, templates).numpy()
-    return LabelBank(vectors, labels.names, templates, model.space_id)
+    return bank_of(labels.names, model, read_templates(model))
 
 
-def _known_vectors(labels: LabelList, file: Path, space_id: str) -> LabelBank:
-    """The rows of these labels in a model folder's own label matrix, as a classifier has it."""
+def bank_of(names: tuple[str, ...], model: ClipModel, templates: tuple[str, ...]) -> LabelBank:
+    """The same for names and templates. Raises as `embed_labels`."""
+    known = _known_vectors(model)
+    if known is None:
+        refuse_without_text(model)
+        return LabelBank(text_vectors(model.module, model.tokenizer, names, templates).numpy(), names, templates, model.space_id)
+    ready = Ready(known)
+    rows = {name: row for name in names if (row := ready.row(name)) is not None}
+    missing = tuple(name for name in names if name not in rows)
+    if missing and not model.text:
+        raise UsageError(
+            f"no vector for the label {missing[0]!r}: the model has no text tower, and its {VECTORS} knows {len(known.names)} names; "
+            "choose among these"
+        )
+    found = np.empty((len(names), known.vectors.shape[1]), np.float32)
+    place = {name: number for number, name in enumerate(names)}
+    found[[place[name] for name in rows]] = known.vectors[list(rows.values())]
+    if missing:
+        found[[place[name] for name in missing]] = text_vectors(model.module, model.tokenizer, missing, templates).numpy()
+    return LabelBank(found, names, known.templates, model.space_id)
+
+
+def _known_vectors(model: ClipModel) -> LabelBank | None:
+    """The vectors that a model's folder has of names, as a classifier has them of its classes; None without."""
+    file = model.folder / VECTORS if model.folder is not None else None
+    if file is None or not file.is_file():
+        return None
     with as_usage_error():
         bank = read_labels(file)
-    if bank.space_id != space_id:
-        raise ModelError(f"{file} was made for space {bank.space_id:.12}, the weights beside it are space {space_id:.12}")
-    place = {name: row for row, name in enumerate(bank.names)}
-    unknown = next((name for name in labels.names if name not in place), None)
-    if unknown is not None:
-        raise UsageError(
-            f"no vector for the label {unknown!r}: the model has no text tower, and {file} knows {len(place)} names; choose among these"
+    if bank.space_id != model.space_id:
+        raise ModelError(
+            f"{file} was made for space {bank.space_id:.12}, the weights beside it are space {model.space_id:.12}; take it away, or "
+            "bring the one that belongs to them"
         )
-    return LabelBank(bank.vectors[[place[name] for name in labels.names]], labels.names, bank.templates, space_id)
+    return bank
 
 
 def refuse_without_text(model: ClipModel) -> None:

@@ -57,6 +57,8 @@ def least_squares(teaching: Teaching, kinds: Sequence[Sequence[int]]) -> Tensor:
     """
     if empty := [number for number, members in enumerate(kinds) if not len(members)]:
         raise ValueError(f"kind {empty[0]} has no class, so nothing is known of it")
+    if not kinds:
+        return teaching.classes[:0]
     e, logits = teaching.embeddings.double(), teaching.logits(teaching.embeddings).double()
     wanted = torch.stack([torch.logsumexp(logits[:, list(members)], 1) for members in kinds], 1)
     square = e.T @ e + RIDGE * torch.eye(e.shape[1], dtype=torch.float64)

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from convert.model.labels import VECTORS, text_vectors
+from convert.model.labels import VECTORS, read_templates, text_vectors
+from convert.model.load import load_model
+from convert.support.files import write_atomically
 from models.recipe.losses import Kinds
 from models.recipe.plan import RecipeError, text_lines
-from tflite_runtime_app.bundle.labels import read_labels
+from tflite_runtime_app.bundle.labels import LabelBank, labels_to_bytes, read_labels
 
 FIRST = 0.6  # share of steps in which a class goes by its first name
 
@@ -79,6 +81,13 @@ def ready(folder: Path) -> tuple[Classes, Bank]:
     if len(classes.ids) != len(bank.names):
         raise RecipeError(f"{listed} has {len(classes.ids)} lines, expected {len(bank.names)}, as {VECTORS} has vectors")
     return classes, Bank(torch.from_numpy(bank.vectors).float(), torch.arange(len(classes.ids) + 1))
+
+
+def keep(folder: Path, texts: Sequence[str], vectors: Tensor) -> None:
+    """A model folder's labels.npz has the vectors [n, E] of these names, for its weights and templates."""
+    model = load_model(str(folder), None, None, with_heads=False)
+    bank = LabelBank(vectors.numpy(), tuple(texts), read_templates(model), model.space_id)
+    write_atomically(folder / VECTORS, labels_to_bytes(bank))
 
 
 def kinds_of(model: Any, tokenizer: Any, classes: Classes, above: Classes, templates: Sequence[str]) -> Kinds:

@@ -113,9 +113,14 @@ def carry_out(recipe: Recipe, places: Places, deadline: float, device: str | Non
     model = start.build(recipe.configuration(), soup(recipe.end, ended, grid) if recipe.end else state)
     if recipe.end:
         _tell(log, "the weights that the recipe ends with", judge(model.visual.eval().to(on)))
-    if recipe.words is not None and not _distilled(recipe, places, model.cpu(), classes, bank, deadline):
-        return False
+    known = None
+    if recipe.words is not None:
+        known = _vocabulary(recipe, places, model.cpu(), classes, bank)
+        if not _distilled(recipe, places, model, known, deadline):
+            return False
     pack.write(places.out, recipe, model.state_dict())
+    if known is not None and known.exact:
+        names.keep(places.out, known.examples.texts[: known.exact], known.examples.vectors[: known.exact])
     return True
 
 
@@ -135,15 +140,19 @@ def _begun(recipe: Recipe, places: Places, state: dict[str, Tensor], seen: image
     return {**text, **narrow.state_of(small)}
 
 
-def _distilled(recipe: Recipe, places: Places, model: Any, classes: names.Classes, bank: names.Bank, deadline: float) -> bool:
-    """True when the text tower, in place, follows the sentence encoder as far as the recipe asks; before and after are told."""
+def _vocabulary(recipe: Recipe, places: Places, model: Any, classes: names.Classes, bank: names.Bank) -> Vocabulary:
+    """What the text tower is taught and judged by."""
     assert recipe.words is not None and places.nouns is not None
+    if recipe.words.names:
+        return _classifiers(model, recipe, places, classes, bank.vectors)
+    own = [name for listed in classes.names for name in listed]
+    return vocabulary(model, _tokenizer(recipe), own, bank.vectors, places.nouns, places.work)
+
+
+def _distilled(recipe: Recipe, places: Places, model: Any, known: Vocabulary, deadline: float) -> bool:
+    """True when the text tower, in place, follows the vocabulary as far as the recipe asks; before and after are told."""
+    assert recipe.words is not None
     tokenizer, plan = _tokenizer(recipe), recipe.words
-    if plan.names:
-        known = _classifiers(model, recipe, places, classes, bank.vectors)
-    else:
-        own = [name for listed in classes.names for name in listed]
-        known = vocabulary(model, tokenizer, own, bank.vectors, places.nouns, places.work)
     _tell(places.work / LOG, "text tower as it was", known.agreement(model, tokenizer))
     shown = _shown(f"text tower, steps of {plan.batch} texts")
     if not text.distil(

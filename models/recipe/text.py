@@ -28,17 +28,17 @@ TEMPLATES = (
     "a {} on the table", "a photo of a {} outdoors.", "there is a {} in the picture",
 )  # fmt: skip
 HELD = 3000  # words kept from training, to be scored on
+PARTS = 4  # of a batch, by length
 SAVED_EVERY = 300  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingTexts:
-    """Texts and the unit vectors [n, E] they should have; the first `often` of them make up `share` of every batch."""
+    """Texts and the unit vectors [n, E] they should have; the first `often` of them must not be missed."""
 
     texts: Sequence[str]
     vectors: Tensor
     often: int = 0
-    share: float = 0.25
 
 
 def held_out(count: int) -> Tensor:
@@ -51,13 +51,21 @@ def held_out(count: int) -> Tensor:
     return held
 
 
-def encode(model: Any, tokens: Tensor) -> Tensor:
-    """Unit vectors [n, E] by open_clip's text tower, cut to the longest text: what lies behind a text's end is never looked at."""
-    length = int((tokens != 0).sum(1).max())
-    tokens = tokens[:, :length]
-    x = model.token_embedding(tokens) + model.positional_embedding[:length]
-    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
-    return F.normalize(x[torch.arange(len(tokens)), tokens.argmax(1)] @ model.text_projection, dim=-1)
+def encode(model: Any, tokens: Tensor, parts: int = PARTS) -> Tensor:
+    """Unit vectors [n, E] by open_clip's text tower; what lies behind a text's end is never looked at.
+
+    Texts of like length go together, in so many `parts`, each cut to its longest.
+    """
+    lengths = (tokens != 0).sum(1)
+    order = lengths.argsort(stable=True)
+    table, made = model.token_embedding(tokens[:, : int(lengths.max())]), []  # once: its gradient is as large as the table
+    for part in order.tensor_split(parts):
+        if len(part):
+            length = int(lengths[part].max())
+            x = table[part, :length] + model.positional_embedding[:length]
+            x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
+            made.append(x[torch.arange(len(part)), tokens[part].argmax(1)] @ model.text_projection)
+    return F.normalize(torch.cat(made)[order.argsort()], dim=-1)
 
 
 @torch.no_grad()
@@ -89,22 +97,27 @@ def distil(
     True when all steps are done, False when `deadline` (time.monotonic) came first; saved in both cases.
     """
     named = [(name, p) for name, p in model.named_parameters() if not name.startswith("visual.") and name != "logit_scale"]
-    groups = [
-        {"params": [p for _, p in named if p.ndim > 1], "weight_decay": 0.01},
-        {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
+    table, matrices = model.token_embedding.weight, [p for _, p in named if p.ndim > 1 and p is not model.token_embedding.weight]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": 0.01, "times": 1.0},
+        {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0, "times": 1.0},
+        {"params": [table], "weight_decay": 0.01, "times": plan.tokens},
     ]
     spread = 1 - float(examples.vectors.mean(0).square().sum())
     optimizer, steps = torch.optim.AdamW(groups, betas=(0.9, 0.98)), plan.samples // plan.batch
     step, saved = _load(kept, model, optimizer), time.monotonic()
     for number in wrap(range(step, steps)):
         source = Generator().manual_seed(seed * 1_000_003 + number)
+        course = min(1, (number + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * number / steps)))
         for group in optimizer.param_groups:
-            group["lr"] = plan.rate * min(1, (number + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * number / steps)))
-        chosen = _chosen(examples, plan.batch, source)
+            group["lr"] = plan.rate * group["times"] * course
+        chosen = _chosen(examples, plan, source)
         templates = torch.randint(len(TEMPLATES), (plan.batch,), generator=source).tolist()
         texts = [TEMPLATES[t].format(examples.texts[i]) for t, i in zip(templates, chosen.tolist(), strict=True)]
         made, wanted = encode(model, tokenizer(texts)), examples.vectors[chosen]
-        apart = F.cross_entropy(20 / spread * made @ wanted.T, torch.arange(plan.batch))
+        twice = (chosen[:, None] == chosen).triu(1)  # a text that comes up again is not to be told from itself
+        logits = (20 / spread * made @ wanted.T).masked_fill(twice | twice.T, -math.inf)
+        apart = F.cross_entropy(logits, torch.arange(plan.batch))
         loss = (1 - (made * wanted).sum(1).mean()) / spread + 0.1 * apart
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -140,11 +153,11 @@ def agreement(model: Any, tokenizer: Any, words: Sequence[str], vectors: Tensor)
     return Agreement(float((made * vectors).sum(1).mean()), float(nearest.float().mean()), len(words))
 
 
-def _chosen(examples: TrainingTexts, batch: int, source: Generator) -> Tensor:
-    """A batch of places: the share of those that come up often, the rest from all others."""
-    some = round(batch * examples.share) if examples.often else 0
+def _chosen(examples: TrainingTexts, plan: Words, source: Generator) -> Tensor:
+    """A batch of places: the share of those that must not be missed, the rest from all others."""
+    some = round(plan.batch * plan.share) if examples.often else 0
     often = torch.randint(max(examples.often, 1), (some,), generator=source)
-    others = torch.randint(examples.often, len(examples.texts), (batch - some,), generator=source)
+    others = torch.randint(examples.often, len(examples.texts), (plan.batch - some,), generator=source)
     return torch.cat([often, others])
 
 

@@ -17,12 +17,16 @@ from models.recipe.text import Agreement, TrainingTexts
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The examples, words never taught with the unit vectors [n, E] that they should have, and by how much the logits' scale grows."""
+    """The examples, words never taught with the unit vectors [n, E] that they should have, and by how much the logits' scale grows.
+
+    The vectors of the first `exact` texts are worth keeping as they are: no text tower gives them better.
+    """
 
     examples: TrainingTexts
     unseen: Sequence[str]
     vectors: Tensor
     longer: float = 1.0
+    exact: int = 0
 
     def agreement(self, model: Any, tokenizer: Any) -> Agreement:
         """How far a text tower follows the encoder on the words never taught."""
@@ -54,4 +58,4 @@ def of_classifier(known: Known, listed: Path, cache: Path) -> Vocabulary:
     taught = [k for k, word in enumerate(made.texts) if word not in held]
     unseen = [k for k, word in enumerate(made.texts) if word in held]
     examples = TrainingTexts([made.texts[k] for k in taught], made.vectors[taught], often=made.sure)
-    return Vocabulary(examples, [made.texts[k] for k in unseen], made.vectors[unseen], made.longer)
+    return Vocabulary(examples, [made.texts[k] for k in unseen], made.vectors[unseen], made.longer, made.sure)

@@ -7,11 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
+from convert.model.load import load_model
 from convert.model.torchvision_ops import open_clip
 from models.recipe import __main__ as program
-from models.recipe import images, pack, plan, soup, start, words
+from models.recipe import images, pack, plan, soup, start, wordnet, words
+from models.recipe.wordnet import WordNet
 from tests.models.little import CLASSES, RECIPE, model_of, sheets, tar
-from tflite_runtime_app.bundle.labels import LabelBank, labels_to_bytes, unit
+from tflite_runtime_app.bundle.labels import LabelBank, labels_to_bytes, read_labels, unit
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,9 @@ def test_an_unusable_start_is_told_in_a_line(tmp_path, recipe, monkeypatch, caps
     assert "expected an open_clip model folder" in capsys.readouterr().err
 
 
-def test_photographs_without_names_teach_a_tower_from_a_classifier_what_its_teacher_answers(tmp_path, recipe, monkeypatch):
+def test_photographs_without_names_teach_a_tower_from_a_classifier_what_its_teacher_answers(
+    tmp_path, recipe, monkeypatch, capsys
+):
     """A start without a text tower, whose label vectors lie ready; the head stays, exits have readers of their own."""
     begun, classes = tmp_path / "begun", [line.partition(",")[0] for line in CLASSES.splitlines()]
     known = {name: value for name, value in model_of(recipe).state_dict().items() if name.startswith("visual.")}
@@ -106,12 +110,24 @@ def test_photographs_without_names_teach_a_tower_from_a_classifier_what_its_teac
     asked = 'names = 0.0\nanswers = 1.0\nembedding = 1.0\nreaders = true\nfixed = ["ln_post", "proj", "logit_scale"]\nmix'
     text = RECIPE.replace("mix", asked).replace("drop = 0.25", "drop = 0.0").replace("samples = 96", "samples = 400")
     text = text.replace("quick_gelu", "stored = 32\nheld = 5\nmean = [0.5, 0.4, 0.3]\ndeviation = [0.2, 0.3, 0.4]\nquick_gelu")
-    (tmp_path / "recipe.toml").write_text(text.replace("[text]", f'[teacher]\nfolder = "{begun}"\nimage_size = 24\n[text]'))
+    (tmp_path / "everyday.tsv").write_text("n01\tred\nn02,n03\tcold colour\n")
+    (tmp_path / "nouns.txt").write_text("\n".join(f"thing_{k}" for k in range(40)))
+    words_asked = f'\n[words]\nsamples = 64\nbatch = 16\nnames = "{tmp_path / "everyday.tsv"}"\n'
+    text = text.replace("[text]", f'[teacher]\nfolder = "{begun}"\nimage_size = 24\n[text]') + words_asked
+    (tmp_path / "recipe.toml").write_text(text)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "templates.txt").write_text("a photo of a {}.\n{}\n")
+    tree = WordNet({wnid: (f"colour {wnid}",) for wnid in ("n01", "n02", "n03")}, dict.fromkeys(("n01", "n02", "n03"), ()))
+    monkeypatch.setattr(wordnet, "read", lambda _: tree)
+    monkeypatch.setattr(words, "_encode", lambda listed: np.random.default_rng(0).normal(size=(len(listed), 24)).astype("f4"))
     said = ["recipe", str(tmp_path / "recipe.toml"), "--train", str(sheets(tmp_path / "sheets"))]
     said += ["--train", str(tar(tmp_path / "others.tar", 30)), "--validation", str(tar(tmp_path / "val.tar")), "--device", "cpu"]
-    monkeypatch.setattr(
-        "sys.argv", [*said, "--start", str(begun), "--work", str(tmp_path / "w"), "--out", str(tmp_path / "made")]
-    )
+    said += ["--start", str(begun), "--work", str(tmp_path / "w"), "--out", str(tmp_path / "made")]
+    said += ["--nouns", str(tmp_path / "nouns.txt")]
+    monkeypatch.setattr("sys.argv", said)
+    assert program.main() == 2
+    assert "give --wordnet FOLDER" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", [*said, "--wordnet", str(tmp_path)])
     assert program.main() == 0
     rows = [json.loads(line) for line in (tmp_path / "w" / "log.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in rows if "loss" in row]
@@ -121,8 +137,16 @@ def test_photographs_without_names_teach_a_tower_from_a_classifier_what_its_teac
         still = name.startswith(("visual.ln_post", "visual.proj"))
         assert torch.equal(made[name], value.half().float()) is still or name.endswith("class_embedding"), name
     assert configuration["preprocess_cfg"]["mean"] == [0.5, 0.4, 0.3]
-    assert made["logit_scale"].item() == 2.0
-    assert start.TEXT in made, "a text tower as open_clip makes it"
+    assert start.TEXT in made
+    kept = read_labels(tmp_path / "made" / "labels.npz")
+    assert {"red", "cold colour", "colour n02"} <= set(kept.names) and "thing 3" not in kept.names
+    assert (
+        kept.templates == ("a photo of a {}.", "{}") and kept.space_id == load_model(str(tmp_path / "made"), None, None).space_id
+    )
+    longer = made["logit_scale"].exp().item() / np.exp(2.0)
+    assert longer > 0.9
+    of = [kept.names.index(name) for name in ("colour n01", "colour n02", "colour n03")]
+    np.testing.assert_allclose(longer * kept.vectors[of, :-1], vectors[:, :-1], atol=2e-3)
 
 
 def test_photographs_and_tiles_lie_apart_and_each_fifth_photograph_is_kept(tmp_path):

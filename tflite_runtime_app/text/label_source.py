@@ -124,7 +124,8 @@ class LabelSource:
     def _of_names(self, names: Sequence[str]) -> LabelBank:
         if len(names) > MOST_LABELS:
             raise LabelError(f"expected at most {MOST_LABELS} labels, found {len(names)}; give fewer")
-        banks = [None if self._bank is None else self._matrix(self._bank), self._bundle.labels]
+        bundle = self._bundle
+        banks = [None if self._bank is None else self._matrix(self._bank), bundle.labels, bundle.background]
         from tflite_runtime_app.text.vectors import VectorMaker
 
         maker = VectorMaker(self._bundle.manifest, self._tower, self._cache, self._threads, self._tell, self._key)

@@ -1,6 +1,7 @@
 """Labels as people write them, and vectors as open_clip makes them."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from convert.model.labels import (
     read_label_list,
     read_labels_of,
     read_templates,
+    text_vectors,
 )
 from convert.model.load import load_model
 from convert.model.torchvision_ops import open_clip
-from convert.support.errors import UsageError
+from convert.support.errors import ModelError, UsageError
+from tflite_runtime_app.bundle.labels import LabelBank, labels_to_bytes
 from tflite_runtime_app.text.label_list import LabelList, read_label_file
 
 
@@ -161,3 +164,21 @@ def test_a_list_of_the_models_folder_goes_by_its_name(tmp_path, pocket):
     assert read_label_list("everyday", there).names == ("cat",)
     assert read_label_list("owls", there).names == ("owls",), "no list of that name, so it is a label"
     assert read_label_list("birds", dataclasses.replace(pocket, folder=None)).names == ("birds",)
+
+
+def test_what_the_folder_has_vectors_of_stands_for_itself_and_the_text_tower_gives_the_rest(tmp_path, pocket):
+    size = pocket.module.visual.proj.shape[1]
+    vectors = np.eye(2, size, dtype=np.float32)
+    shutil.copy(pocket.folder / "templates.txt", tmp_path)
+    there = dataclasses.replace(pocket, folder=tmp_path)
+    (tmp_path / "labels.npz").write_bytes(labels_to_bytes(LabelBank(vectors, ("Cat", "owl"), ("{}",), pocket.space_id)))
+    names = ("owl", "red fox", "cat")
+    found = embed_labels(LabelList(names, names), there)
+    np.testing.assert_array_equal(found.vectors[[0, 2]], vectors[[1, 0]])
+    plain = text_vectors(pocket.module, pocket.tokenizer, ["red fox"], read_templates(pocket))
+    np.testing.assert_allclose(found.vectors[1], plain[0].numpy(), atol=2e-6)
+    with pytest.raises(UsageError, match="no vector for the label 'red fox'"):
+        embed_labels(LabelList(names, names), dataclasses.replace(there, text=False))
+    (tmp_path / "labels.npz").write_bytes(labels_to_bytes(LabelBank(vectors, ("Cat", "owl"), ("{}",), "another")))
+    with pytest.raises(ModelError, match="made for space another"):
+        embed_labels(LabelList(names, names), there)

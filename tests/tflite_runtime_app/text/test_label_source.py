@@ -1,5 +1,6 @@
 """Labels at run time: every way to name them, files that change under the program's feet, and what is said when it cannot be done."""
 
+import dataclasses
 import os
 import threading
 import time
@@ -110,6 +111,17 @@ def test_names_out_of_the_bundles_own_labels(bundle, cache):
     assert found.names == ("Red Fox", "cat")
     np.testing.assert_array_equal(found.vectors, bundle.labels.vectors[[3, 0]])
     assert (found.space_id, found.templates) == (bundle.labels.space_id, bundle.labels.templates)
+
+
+def test_names_of_other_things_that_the_bundle_has_are_ready_if_they_were_made_alike(bundle, cache, no_tower):
+    own = bundle.labels
+    others = tiny_bundle.bank(("Heron", own.names[0]))
+    with_others = dataclasses.replace(bundle, background=dataclasses.replace(others, templates=own.templates))
+    found = LabelSource(with_others, f"{own.names[0]}, heron", cache=cache).read()
+    np.testing.assert_array_equal(found.vectors, [own.vectors[0], others.vectors[0]])
+    made_otherwise = dataclasses.replace(others, templates=("a drawing of a {}",))
+    with pytest.raises((LabelError, AssertionError)):
+        LabelSource(dataclasses.replace(bundle, background=made_otherwise), "heron", cache=cache).read()
 
 
 def test_names_out_of_a_bank_whatever_their_case(bundle, tmp_path, cache):
