@@ -1,9 +1,10 @@
-"""Cuts archives of images in three: those that nothing learns from, those to calibrate and choose on, and those that heads are trained on.
+"""Cuts archives of images apart, by the place of each image among ten of its archive.
 
     python tools/split_images.py --images a.tar --images b.tar --out split
+    python tools/split_images.py --images c.tar --out halves --part chosen=1,3,5,7,9 --part judged=0,2,4,6,8
 
-Of every ten images of an archive the first goes into `held.tar` (a recipe with `held = 10` keeps the same ones from training), the next
-three into `calibration.tar`, the others into `taught.tar`, each under its id.
+Without `--part` the first of ten goes into `held.tar` (a recipe with `held = 10` keeps the same ones from training), the next three into
+`calibration.tar`, the others into `taught.tar`, which heads are trained on. Each lies under its id.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from calibration.samples import Sample, samples
 
-PARTS = {"held": range(1), "calibration": range(1, 4), "taught": range(4, 10)}
+PARTS = ("held=0", "calibration=1,2,3", "taught=4,5,6,7,8,9")
 
 
 def write(path: Path, chosen: Iterable[Sample]) -> int:
@@ -33,11 +34,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, action="append", required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--part", action="append", help="NAME=PLACES as in held=0,5; may be given again")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     every = [(k % 10, sample) for path in given.images for k, sample in enumerate(samples([path])) if not sample.fault]
-    for name, places in PARTS.items():
-        path = given.out / f"{name}.tar"
+    for part in given.part or PARTS:
+        name, _, listed = part.partition("=")
+        path, places = given.out / f"{name}.tar", {int(place) for place in listed.split(",")}
         print(f"{path}: {write(path, (sample for place, sample in every if place in places))} images")
 
 
