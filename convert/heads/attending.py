@@ -13,8 +13,11 @@ from convert.model.tower import Attention, Head, Linear
 
 
 def sizes(width: int) -> tuple[int, int, int]:
-    """Queries, values and hidden units of a head in a tower so wide: small beside its blocks, 16, 96 and 512 at 384 channels."""
-    return max(1, width // 24), max(1, width // 4), max(1, 4 * width // 3)
+    """Queries, values and hidden units of a head in a tower so wide: small beside its blocks, 16, 96 and 512 at 384 channels.
+
+    Half of that is the least.
+    """
+    return max(8, width // 24), max(48, width // 4), max(256, 4 * width // 3)
 
 
 class Attending(nn.Module):

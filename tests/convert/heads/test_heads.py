@@ -104,7 +104,7 @@ def test_the_ridge_is_scikit_learns_and_its_penalty_the_one_that_predicts_left_o
     assert penalty == min(errors, key=lambda p: errors[p])
 
 
-LEARNED = Schedule(views=3, passes=4, batch=32, rate=3e-3)
+LEARNED = Schedule(views=4, passes=5, batch=32, rate=3e-3)
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_without_right_names_training_learns_the_towers_answers(examples):
     _, final = reader(tower, (1,))(_pixels(labelled))
     (names,) = labelled.lists
     unknown = dataclasses.replace(labelled, lists=(Names(names.vectors, np.full_like(names.right, -1)),))
-    plan = dataclasses.replace(LEARNED, smallest_crop=1.0, passes=12, closeness=0.0)
+    plan = dataclasses.replace(LEARNED, smallest_crop=1.0, passes=24, closeness=0.0)
     answers = (final.numpy() @ names.vectors.T).argmax(1)
     found = train(tower, (Place(2),), unknown, plan, 0, Silent())
     assert _better_than_the_commonest(_answers(found[Place(2)], tower, labelled, 2), answers) > 0.4
